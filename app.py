@@ -1,0 +1,92 @@
+"""Starts the page: `python app.py`. Reads the arguments, prepares the surroundings, opens the workspace, serves it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="app.py", description="SSA-ME studio: a page where baseline and SSA-ME answer the same query side by side."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, default=None, help="port to listen on (default: $PORT, or 7860)")
+    parser.add_argument("--checkpoint", help="folder of a checkpoint (default: the embedded mini model)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--workspace", type=Path, default=HERE / "workspace", help="folder for all that is written")
+    parser.add_argument("--public", action="store_true", help="for a public page: nobody can make a gallery")
+    arguments = parser.parse_args(argv)
+    if arguments.port is None:
+        wanted = os.environ.get("PORT", "7860")
+        if not wanted.isdecimal():
+            parser.error(f"PORT is {wanted!r}; it should be a number.")
+        arguments.port = int(wanted)
+    if not 0 < arguments.port < 65536:
+        parser.error(f"The port is {arguments.port}; it should be between 1 and 65535.")
+    if arguments.checkpoint and not Path(arguments.checkpoint).is_dir():
+        parser.error(f"There is no checkpoint folder {arguments.checkpoint}.")
+    return arguments
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether the page could listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def seclude(workspace: Path) -> None:
+    """No telemetry, no downloads, and temporary files inside the workspace. Has to come before any heavy import."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["GRADIO_TEMP_DIR"] = str(workspace / "uploaded")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until interrupted. Exit codes: 0 stopped, 2 bad usage or a port that is taken."""
+    arguments = parse(argv)
+    if not is_free(arguments.host, arguments.port):
+        print(
+            f"Port {arguments.port} on {arguments.host} is in use or not allowed. "
+            f"Choose another: python app.py --port {arguments.port + 1 if arguments.port < 65535 else 7860}",
+            file=sys.stderr,
+        )
+        return 2
+    workspace_folder = arguments.workspace.resolve()
+    workspace_folder.mkdir(parents=True, exist_ok=True)
+    seclude(workspace_folder)
+
+    from app.studio import build, launch_options
+    from app.workspace import Workspace
+
+    workspace = Workspace(workspace_folder, arguments.checkpoint, arguments.device)
+    page = build(workspace, arguments.public).queue(max_size=64, default_concurrency_limit=4)
+    page.launch(
+        server_name=arguments.host,
+        server_port=arguments.port,
+        prevent_thread_lock=True,
+        quiet=True,
+        **launch_options(workspace),
+    )
+    print(f"SSA-ME studio is open at http://{arguments.host}:{arguments.port}  (Ctrl+C stops it)", flush=True)
+    workspace.start()
+    page.block_thread()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The page. It knows Gradio; models and data it reaches only through `app.workspace`."""

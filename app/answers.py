@@ -1,0 +1,55 @@
+"""How events answer: bad input as a sentence, a bug as one calm sentence and a log entry. Knows no model."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from app import permalink
+from app.jobs import CALM
+from app.permalink import SearchState
+from ssa_me.errors import InputError
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+def attempt(work: Callable[[], Result]) -> tuple[Result | None, str]:
+    """What `work` returns and "", or None and the sentence to show. Never raises."""
+    try:
+        return work(), ""
+    except InputError as error:
+        return None, str(error)
+    except Exception:
+        log.exception("An event failed")
+        return None, CALM
+
+
+def token() -> str:
+    """A fresh name for an answer, by which a widget knows that it is a new one."""
+    return uuid.uuid4().hex
+
+
+def notice(text: str = "", kind: str = "warning") -> dict[str, str]:
+    """A value of the notice widget."""
+    return {"token": token(), "kind": kind, "text": text}
+
+
+def read_state(values: Mapping[str, Any], gallery: object) -> SearchState:
+    """The search that a browser sent. Raises InputError where a value makes no sense: any of them can be forged."""
+    text = values.get("text") or ""
+    image = values.get("image")
+    if isinstance(image, Mapping):
+        image = image.get("hash")
+    if not isinstance(text, str):
+        raise InputError("The query is not a text.")
+    return SearchState(
+        text=text,
+        image=permalink.check_image_hash(image) if image else None,
+        weight=permalink.parse_weight(values.get("weight", permalink.DEFAULT_WEIGHT)),
+        k=permalink.parse_count(values.get("k", permalink.DEFAULT_K)),
+        method=permalink.parse_method(values.get("method", permalink.METHODS[0])),
+        gallery=permalink.check_gallery_id(gallery) if gallery else None,
+    )

@@ -1,0 +1,65 @@
+"""Addresses of images: thumbnails and full images of a gallery by id, uploads by content hash. Knows no Gradio.
+
+A client names a gallery and a number, never a file: the workspace maps them, and everything else is a 404.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from app.cache import ByteCache
+from app.workspace import Workspace
+from ssa_me.errors import InputError
+
+LONGEST = 1280
+CACHE_BYTES = 64 * 2**20
+_HEADERS = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
+
+
+def image_routes(workspace: Workspace) -> list[Route]:
+    """Routes that belong in front of the page's own."""
+    encoded: ByteCache[bytes] = ByteCache(CACHE_BYTES, len)
+
+    def thumbnail(request: Request) -> Response:
+        item = workspace.gallery(request.path_params["gallery"]).item(request.path_params["item"])
+        return FileResponse(item.thumbnail, media_type="image/jpeg", headers=_HEADERS)
+
+    def image(request: Request) -> Response:
+        gallery = workspace.gallery(request.path_params["gallery"])
+        item = gallery.item(request.path_params["item"])
+        data = encoded.get(item.thumbnail)
+        if data is None:
+            picture = gallery.image(item.id)
+            picture.thumbnail((LONGEST, LONGEST))
+            buffer = io.BytesIO()
+            picture.save(buffer, format="JPEG", quality=92)
+            data = buffer.getvalue()
+            encoded.put(item.thumbnail, data)
+        return Response(data, media_type="image/jpeg", headers=_HEADERS)
+
+    def upload(request: Request) -> Response:
+        path = workspace.uploads.path(request.path_params["digest"])
+        with path.open("rb") as file:
+            is_png = file.read(4) == b"\x89PNG"
+        return FileResponse(path, media_type="image/png" if is_png else "image/jpeg", headers=_HEADERS)
+
+    return [
+        Route("/studio/thumb/{gallery}/{item:int}", _or_not_found(thumbnail)),
+        Route("/studio/image/{gallery}/{item:int}", _or_not_found(image)),
+        Route("/studio/upload/{digest}", _or_not_found(upload)),
+    ]
+
+
+def _or_not_found(answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    def endpoint(request: Request) -> Response:
+        try:
+            return answer(request)
+        except (InputError, OverflowError):
+            return PlainTextResponse("There is no such image.", status_code=404)
+
+    return endpoint

@@ -1,0 +1,145 @@
+"""Builds the page: head, tabs, permalink, endpoints. Wiring only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app import answers, api, permalink
+from app.permalink import SearchState
+from app.routes import image_routes
+from app.tabs import gallery as gallery_tab
+from app.tabs import search as search_tab
+from app.theme import STYLE, THEME
+from app.views import model_view
+from app.widgets import SHARED_SCRIPT, widget
+from app.workspace import Workspace
+
+HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
+    """The page of a workspace. On a `public` one nobody can make a gallery."""
+    with gr.Blocks(title="SSA-ME studio", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+        masthead = widget("masthead", masthead_value(workspace, None))
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Search", id="search"):
+                search = search_tab.create(workspace, masthead)
+            with gr.Tab("Gallery", id="gallery"):
+                gallery = gallery_tab.create(workspace, masthead, public)
+        clock = gr.Timer(0.7, active=False)
+        api.create(workspace)
+        find = search_tab.search_event(workspace)
+        found = [search.ranking, search.notice]
+
+        def arrive(request: gr.Request) -> tuple[Any, ...]:
+            state, trouble = answers.attempt(lambda: read_link(workspace, dict(request.query_params)))
+            state = state or SearchState()
+            entered, image_trouble = answers.attempt(lambda: search_tab.query_value(workspace, state))
+            trouble = trouble or image_trouble
+            head = masthead_value(workspace, state.gallery)
+            job = workspace.ingest
+            linked = entered is not None and not trouble and not state.is_empty
+            return (
+                head,
+                (entered or {}) | {"linked": True} if linked else gr.skip(),
+                search_tab.empty_ranking(workspace, head["current"]),
+                answers.notice(trouble) if trouble else gr.skip(),
+                gallery_tab.grid_value(workspace, head["current"]),
+                gallery_tab.progress_value(workspace),
+                gr.Timer(active=job is not None and job.running),
+                gr.Timer(active=workspace.starting.phase == "running"),
+            )
+
+        def follow(entered: dict[str, Any], head: dict[str, Any]) -> tuple[Any, Any]:
+            return find(entered, head) if (entered or {}).get("linked") else (gr.skip(), gr.skip())
+
+        def look(head: dict[str, Any], shown: dict[str, Any]) -> tuple[Any, Any, Any, gr.Timer]:
+            """While the workspace starts: how far it has come, and the demo gallery as soon as it is there."""
+            before = (head or {}).get("current")
+            new = masthead_value(workspace, before)
+            grid: Any = gr.skip()
+            ranking: Any = gr.skip()
+            if new["current"] != before:
+                grid = gallery_tab.grid_value(workspace, new["current"])
+                if "empty" in (shown or {}):
+                    ranking = search_tab.empty_ranking(workspace, new["current"])
+            return new, grid, ranking, gr.Timer(active=new["starting"]["phase"] == "running")
+
+        def switch(event: gr.EventData) -> tuple[Any, Any]:
+            chosen = event._data.get("gallery") if isinstance(event._data, dict) else None
+            head = masthead_value(workspace, chosen)
+            return head, gallery_tab.grid_value(workspace, head["current"])
+
+        def again(entered: dict[str, Any], head: dict[str, Any]) -> tuple[Any, Any]:
+            """The search of the query bar in the gallery that was chosen, or the hint where nothing is entered."""
+            state, _ = answers.attempt(lambda: answers.read_state(entered or {}, None))
+            if state is None or state.is_empty:
+                return search_tab.empty_ranking(workspace, (head or {}).get("current")), answers.notice()
+            return find((entered or {}) | {"hit": None}, head)
+
+        def similar(head: dict[str, Any], event: gr.EventData) -> tuple[Any, Any, Any]:
+            chosen = event._data.get("id") if isinstance(event._data, dict) else None
+            entered, trouble = answers.attempt(
+                lambda: search_tab.query_value(
+                    workspace, SearchState(image=workspace.keep_image((head or {}).get("current"), chosen))
+                )
+            )
+            return entered or gr.skip(), answers.notice(trouble), gr.Tabs(selected="search")
+
+        arrived = [masthead, search.query, search.ranking, search.notice, gallery.grid, gallery.progress, gallery.timer, clock]
+        page.load(arrive, None, arrived, **HIDDEN).then(follow, [search.query, masthead], found, **HIDDEN)
+        looked = [masthead, gallery.grid, search.ranking, clock]
+        clock.tick(look, [masthead, search.ranking], looked, concurrency_limit=None, **HIDDEN)
+        masthead.switch(switch, None, [masthead, gallery.grid], **HIDDEN).then(
+            again, [search.query, masthead], found, **HIDDEN
+        )
+        gallery.progress.show(switch, None, [masthead, gallery.grid], **HIDDEN).then(
+            again, [search.query, masthead], found, **HIDDEN
+        ).then(lambda: gr.Tabs(selected="search"), None, tabs, **HIDDEN)
+        chosen = [search.query, search.notice, tabs]
+        for images in (gallery.grid, search.ranking):
+            images.similar(similar, masthead, chosen, **HIDDEN).then(find, [search.query, masthead], found, **HIDDEN)
+    return page
+
+
+def launch_options(workspace: Workspace) -> dict[str, Any]:
+    """Everything about `launch` but the address: look, limits, and what is not to be collected or served."""
+    return {
+        "theme": THEME,
+        "css": STYLE,
+        "head": f"<script>{SHARED_SCRIPT.read_text(encoding='utf-8')}</script>",
+        "app_kwargs": {"routes": image_routes(workspace), "docs_url": None, "redoc_url": None, "openapi_url": None},
+        "footer_links": ["api"],
+        "run_history": False,
+        "enable_monitoring": False,
+        "ssr_mode": False,
+        "strict_cors": True,
+        "share": False,
+        "max_file_size": "512mb",
+        "state_session_capacity": 200,
+        "favicon_path": str(Path(__file__).with_name("favicon.svg")),
+    }
+
+
+def read_link(workspace: Workspace, parameters: dict[str, str]) -> SearchState:
+    """The search of a link. Raises InputError where it makes no sense, or names a gallery that is gone."""
+    state = permalink.parse(parameters)
+    if state.gallery is not None:
+        workspace.gallery(state.gallery)
+    return state
+
+
+def masthead_value(workspace: Workspace, current: object) -> dict[str, Any]:
+    """What the page's head shows; `current` where there is such a gallery, else the first."""
+    cards = workspace.galleries()
+    ids = [card.id for card in cards]
+    model, starting = workspace.model(), workspace.starting
+    return {
+        "galleries": [{"id": card.id, "name": card.name, "count": card.count} for card in cards],
+        "current": current if current in ids else next(iter(ids), None),
+        "model": model_view(model) if model else None,
+        "starting": {"phase": starting.phase, "message": starting.message, "fraction": starting.fraction},
+    }

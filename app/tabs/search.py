@@ -1,0 +1,154 @@
+"""The Search tab: a query, both rankings side by side, and the opened image. Lists come first, maps after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app import permalink, views
+from app.answers import attempt, notice, read_state, token
+from app.permalink import SearchState
+from app.uploads import MAX_BYTES
+from app.widgets import widget
+from app.workspace import Workspace
+from ssa_me.errors import InputError
+
+EXAMPLES = ["a person in red", "a red bird", "a yellow car in the city", "a cat left of a tree"]
+METHODS = [("vector", "one vector"), ("subjects", "+ subjects"), ("rerank", "+ re-rank")]
+SAMPLES = 40
+EMPTY = {
+    "title": "Ask both models the same question",
+    "text": "Type what you look for, drop or paste an image, or both. Baseline and SSA-ME answer side by side; "
+    "open a result to see where each of them looked.",
+}
+
+
+@dataclass(frozen=True)
+class SearchTab:
+    """The tab's parts that other tabs and the page's address set."""
+
+    query: gr.HTML
+    notice: gr.HTML
+    ranking: gr.HTML
+    opened: gr.HTML
+
+
+def empty_ranking(workspace: Workspace, gallery: object) -> dict[str, Any]:
+    """What stands where the lists will be: what to do, and some images of the gallery."""
+    page, _ = attempt(lambda: workspace.page(gallery, 0, SAMPLES) if gallery else None)
+    return {"token": token(), "empty": EMPTY | {"samples": page["items"] if page else []}}
+
+
+def query_value(workspace: Workspace, state: SearchState) -> dict[str, Any]:
+    """What the query bar shows for a search. Raises InputError where its image is gone."""
+    upload = workspace.query_image(state.image)
+    return {
+        "text": state.text,
+        "image": image_value(upload.hash, upload.width, upload.height) if upload else None,
+        "weight": state.weight,
+        "k": state.k,
+        "method": state.method,
+        "hit": state.hit,
+    }
+
+
+def image_value(digest: str, width: int, height: int) -> dict[str, Any]:
+    return {"hash": digest, "width": width, "height": height, "url": views.upload_url(digest)}
+
+
+def ranking_value(workspace: Workspace, state: SearchState) -> dict[str, Any]:
+    """Both lists of a search as the ranking widget takes them. Raises InputError where the query makes no sense."""
+    state = replace(state, gallery=state.gallery or workspace.default_gallery())
+    view = workspace.search(state)
+    shown = {"text": state.text, "image": state.image, "weight": state.weight, "k": state.k, "method": state.method}
+    return view | {
+        "token": token(),
+        "state": shown | {"gallery": state.gallery},
+        "k": max((len(ranking["hits"]) for ranking in view["lists"]), default=0),
+        "link": permalink.build(replace(state, hit=None)),
+        "open": state.hit,
+    }
+
+
+def create(workspace: Workspace, masthead: gr.HTML) -> SearchTab:
+    """Build the tab and its events. `masthead` says which gallery is open."""
+
+    def take_image(sent: dict[str, Any]) -> dict[str, Any]:
+        def work() -> dict[str, Any]:
+            upload = workspace.uploads.add(read_upload(sent.get("path")), str(sent.get("name") or "The image")[:80])
+            return {"image": image_value(upload.hash, upload.width, upload.height)}
+
+        answer, trouble = attempt(work)
+        return answer or {"error": trouble}
+
+    query = widget("query", {}, server_functions=[take_image], examples=EXAMPLES, methods=METHODS)
+    message = widget("notice")
+    ranking = widget("ranking")
+    opened = widget("opened")
+    tab = SearchTab(query, message, ranking, opened)
+    query.submit(
+        search_event(workspace),
+        [query, masthead],
+        [ranking, message],
+        api_visibility="private",
+        show_progress="hidden",
+        trigger_mode="always_last",
+        concurrency_limit=4,
+        concurrency_id="search",
+    )
+
+    def open_hit(event: gr.EventData) -> dict[str, Any]:
+        sent = event._data if isinstance(event._data, dict) else {}
+
+        def work() -> dict[str, Any]:
+            values = sent.get("state")
+            if not isinstance(values, dict) or type(sent.get("id")) is not int:
+                raise InputError("There is no image to open. Search again.")
+            return workspace.explain(read_state(values, values.get("gallery")), sent["id"])
+
+        view, trouble = attempt(work)
+        return (view or {"error": trouble, "id": sent.get("id")}) | {"token": token()}
+
+    ranking.open(
+        open_hit,
+        None,
+        opened,
+        api_visibility="private",
+        show_progress="hidden",
+        trigger_mode="always_last",
+        concurrency_limit=2,
+    )
+    return tab
+
+
+def search_event(workspace: Workspace) -> Any:
+    """The event that answers what the query bar holds; with nothing entered after a link without a query, the hint."""
+
+    def search(entered: dict[str, Any], masthead: dict[str, Any]) -> tuple[Any, dict[str, str]]:
+        def work() -> dict[str, Any]:
+            hit = (entered or {}).get("hit")
+            state = read_state(entered or {}, (masthead or {}).get("current"))
+            return ranking_value(workspace, replace(state, hit=hit if type(hit) is int else None))
+
+        value, trouble = attempt(work)
+        if value is None:
+            return gr.skip(), notice(trouble)
+        return value, notice(" ".join(value["notes"]), "note")
+
+    return search
+
+
+def read_upload(path: object) -> bytes:
+    """The bytes of a file that this page's upload put into its own temporary folder; InputError for any other path."""
+    from gradio.utils import get_upload_folder
+
+    folder = Path(get_upload_folder()).resolve()
+    file = Path(str(path)).resolve()
+    if not (file.is_relative_to(folder) and file.is_file()):
+        raise InputError("The image did not arrive. Upload it again.")
+    if file.stat().st_size > MAX_BYTES:
+        raise InputError(f"The image is larger than {MAX_BYTES // 2**20} MB. Make it smaller and try again.")
+    return file.read_bytes()

@@ -1,0 +1,165 @@
+"""What the page's widgets are given: plain JSON made of the library's results. Knows no page; touches no files.
+
+Arrays are rounded to four significant digits. Boxes of regions stay `x, y, width, height`, boxes of tokens `x0, y0, x1,
+y1`, both in pixels of the upright image. Addresses of images are relative to the page and name a gallery and an id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ssa_me.embedder import Alignment, Explanation, ModelInfo
+    from ssa_me.gallery.search import Hit, SearchResult, SubjectHit
+    from ssa_me.gallery.store import Gallery, Item
+
+Json = dict[str, Any]
+
+TITLES = {"baseline": "Baseline", "ssa-me": "SSA-ME"}
+STAGES = {
+    "semantic": ("Semantic", "R: attention when the subject is named, relative to a generic prompt; r / (1 + r)"),
+    "expert": ("Expert", "E: the visual expert's region of the subject, without language"),
+    "fused": ("Fused", "S = max over subjects of E^a · R^(1−a), never stretched to its maximum"),
+    "head": ("Head", "the salience head's own map: what replaces the first three when the model runs"),
+    "gain": ("Regenerated", "w = f + (1 − f) · S: how much of each visual token is kept"),
+}
+_ARTICLES = {"a", "an", "the", "some", "one"}
+
+
+def thumbnail_url(gallery: str, item: Item) -> str:
+    """With a part of the content hash, so that a browser may keep the answer."""
+    return f"studio/thumb/{gallery}/{item.id}?v={item.thumbnail.stem[:8]}"
+
+
+def image_url(gallery: str, item: Item) -> str:
+    return f"studio/image/{gallery}/{item.id}?v={item.thumbnail.stem[:8]}"
+
+
+def upload_url(digest: str) -> str:
+    return f"studio/upload/{digest}"
+
+
+def numbers(values: np.ndarray | Sequence[float]) -> list[Any]:
+    """An array of any shape as nested lists with four significant digits; what is not finite becomes 0."""
+    array = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    flat = [float(f"{value:.4g}") for value in array.ravel()]
+    return np.array(flat).reshape(array.shape).tolist()
+
+
+def agrees(phrase: str, label: str) -> bool:
+    """Whether an annotated label and a query's phrase name the same subject: one's words contain the other's."""
+    first, second = ({w for w in text.lower().split() if w not in _ARTICLES} for text in (phrase, label))
+    return bool(first and second) and (first <= second or second <= first)
+
+
+def model_view(info: ModelInfo) -> Json:
+    return {
+        "name": info.name,
+        "checkpoint": str(info.checkpoint),
+        "family": info.family,
+        "device": info.device,
+        "precision": info.precision,
+        "reason": info.reason,
+        "parameters": info.parameters,
+        "dimension": info.dimension,
+        "fingerprints": dict(info.fingerprints),
+        "trained": dict(info.trained),
+        "knows": info.knows,
+    }
+
+
+def item_view(gallery_id: str, item: Item) -> Json:
+    return {
+        "id": item.id,
+        "name": item.file_name,
+        "thumb": thumbnail_url(gallery_id, item),
+        "width": item.width,
+        "height": item.height,
+        "caption": item.captions[0] if item.captions else "",
+    }
+
+
+def search_view(gallery_id: str, gallery: Gallery, result: SearchResult) -> Json:
+    """Both lists, the first being what the second's moves in rank refer to. Moves: places up, "new", or "out"."""
+    names = list(result.results)
+    ranks = {name: {hit.id: hit.rank for hit in hits} for name, hits in result.results.items()}
+    first, second = ranks[names[0]], ranks[names[-1]]
+    items = gallery.items_of(hit.id for hits in result.results.values() for hit in hits)
+    lists = []
+    for name, hits in result.results.items():
+        rows = []
+        for hit in hits:
+            if name == names[0]:
+                move: int | str | None = None if hit.id in second else "out"
+            else:
+                move = first[hit.id] - hit.rank if hit.id in first else "new"
+            rows.append(hit_view(gallery_id, items[hit.id], hit) | {"move": move})
+        version, _, extra = name.partition("+")
+        title = TITLES.get(version, version) + (f" + {extra}" if extra else "")
+        seconds = result.seconds.get(name)
+        lists.append({"name": name, "version": version, "title": title, "seconds": seconds, "hits": rows})
+    shared = len(first.keys() & second.keys())
+    query = result.seconds.get("query")
+    return {"lists": lists, "query_seconds": query, "shared": shared, "overlap": result.overlap, "notes": list(result.notes)}
+
+
+def hit_view(gallery_id: str, item: Item, hit: Hit) -> Json:
+    return item_view(gallery_id, item) | {
+        "rank": hit.rank,
+        "score": round(float(hit.score), 4),
+        "subject": subject_view(hit.subject) if hit.subject else None,
+    }
+
+
+def subject_view(subject: SubjectHit) -> Json:
+    """`agrees` is null where the winning region carries no annotation to compare with."""
+    return {
+        "phrase": subject.phrase,
+        "score": round(float(subject.score), 4),
+        "bbox": numbers(subject.bbox) if subject.bbox else None,
+        "label": subject.label,
+        "agrees": agrees(subject.phrase, subject.label) if subject.label else None,
+    }
+
+
+def explanation_view(gallery_id: str, item: Item, explanation: Explanation) -> Json:
+    """Everything that the opened hit paints: token boxes, both attentions, stages, subjects."""
+    stages = [
+        {"name": name, "title": title, "hint": hint, "values": numbers(explanation.stages[name])}
+        for name, (title, hint) in STAGES.items()
+        if name in explanation.stages
+    ]
+    return item_view(gallery_id, item) | {
+        "image": image_url(gallery_id, item),
+        "size": list(explanation.image_size),
+        "boxes": numbers(explanation.boxes),
+        "attention": {name: numbers(values) for name, values in explanation.attention.items()},
+        "on_image": _rounded(explanation.attention_on_image),
+        "similarity": _rounded(explanation.similarity),
+        "stages": stages,
+        "regions": [{"bbox": numbers(r.bbox), "salience": round(float(r.salience), 4)} for r in explanation.regions],
+        "subjects": [alignment_view(alignment) for alignment in explanation.alignment],
+        "seconds": _rounded(explanation.seconds),
+        "captions": list(item.captions),
+    }
+
+
+def alignment_view(alignment: Alignment) -> Json:
+    return {
+        "phrase": alignment.phrase,
+        "score": round(float(alignment.score), 4),
+        "scores": _rounded(alignment.scores),
+        "region": numbers(alignment.region) if alignment.region else None,
+        "rival": numbers(alignment.rival) if alignment.rival else None,
+        "rival_score": None if alignment.rival_score is None else round(float(alignment.rival_score), 4),
+        "misaligned": bool(alignment.misaligned),
+        "attention": _rounded(alignment.attention),
+        "salience": numbers(alignment.salience),
+    }
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(float(value), 5) for name, value in values.items()}

@@ -1,0 +1,191 @@
+// value: {token, id, name, captions, image, size: [w, h], boxes: [[x0, y0, x1, y1]], attention: {version: [n]}, on_image,
+// similarity, stages: [{name, title, hint, values}], regions, subjects: [{phrase, score, scores, region, rival, rival_score,
+// misaligned, attention, salience}], seconds} or {token, id, error}. Hears "open" and "closed" from the lists, which are on
+// the page before the maps are; says "step" and "close" back. Triggers nothing.
+const { h, icon, paint, gradient, say, hear, percent, time, copyAddress } = studio;
+const look = { opacity: 0.9, smooth: true };
+let shown = null; // {id, hits, state}: what the lists have opened
+let arriving = false; // the image was just opened: bring it into view once its maps are here
+let chosen = 0; // the subject whose regions are drawn
+let painters = [];
+
+const VERSIONS = [["baseline", "Baseline"], ["ssa-me", "SSA-ME"]];
+
+function place([version, title]) {
+  const hit = shown.hits[version];
+  return h(`span.place.${version}`, { title: hit ? `Score ${hit.score.toFixed(4)}: cosine of the query's and the image's embedding` : "Not among the results shown" },
+    h("i.dot", { "aria-hidden": "true" }), title, hit ? [h("strong", {}, ` #${hit.rank}`), h("span.number", {}, ` ${hit.score.toFixed(3)}`)] : h("span.number", {}, " not listed"));
+}
+
+function head() {
+  const hit = Object.values(shown.hits).find(Boolean) || {};
+  const value = current();
+  const copy = h("button.tool.wide", { type: "button", title: "Copy a link to this opened image", onclick: () => copyAddress(copy) }, icon("link", 14), h("span", {}, "Copy link"));
+  return h("header", {},
+    h("div.title", {}, h("h2", {}, hit.caption || value?.captions?.[0] || hit.name || value?.name || `Image ${shown.id}`),
+      h("p", {}, VERSIONS.map(place), h("span.file", {}, hit.name || value?.name || ""))),
+    h("div.tools", {}, copy,
+      h("button.tool", { type: "button", title: "Previous result (←)", "aria-label": "Previous result", onclick: () => say("step", -1) }, icon("previous", 18)),
+      h("button.tool", { type: "button", title: "Next result (→)", "aria-label": "Next result", onclick: () => say("step", 1) }, icon("next", 18)),
+      h("button.tool", { type: "button", title: "Close (Esc)", "aria-label": "Close the opened image", onclick: () => say("close") }, icon("close", 18))));
+}
+
+// The value, as long as it is that of the image that is open now.
+function current() {
+  const value = props.value;
+  return value && shown && value.id === shown.id ? value : null;
+}
+
+// One picture with a map over it. `values` null: the picture alone.
+function panel(value, title, note, values, options) {
+  const canvas = values ? h("canvas", { "aria-hidden": "true" }) : null;
+  if (canvas) painters.push(() => paint(canvas, value, values(), { ...options, smooth: look.smooth }));
+  const [width, height] = value.size;
+  const marks = h("svg.marks", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" });
+  return h(`figure${canvas ? ".mapped" : ""}`, {},
+    h("div.stack", { style: { "--shape": `${width} / ${height}` } }, h("img", { src: value.image, alt: canvas ? "" : value.captions[0] || value.name }), canvas, marks),
+    h("figcaption", {}, h("strong", {}, title), note));
+}
+
+function scaleBar(scale, low, high, what, hint) {
+  return h("div.scale", { title: hint }, h("span.what", {}, what), h("span.number", {}, low), h("i", { style: { background: gradient(scale) } }), h("span.number", {}, high));
+}
+
+const short = (number) => (number === 0 ? "0" : Math.abs(number) < 0.001 ? number.toExponential(1) : number.toPrecision(2));
+
+function controls() {
+  const opacity = h("input", { type: "range", min: 0, max: 1, step: 0.02, value: look.opacity, "aria-label": "Opacity of the maps",
+    oninput: () => { look.opacity = Number(opacity.value); element.firstChild.style.setProperty("--opacity", look.opacity); } });
+  const grid = h("input", { type: "checkbox", onchange: () => { look.smooth = !grid.checked; repaint(); } });
+  grid.checked = !look.smooth;
+  return h("div.controls", {}, h("label", {}, "Opacity", opacity), h("label", { title: "One square a visual token, as the model sees it, instead of values interpolated between them" }, grid, "True grid"));
+}
+
+function attention(value) {
+  const [first, second] = [value.attention.baseline, value.attention["ssa-me"]];
+  const high = Math.max(...first, ...second) || 1;
+  const difference = second.map((share, index) => share - first[index]);
+  const far = Math.max(...difference.map(Math.abs)) || 1;
+  const onImage = (version) => h("span.number", { title: "The share of the last token's attention that falls on the image; the rest falls on the prompt" }, `${percent(value.on_image[version])} on the image`);
+  return h("div.attention", {},
+    h("div.row.four", {},
+      panel(value, "Image", h("span.number", {}, `${value.size[0]} × ${value.size[1]} px`), null),
+      panel(value, "Baseline attention", onImage("baseline"), () => first, { low: 0, high, scale: "share" }),
+      panel(value, "SSA-ME attention", onImage("ssa-me"), () => second, { low: 0, high, scale: "share" }),
+      panel(value, "Difference", h("span", {}, "SSA-ME − baseline"), () => difference, { low: -far, high: far, scale: "difference" })),
+    h("div.legend", {},
+      scaleBar("share", "0", percent(high), "Attention per token", "Both models on one scale: the last token's attention on one image token, mean over heads and the chosen layers. Not stretched."),
+      scaleBar("difference", `Baseline +${percent(far)}`, `SSA-ME +${percent(far)}`, "Difference", "SSA-ME's attention minus the baseline's, token by token"),
+      controls()));
+}
+
+function stages(value) {
+  const unit = (stage) => stage.name === "gain" && Math.max(...stage.values) > 1 ? [0, Math.max(...stage.values)] : [0, 1];
+  const panels = value.stages.map((stage) => {
+    const [low, high] = unit(stage);
+    const figure = panel(value, stage.title, high > 1 ? h("span.number", {}, `0 … ${short(high)}`) : null, () => stage.values, { low, high, scale: "share" });
+    figure.title = stage.hint;
+    return figure;
+  });
+  if (value.subjects.length) {
+    const figure = panel(value, "One subject", h("span.which", {}), () => value.subjects[chosen].salience, { low: 0, high: 1, scale: "share" });
+    figure.title = "The head's map for the subject that is chosen in the table";
+    panels.push(figure);
+  }
+  if (!panels.length) return null;
+  return h("section.stages", {}, h("h3", {}, "Salience, stage by stage", scaleBar("share", "0", "1", "", "Salience is never stretched to its maximum: an absent subject stays dark")), h("div.row.many", {}, panels));
+}
+
+function verdict(subject) {
+  if (!subject.region) return h("span.quiet", {}, "No region found");
+  if (subject.misaligned) return h("span.bad", {}, "⚠ Misaligned: another region fits better", subject.rival_score === null ? "" : ` (${subject.rival_score.toFixed(2)} > ${subject.score.toFixed(2)})`);
+  return h("span.good", {}, "✔ Aligned", subject.rival_score === null ? "" : h("span.quiet", {}, ` (best rival ${subject.rival_score.toFixed(2)})`));
+}
+
+function bar(version, share) {
+  return h(`span.bar.${version}`, { title: `${version === "baseline" ? "Baseline" : "SSA-ME"}: ${percent(share)} of its attention on the image lies inside the region` }, h("i", { style: { width: `${Math.min(100, share * 100)}%` } }), h("b", {}, percent(share)));
+}
+
+function subjectRow(subject, index) {
+  const number = (version) => (subject.scores[version] === undefined ? "–" : subject.scores[version].toFixed(2));
+  const row = h("tr", { tabindex: 0, onmouseenter: () => choose(index), onfocus: () => choose(index), onclick: () => choose(index) },
+    h("th", { scope: "row" }, subject.phrase), h("td.number", {}, number("baseline")), h("td.number", {}, h("strong", {}, number("ssa-me"))),
+    h("td.bars", {}, VERSIONS.map(([version]) => (subject.attention[version] === undefined ? null : bar(version, subject.attention[version])))), h("td.verdict", {}, verdict(subject)));
+  return row;
+}
+
+function subjects(value) {
+  if (!value.subjects.length) {
+    return h("section.subjects", {}, h("h3", {}, "Subjects"), h("p.quiet", {}, "The query names no subject: search with a text to see how well each of its subjects is found here."));
+  }
+  return h("section.subjects", {}, h("h3", {}, "Subjects of the query"),
+    h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Phrase"),
+      h("th.number", { scope: "col", title: "Alignment score of the baseline: cos(e(phrase), a) with a the region's vector" }, "Baseline"),
+      h("th.number", { scope: "col", title: "Alignment score of SSA-ME: cos(e(phrase), a) with a the region's vector" }, "SSA-ME"),
+      h("th", { scope: "col", title: "The part of each model's attention on the image that lies inside the region" }, "Attention inside"), h("th", { scope: "col" }, "Verdict"))),
+    h("tbody", {}, value.subjects.map(subjectRow))),
+    h("p.key", {}, h("i.region"), "the phrase's region", h("i.rival"), "best rival region"));
+}
+
+// Draw the chosen subject's regions on every picture, and its own map.
+function choose(index) {
+  const value = current();
+  chosen = index;
+  const subject = value?.subjects?.[index];
+  if (!subject) return;
+  element.querySelectorAll("tbody tr").forEach((row, at) => row.classList.toggle("chosen", at === index));
+  const box = (bbox, kind) => bbox && [`rect.halo`, `rect.${kind}`].map((name) => h(name, { x: bbox[0], y: bbox[1], width: bbox[2], height: bbox[3], rx: 1 }));
+  for (const marks of element.querySelectorAll(".marks")) marks.replaceChildren(...[box(subject.rival, "rival"), box(subject.region, "region")].flat().filter(Boolean));
+  const which = element.querySelector(".which");
+  if (which) which.textContent = subject.phrase;
+  painters.at(-1)?.();
+}
+
+function repaint() {
+  for (const painter of painters) painter();
+}
+
+function bringIntoView() {
+  if (arriving && window.innerWidth > 720) element.scrollIntoView({ behavior: "smooth", block: "start" });
+}
+
+function waiting() {
+  const hit = Object.values(shown.hits).find(Boolean);
+  const ghost = (title) => h("figure", {}, h("div.stack.ghost", { style: { "--shape": hit ? `${hit.width} / ${hit.height}` : "1" } }), h("figcaption", {}, h("strong", {}, title), h("span", {}, "…")));
+  const first = hit ? h("figure", {}, h("div.stack", { style: { "--shape": `${hit.width} / ${hit.height}` } }, h("img", { src: hit.thumb, alt: hit.caption })), h("figcaption", {}, h("strong", {}, "Image"))) : ghost("Image");
+  return h("div.attention", { "aria-busy": "true" }, h("div.row.four", {}, first, ghost("Baseline attention"), ghost("SSA-ME attention"), ghost("Difference")));
+}
+
+function body() {
+  const value = current();
+  if (!value) return waiting();
+  if (value.error) return h("p.trouble", { role: "alert" }, value.error);
+  return [attention(value), h("div.lower", {}, stages(value), subjects(value)), h("p.took", {}, Object.entries(value.seconds).map(([name, seconds]) => `${name} ${time(seconds)}`).join(" · "))];
+}
+
+function render() {
+  if (!shown) return element.replaceChildren();
+  const before = element.querySelector(".sheet")?.scrollTop || 0;
+  painters = [];
+  chosen = 0;
+  const sheet = h("section.sheet", { "aria-label": "Opened image" }, head(), body());
+  element.replaceChildren(h("div.opened", { style: { "--opacity": look.opacity } }, h("div.shade", { onclick: () => say("close") }), sheet));
+  sheet.scrollTop = before;
+  repaint();
+  choose(0);
+}
+
+hear(element, "open", (detail) => {
+  arriving = shown === null;
+  shown = detail;
+  // While walking, the maps of the last image stay until those of the next are here; the picture changes at once.
+  render();
+  bringIntoView();
+});
+hear(element, "closed", () => { shown = null; render(); });
+watch("value", () => {
+  if (!shown) return;
+  render();
+  if (current()) { bringIntoView(); arriving = false; }
+});
+render();

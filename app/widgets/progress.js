@@ -1,0 +1,33 @@
+// value: {name, phase: "running" | "done" | "cancelled" | "failed", message, fraction, result: {found, added, duplicates:
+// [[name, same]], skipped: [[name, reason]], seconds, gallery}} or null. Triggers "cancel" and "show" {gallery}.
+const { h, time } = studio;
+
+function table(title, rows, columns) {
+  if (!rows.length) return null;
+  return h("details", { open: rows.length <= 12 }, h("summary", {}, title),
+    h("div.scroll", {}, h("table", {}, h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))),
+      h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell) => h("td", {}, cell))))))));
+}
+
+function counts({ found, added, duplicates, skipped, seconds }) {
+  const count = (number, what) => h("span", {}, h("strong", {}, number.toLocaleString("en")), ` ${what}`);
+  return h("p.counts", {}, count(found, "found"), count(added, "added"), count(duplicates.length, duplicates.length === 1 ? "duplicate" : "duplicates"), count(skipped.length, "skipped"), h("span", {}, time(seconds)));
+}
+
+function render() {
+  const value = props.value;
+  if (!value) return element.replaceChildren();
+  const { phase, message, fraction, result } = value;
+  const running = phase === "running";
+  element.replaceChildren(h(`section.${phase}`, { "aria-live": "polite" },
+    h("div.line", {}, h("strong.message", {}, phase === "done" ? "✔ " : phase === "failed" ? "⚠ " : "", message),
+      running ? h("button", { type: "button", onclick: () => trigger("cancel") }, "Cancel") : null,
+      result.gallery ? h("button", { type: "button", onclick: () => trigger("show", { gallery: result.gallery }) }, "Open and search it") : null),
+    running ? h("progress", fraction === null || fraction === undefined ? {} : { max: 1, value: fraction }) : null,
+    result.found === undefined ? null : [counts(result),
+      table(`Skipped (${result.skipped.length})`, result.skipped, ["File", "Why"]),
+      table(`Duplicates (${result.duplicates.length})`, result.duplicates, ["File", "Same as"])]));
+}
+
+watch("value", render);
+render();

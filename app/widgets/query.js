@@ -1,0 +1,131 @@
+// value: {text, image: {hash, width, height, url} | null, weight, k, method}. Props: examples, methods.
+// Triggers "submit" after it has put what was entered into the value. Server function: take_image(file) -> {image} | {error}.
+const { h, icon, say, hear } = studio;
+
+const METHOD_HINTS = {
+  vector: "One vector an image: cos(q, e)",
+  subjects: "With subject vectors: (1 − b) · cos(q, e) + b · max cos(q, a), for both models",
+  rerank: "The best 20 embedded again with salience conditioned on the query, for both models",
+};
+let entered = { text: "", image: null, weight: 0.5, k: 10, method: "vector", ...(props.value || {}) };
+
+const text = h("input.text", { type: "search", name: "q", placeholder: "Describe what you look for, paste an image, or both", "aria-label": "Query text", autocomplete: "off", enterkeyhint: "search", spellcheck: "false" });
+const file = h("input", { type: "file", accept: "image/*", hidden: true, "aria-label": "Query image", onchange: () => file.files[0] && take(file.files[0]) });
+const add = h("button.add", { type: "button", title: "Search with an image: choose, drop, or paste it", onclick: () => file.click() }, icon("image", 18), h("span", {}, "Image"));
+const picture = h("span.picture", { hidden: true });
+const go = h("button.go", { type: "submit", "aria-label": "Search" }, h("span", {}, "Search"), icon("search", 20));
+const weight = h("input", { type: "range", min: 0, max: 1, step: 0.05, "aria-label": "Weight of the image" });
+const share = h("output");
+const blend = h("label.blend", {}, h("span", {}, "text"), weight, h("span", {}, "image"), share);
+const count = h("input.count", { type: "number", min: 1, step: 1, inputmode: "numeric", "aria-label": "Number of results" });
+const method = h("select", { "aria-label": "Ranking", onchange: () => { method.title = METHOD_HINTS[method.value]; } },
+  (props.methods || []).map(([value, name]) => h("option", { value }, name)));
+const chips = h("div.chips", {}, h("span.quiet", {}, "Try"), (props.examples || []).map((example) =>
+  h("button", { type: "button", onclick: () => { drop(); text.value = example; submit(); } }, example)));
+const form = h("form.query", { role: "search", onsubmit: (event) => { event.preventDefault(); submit(); } },
+  h("div.field", {}, icon("search", 18), picture, text, add, file, go),
+  h("div.options", {}, blend, h("label", { title: "How many results each list shows" }, "k", count), h("label", { title: "What both lists are ranked by" }, "Rank by", method), chips));
+element.replaceChildren(form);
+
+// Show `entered` in the form.
+function show() {
+  text.value = entered.text || "";
+  weight.value = entered.weight;
+  count.value = entered.k;
+  method.value = entered.method;
+  method.title = METHOD_HINTS[method.value] || "";
+  showImage();
+}
+
+function showImage() {
+  const { image } = entered;
+  picture.hidden = !image;
+  add.hidden = Boolean(image);
+  picture.replaceChildren(...(image ? [
+    h("img", { src: image.url, alt: "The query's image", title: `${image.width} × ${image.height} px` }),
+    h("button", { type: "button", "aria-label": "Remove the image", title: "Remove the image", onclick: drop }, icon("close", 13)),
+  ] : []));
+  showWeight();
+}
+
+// The weight says something only where there are both a text and an image.
+function showWeight() {
+  const both = Boolean(entered.image) && text.value.trim() !== "";
+  weight.disabled = !both;
+  blend.classList.toggle("off", !both);
+  share.textContent = both ? Number(weight.value).toFixed(2) : "";
+  blend.title = both ? "0: text alone; 0.5: the joint embedding of both; 1: image alone; linear between, renormalised"
+    : "Weighs text against image: needs both";
+}
+
+function drop() {
+  entered.image = null;
+  file.value = "";
+  showImage();
+}
+
+async function take(blob) {
+  form.classList.add("loading");
+  try {
+    const named = blob.name ? blob : new File([blob], "pasted.png", { type: blob.type });
+    const { path } = await upload(named);
+    const answer = await server.take_image({ path, name: named.name });
+    if (answer.error) say("message", { kind: "warning", text: answer.error });
+    else {
+      entered.image = answer.image;
+      say("message", null);
+      showImage();
+      text.focus();
+    }
+  } catch {
+    say("message", { kind: "warning", text: "The image could not be uploaded. It may be larger than the limit; try a smaller one." });
+  } finally {
+    form.classList.remove("loading");
+    file.value = "";
+  }
+}
+
+function submit() {
+  entered = { ...entered, linked: false, hit: null, text: text.value, weight: Number(weight.value), k: count.value, method: method.value };
+  form.classList.add("busy");
+  go.disabled = true;
+  props.value = { ...entered };
+  trigger("submit");
+}
+
+function rest() {
+  form.classList.remove("busy");
+  go.disabled = false;
+}
+
+function pictureIn(data) {
+  return [...(data?.files || [])].find((item) => item.type.startsWith("image/") || /\.(jpe?g|png|webp|bmp|gif|tiff?)$/i.test(item.name));
+}
+
+text.addEventListener("input", showWeight);
+weight.addEventListener("input", showWeight);
+weight.addEventListener("change", () => { if (entered.image) submit(); });
+document.addEventListener("paste", (event) => {
+  const image = element.isConnected && pictureIn(event.clipboardData);
+  if (image) { event.preventDefault(); take(image); }
+});
+form.addEventListener("dragover", (event) => { event.preventDefault(); form.classList.add("over"); });
+form.addEventListener("dragleave", (event) => { if (!form.contains(event.relatedTarget)) form.classList.remove("over"); });
+form.addEventListener("drop", (event) => {
+  event.preventDefault();
+  form.classList.remove("over");
+  const [dropped] = event.dataTransfer.files;
+  if (dropped) take(dropped);
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "/" && element.isConnected && !event.target.closest("input, textarea, select")) { event.preventDefault(); text.focus(); text.select(); }
+});
+hear(element, "done", rest);
+
+watch("value", () => {
+  // A link's query comes a moment after the page: what was typed by then stays.
+  if (props.value.linked && text.value.trim() !== "" && text.value !== props.value.text) return;
+  entered = { ...entered, ...props.value };
+  show();
+});
+show();

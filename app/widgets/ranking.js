@@ -1,0 +1,174 @@
+// value: {token, state: {text, image, weight, k, method, gallery}, link, query_seconds, shared, k, lists: [{name, version, title, seconds,
+// hits: [{id, rank, score, move, name, thumb, caption, subject}]}], open: id | null} or {token, empty:
+// {title, text, samples: [{id, thumb, name, caption}]}}.
+// Triggers "open" {id, state} and "similar" {id}. Says "open" {id, hits: {version: hit}, state} and "closed" to the opened image's widget.
+const { h, say, hear, time, setAddress, copyAddress, icon } = studio;
+let opened = null;
+
+const SCORE = {
+  vector: "cos(q, e): cosine of the query's and the image's embedding",
+  subjects: "(1 − b) · cos(q, e) + b · max cos(q, a): the image's vector blended with its best subject's",
+  rerank: "cos(q, e), the image embedded again with salience conditioned on the query",
+};
+
+function move(hit) {
+  if (hit.move === null || hit.move === undefined) return null;
+  if (hit.move === "new") return h("span.move.new", { title: "Not among the baseline's results" }, "new");
+  if (hit.move === "out") return h("span.move.out", { title: "Not among SSA-ME's results" }, "out");
+  if (hit.move === 0) return h("span.move.same", { title: "The same rank as in the baseline" }, "=");
+  const up = hit.move > 0, places = Math.abs(hit.move);
+  return h(`span.move.${up ? "up" : "down"}`, { title: `${places} place${places > 1 ? "s" : ""} ${up ? "higher" : "lower"} than in the baseline` }, `${up ? "▲" : "▼"} ${places}`);
+}
+
+function subject({ subject: found }) {
+  if (!found) return null;
+  const score = h("b", {}, found.score.toFixed(2).replace(/^(-?)0/, "$1"));
+  const formula = `cos(p, a) = ${found.score.toFixed(3)}: phrase and the region that fits it best`;
+  if (found.agrees === true) return h("span.subject.right", { title: `${formula}; it is annotated as ${found.label}` }, h("span", {}, `✔ ${found.label}`), score);
+  if (found.agrees === false) return h("span.subject.wrong", { title: `${formula}; it is annotated as ${found.label}, not ${found.phrase}` }, h("span", {}, `⚠ ${found.label}`), score);
+  return h("span.subject", { title: `${formula} for ${found.phrase}; the region carries no annotation` }, h("span", {}, "best region"), score);
+}
+
+function words(hit, list) {
+  const parts = [`${list.title}, rank ${hit.rank}`, `score ${hit.score.toFixed(3)}`, hit.caption || hit.name];
+  if (hit.subject?.agrees === false) parts.push(`misaligned: ${hit.subject.label}`);
+  return parts.join(", ");
+}
+
+function card(hit, list) {
+  const button = h("button.hit", {
+    type: "button", "data-id": hit.id, "data-list": list.name, tabindex: hit.rank === 1 ? 0 : -1, "aria-label": words(hit, list),
+    onclick: () => open(hit.id, button), onmouseenter: () => light(hit.id), onmouseleave: () => light(null), onfocus: () => light(hit.id), onblur: () => light(null),
+  },
+    h("span.frame", {}, h("img", { src: hit.thumb, alt: "", loading: "lazy", decoding: "async" }), h("span.rank", {}, hit.rank)),
+    h("span.line", {}, h("span.score", { title: `${SCORE[props.value.state.method]} = ${hit.score.toFixed(4)}` }, hit.score.toFixed(3)), move(hit)),
+    h("span.line.second", {}, subject(hit)));
+  return h("li", {}, button);
+}
+
+function column(list) {
+  return h(`section.list.${list.version}`, { "aria-label": list.title },
+    h("h2", {}, h("i.dot", { "aria-hidden": "true" }), list.title, h("span.time", { title: "Ranking the gallery; the query was embedded once for both lists before" }, time(list.seconds))),
+    h("ol", { "data-list": list.name }, list.hits.map((hit) => card(hit, list))));
+}
+
+function sample(item) {
+  return h("li", {}, h("button", { type: "button", title: "Search with this image", "aria-label": `Search with ${item.caption || item.name}`, onclick: () => trigger("similar", { id: item.id }) },
+    h("img", { src: item.thumb, alt: "", loading: "lazy", decoding: "async" })));
+}
+
+function light(id) {
+  for (const node of element.querySelectorAll(".hit")) node.classList.toggle("lit", id !== null && Number(node.dataset.id) === id);
+  const ranks = id === null ? [] : [...element.querySelectorAll(`.hit[data-id="${id}"]`)];
+  element.querySelector(".lists")?.classList.toggle("linked", ranks.length > 0);
+}
+
+function mark() {
+  for (const node of element.querySelectorAll(".hit")) {
+    const here = opened !== null && Number(node.dataset.id) === opened;
+    node.classList.toggle("opened", here);
+    node.toggleAttribute("aria-current", here);
+  }
+}
+
+function open(id, from) {
+  const { lists, state } = props.value;
+  opened = id;
+  mark();
+  setAddress(null, id);
+  const hits = Object.fromEntries(lists.map((list) => [list.version, list.hits.find((hit) => hit.id === id) || null]));
+  say("open", { id, hits, state, scroll: Boolean(from) });
+  trigger("open", { id, state });
+}
+
+function close() {
+  if (opened === null) return;
+  const back = element.querySelector(`.hit[data-id="${opened}"]`);
+  opened = null;
+  mark();
+  setAddress(null, null);
+  say("closed");
+  back?.focus({ preventScroll: true });
+}
+
+// The result next to `from` in its list, `step` places on; null at either end.
+function neighbour(from, step) {
+  const row = [...from.closest("ol").querySelectorAll(".hit")];
+  return row[row.indexOf(from) + step] || null;
+}
+
+function perRow(from) {
+  const row = [...from.closest("ol").querySelectorAll(".hit")];
+  const top = row[0].getBoundingClientRect().top;
+  return Math.max(1, row.filter((node) => Math.abs(node.getBoundingClientRect().top - top) < 4).length);
+}
+
+function walk(from, step) {
+  const next = neighbour(from, step);
+  if (!next) return;
+  next.focus({ preventScroll: opened !== null });
+  if (opened !== null) open(Number(next.dataset.id), null);
+}
+
+function keys(event) {
+  const from = event.target.closest(".hit");
+  if (!from) return;
+  const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: perRow(from), ArrowUp: -perRow(from) };
+  if (event.key in steps) { event.preventDefault(); walk(from, steps[event.key]); }
+}
+
+function render() {
+  const value = props.value;
+  if (!value) return;
+  if (value.empty) {
+    const { title, text, samples } = value.empty;
+    element.replaceChildren(h("div.empty", {}, h("h2", {}, title), h("p", {}, text)),
+      samples.length ? h("ul.samples", { "aria-label": "Images of the gallery" }, samples.map(sample)) : "");
+    return;
+  }
+  const k = value.k;
+  const copy = h("button.copy", { type: "button", title: "Copy a link to this search", onclick: () => copyAddress(copy) }, icon("link", 14), h("span", {}, "Copy link"));
+  element.replaceChildren(
+    h("div.summary", {},
+      h("span.overlap", { title: `overlap@${k} = |A ∩ B| / ${k}: the share of results that both lists have in common` },
+        h("span.meter", { "aria-hidden": "true" }, h("i", { style: { width: `${(100 * value.shared) / Math.max(1, k)}%` } })),
+        h("strong", {}, `${value.shared} of ${k}`), ` in both lists`),
+      h("span.took", {}, value.query_seconds === null ? "" : `query embedded in ${time(value.query_seconds)}`),
+      copy),
+    h("div.lists", { onkeydown: keys }, value.lists.map(column)));
+}
+
+function update() {
+  const value = props.value;
+  render();
+  if (!value || value.empty) return;
+  // A widget that comes back into the page shows the same search again and must not open its image anew.
+  const fresh = window.studioToken !== value.token;
+  window.studioToken = value.token;
+  if (!fresh) return mark();
+  opened = null;
+  setAddress(value.link, null);
+  say("closed");
+  if (value.open !== null && value.open !== undefined) open(value.open, null);
+}
+
+// "step" and "close" come from the opened image's own buttons.
+hear(element, "step", (step) => {
+  const shown = document.activeElement?.closest?.(".hit");
+  const from = shown && element.contains(shown) ? shown
+    : element.querySelector(`.list.ssa-me .hit[data-id="${opened}"]`) || element.querySelector(`.hit[data-id="${opened}"]`);
+  if (from) walk(from, step);
+});
+hear(element, "close", close);
+document.addEventListener("keydown", (event) => {
+  if (!element.isConnected || opened === null || document.querySelector("dialog[open]")) return;
+  const typing = event.target.closest("input, textarea, select");
+  if (event.key === "Escape") close();
+  else if (!typing && !event.target.closest(".hit") && (event.key === "ArrowRight" || event.key === "ArrowLeft")) {
+    event.preventDefault();
+    say("step", event.key === "ArrowRight" ? 1 : -1);
+  }
+});
+
+watch("value", update);
+update();

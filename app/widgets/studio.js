@@ -1,0 +1,149 @@
+// Shared by all widgets: elements, colour scales, token maps, and the page's address. No framework, no network.
+window.studio = (() => {
+  // An element: studio.h("button.primary", {onclick: f, title: "…"}, "text", child, …). Text is never read as HTML.
+  function h(selector, attributes, ...children) {
+    const [tag, ...classes] = selector.split(".");
+    const svg = ["svg", "path", "rect", "circle", "line"].includes(tag);
+    const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag || "div");
+    if (classes.length) node.setAttribute("class", classes.join(" "));
+    for (const [name, value] of Object.entries(attributes || {})) {
+      if (value === null || value === undefined || value === false) continue;
+      if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+      else if (name === "style") for (const [key, text] of Object.entries(value)) node.style.setProperty(key, text);
+      else if (name === "value") node.value = value;
+      else node.setAttribute(name, value === true ? "" : value);
+    }
+    for (const child of children.flat()) {
+      if (child === null || child === undefined || child === false) continue;
+      node.append(child instanceof Node ? child : String(child));
+    }
+    return node;
+  }
+
+  const ICONS = {
+    image: "M3 5h18v14H3zM3 16l5-5 4 4 3-3 6 6M16 9.5h.01",
+    search: "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM16 16l5 5",
+    close: "M6 6l12 12M18 6L6 18",
+    link: "M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1",
+    previous: "M15 5l-7 7 7 7",
+    next: "M9 5l7 7-7 7",
+    theme: "M12 3a9 9 0 1 0 0 18zM12 3a9 9 0 0 1 0 18",
+    chip: "M7 7h10v10H7zM10 3v4M14 3v4M10 17v4M14 17v4M3 10h4M3 14h4M17 10h4M17 14h4",
+  };
+  function icon(name, size = 16) {
+    const svg = h("svg", { viewBox: "0 0 24 24", width: size, height: size, "aria-hidden": "true", fill: "none" });
+    svg.append(h("path", { d: ICONS[name], stroke: "currentColor", "stroke-width": 1.8, "stroke-linecap": "round", "stroke-linejoin": "round" }));
+    return svg;
+  }
+
+  // Colour scales: t in [0, 1] to [r, g, b]. Both start or centre on near-black, so that "nothing" looks like nothing.
+  const SCALES = {
+    share: ["#07060d", "#1f0c48", "#550f6d", "#88226a", "#ba3655", "#e35933", "#f98c0a", "#f9c932", "#fcffa4"],
+    difference: ["#a9d3ff", "#5aa2f5", "#2666b8", "#123560", "#0a0b0f", "#5c2a06", "#b1560d", "#f2913a", "#ffd0a1"],
+  };
+  const TABLES = {};
+  function colour(scale, t) {
+    if (!TABLES[scale]) {
+      const stops = SCALES[scale].map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
+      TABLES[scale] = Array.from({ length: 256 }, (_, i) => {
+        const at = (i / 255) * (stops.length - 1), low = Math.min(Math.floor(at), stops.length - 2);
+        return stops[low].map((from, c) => Math.round(from + (stops[low + 1][c] - from) * (at - low)));
+      });
+    }
+    return TABLES[scale][Math.max(0, Math.min(255, Math.round(t * 255)))];
+  }
+  function gradient(scale) {
+    return `linear-gradient(to right, ${SCALES[scale].join(", ")})`;
+  }
+
+  // The columns and rows of token boxes in raster order; null where they are no whole grid.
+  function gridOf(boxes) {
+    const unique = (at) => [...new Set(boxes.map((box) => Math.round(box[at] * 10) / 10))].sort((a, b) => a - b);
+    const columns = unique(0).length, rows = unique(1).length;
+    if (columns * rows !== boxes.length) return null;
+    const xs = boxes.slice(0, columns).map((box) => (box[0] + box[2]) / 2);
+    const ys = Array.from({ length: rows }, (_, row) => (boxes[row * columns][1] + boxes[row * columns][3]) / 2);
+    return { columns, rows, xs, ys };
+  }
+
+  // For each of `count` places along a side: the two neighbouring centres and the weight of the second.
+  function neighbours(count, length, centres) {
+    return Array.from({ length: count }, (_, place) => {
+      const at = ((place + 0.5) / count) * length;
+      let low = 0;
+      while (low < centres.length - 2 && centres[low + 1] < at) low++;
+      const high = Math.min(low + 1, centres.length - 1);
+      const span = centres[high] - centres[low] || 1;
+      return [low, high, Math.max(0, Math.min(1, (at - centres[low]) / span))];
+    });
+  }
+
+  // How much a value covers the picture beneath: nothing stays see-through, much is opaque.
+  function cover(scale, t) {
+    const strength = scale === "difference" ? Math.abs(2 * t - 1) : t;
+    return 0.3 + 0.7 * Math.sqrt(Math.max(0, Math.min(1, strength)));
+  }
+
+  // Paint values (one a token) onto a canvas that lies over an image of size [w, h]; `smooth` interpolates the values.
+  function paint(canvas, map, values, { low, high, scale, smooth }) {
+    const [width, height] = map.size;
+    const ratio = 240 / Math.max(width, height);
+    canvas.width = Math.max(1, Math.round(width * ratio));
+    canvas.height = Math.max(1, Math.round(height * ratio));
+    const context = canvas.getContext("2d");
+    const t = (value) => (high > low ? (value - low) / (high - low) : 0);
+    const grid = smooth ? gridOf(map.boxes) : null;
+    if (!grid) {
+      map.boxes.forEach(([x0, y0, x1, y1], index) => {
+        const [left, top] = [Math.round(x0 * ratio), Math.round(y0 * ratio)];
+        context.fillStyle = `rgba(${colour(scale, t(values[index])).join(",")}, ${cover(scale, t(values[index]))})`;
+        context.fillRect(left, top, Math.round(x1 * ratio) - left, Math.round(y1 * ratio) - top);
+      });
+      return;
+    }
+    const across = neighbours(canvas.width, width, grid.xs), down = neighbours(canvas.height, height, grid.ys);
+    const pixels = context.createImageData(canvas.width, canvas.height);
+    let at = 0;
+    for (const [top, bottom, v] of down) {
+      for (const [left, right, u] of across) {
+        const a = values[top * grid.columns + left], b = values[top * grid.columns + right];
+        const c = values[bottom * grid.columns + left], d = values[bottom * grid.columns + right];
+        const strength = t((a * (1 - u) + b * u) * (1 - v) + (c * (1 - u) + d * u) * v);
+        pixels.data.set(colour(scale, strength), at);
+        pixels.data[at + 3] = 255 * cover(scale, strength);
+        at += 4;
+      }
+    }
+    context.putImageData(pixels, 0, 0);
+  }
+
+  // The page's address follows the search; `hit` is the opened image's id or null.
+  let link = "";
+  function address(hit) {
+    return link + (hit === null || hit === undefined ? "" : `&hit=${hit}`);
+  }
+  function setAddress(query, hit) {
+    if (query) link = query;
+    if (link) history.replaceState(null, "", location.pathname + address(hit));
+  }
+  async function copyAddress(button) {
+    const before = button.lastChild.textContent;
+    try {
+      await navigator.clipboard.writeText(location.href);
+      button.lastChild.textContent = "Copied";
+    } catch {
+      button.lastChild.textContent = "Copy it from the address bar";
+    }
+    setTimeout(() => (button.lastChild.textContent = before), 1600);
+  }
+
+  const say = (name, detail) => window.dispatchEvent(new CustomEvent(`studio:${name}`, { detail }));
+  // Listen as long as the element is in the page: Gradio removes a tab's elements when another tab is chosen.
+  function hear(element, name, listener) {
+    const wrapped = (event) => (element.isConnected ? listener(event.detail) : window.removeEventListener(`studio:${name}`, wrapped));
+    window.addEventListener(`studio:${name}`, wrapped);
+  }
+  const percent = (share) => `${(share * 100).toFixed(share < 0.0995 ? 1 : 0)} %`;
+  const time = (seconds) => (seconds === null || seconds === undefined ? "" : seconds < 0.00995 ? `${(seconds * 1000).toFixed(1)} ms` : seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`);
+  return { h, icon, colour, gradient, paint, setAddress, copyAddress, say, hear, percent, time };
+})();

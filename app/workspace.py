@@ -1,0 +1,355 @@
+"""The one object that the page talks to: models, galleries, uploads and jobs of one workspace folder.
+
+Knows no page: it imports no gradio. Everything it is asked for it checks itself, because a client can forge any value.
+All of it may be used from several threads at once. Nothing is written outside the workspace folder.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app import permalink, views
+from app.cache import ByteCache
+from app.jobs import Job, JobState
+from app.permalink import SearchState
+from app.uploads import Upload, UploadStore
+from ssa_me.errors import InputError
+
+if TYPE_CHECKING:
+    from ssa_me.embedder import ModelInfo, SalientEmbedder
+    from ssa_me.gallery.ingest import IngestReport, Progress, Source
+    from ssa_me.gallery.store import Gallery
+
+DEMO = "scenes"
+DEMO_NAME = "Scenes"
+DEMO_SEED = 1
+EXPLANATION_BYTES = 64 * 2**20
+RANKINGS = {
+    "vector": ("baseline", "ssa-me"),
+    "subjects": ("baseline+subjects", "ssa-me+subjects"),
+    "rerank": ("baseline+rerank", "ssa-me+rerank"),
+}
+
+
+@dataclass(frozen=True)
+class GalleryCard:
+    """A gallery in the list: its id (the name of its folder), its name, and how many images it holds."""
+
+    id: str
+    name: str
+    count: int
+
+
+class Workspace:
+    """Galleries, uploads and the model of one folder. `load` is what loads the model, by default the embedder's own."""
+
+    def __init__(
+        self,
+        folder: Path,
+        checkpoint: str | None = None,
+        device: str = "auto",
+        *,
+        demo_images: int = 400,
+        load: Callable[[], SalientEmbedder] | None = None,
+    ) -> None:
+        self.folder = folder.resolve()
+        self.checkpoint, self._device, self._demo_images = checkpoint, device, demo_images
+        self._load = load or self._load_embedder
+        self._galleries_folder = self.folder / "galleries"
+        self._galleries_folder.mkdir(parents=True, exist_ok=True)
+        self.uploads = UploadStore(self.folder / "uploads")
+        self._embedder: SalientEmbedder | None = None
+        self._galleries: dict[str, Gallery] = {}
+        self._lock = threading.RLock()
+        self._start = Job("start", self._prepare)
+        self._ingest: Job | None = None
+        self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, _json_bytes)
+
+    # Starting
+
+    def start(self) -> Workspace:
+        """Load the model, then open or build the demo gallery, in the background."""
+        self._start.start()
+        return self
+
+    @property
+    def starting(self) -> JobState:
+        """How far the start has come; `phase` is done once everything works, failed with the reason otherwise."""
+        return self._start.state
+
+    def embedder(self) -> SalientEmbedder:
+        """The model, waited for if need be. Raises InputError with the reason where it cannot be loaded."""
+        while self._embedder is None:
+            state = self._start.wait(0.1)
+            if state.phase == "failed":
+                raise InputError(state.message)
+        return self._embedder
+
+    def model(self) -> ModelInfo | None:
+        """What is known of the model; None until it is loaded."""
+        return self._embedder.info if self._embedder else None
+
+    # Galleries
+
+    def galleries(self) -> list[GalleryCard]:
+        """All galleries, the demo gallery first, then by name. Folders that are no (whole) gallery are left out."""
+        cards = []
+        for folder in self._galleries_folder.iterdir():
+            if folder.is_dir() and not folder.name.startswith("."):
+                try:
+                    gallery = self.gallery(folder.name)
+                except InputError:
+                    continue
+                cards.append(GalleryCard(folder.name, gallery.name, len(gallery)))
+        return sorted(cards, key=lambda card: (card.id != DEMO, card.name.casefold(), card.id))
+
+    def gallery(self, gallery_id: object) -> Gallery:
+        """The gallery of that id. Raises InputError where there is none."""
+        from ssa_me.gallery.store import Gallery
+
+        name = permalink.check_gallery_id(gallery_id)
+        with self._lock:
+            if name not in self._galleries:
+                folder = self._galleries_folder / name
+                if not folder.is_dir():
+                    raise InputError(f"There is no gallery {name!r} here (any more). Choose one from the list.")
+                self._galleries[name] = Gallery.open(folder)
+            return self._galleries[name]
+
+    def default_gallery(self) -> str | None:
+        """The id of the gallery that opens first; None while there is none."""
+        cards = self.galleries()
+        return cards[0].id if cards else None
+
+    def page(self, gallery_id: object, offset: int, limit: int = 60) -> views.Json:
+        """One page of a gallery's images. Raises InputError where there is no such gallery."""
+        gallery = self.gallery(gallery_id)
+        count = len(gallery)
+        offset = min(max(0, offset), max(0, count - 1)) // limit * limit
+        items = [views.item_view(str(gallery_id), item) for item in gallery.items(offset, limit)]
+        return {
+            "id": gallery_id,
+            "name": gallery.name,
+            "count": count,
+            "offset": offset,
+            "limit": limit,
+            "items": items,
+        }
+
+    # Searching
+
+    def query_image(self, digest: str | None) -> Upload | None:
+        return self.uploads.describe(digest) if digest else None
+
+    def search(self, state: SearchState, rankings: Sequence[str] | None = None) -> views.Json:
+        """Both lists of a search as the page shows them. Raises InputError where the query makes no sense."""
+        result, gallery, gallery_id = self._search(state, rankings or RANKINGS[permalink.parse_method(state.method)])
+        return views.search_view(gallery_id, gallery, result)
+
+    def search_json(self, state: SearchState, rankings: Sequence[str]) -> dict[str, Any]:
+        """The same search as the commands print it."""
+        result, _, _ = self._search(state, rankings)
+        return result.to_json()
+
+    def explain(self, state: SearchState, item_id: int) -> views.Json:
+        """What the page shows of an opened image. Raises InputError where gallery or image is gone."""
+        gallery_id = self._gallery_id(state)
+        gallery = self.gallery(gallery_id)
+        item = gallery.item(item_id)
+        embedder = self.embedder()
+        text = state.text.strip() or None
+        key = (tuple(embedder.info.fingerprints.items()), gallery_id, str(gallery.folder), item_id, text)
+        view = self._explanations.get(key)
+        if view is None:
+            view = views.explanation_view(gallery_id, item, embedder.explain(gallery.image(item_id), text))
+            self._explanations.put(key, view)
+        return view
+
+    def keep_image(self, gallery_id: object, item_id: object) -> str:
+        """Keep an image of a gallery as a query image; returns its hash. Raises InputError where it is not there."""
+        if type(item_id) is not int:
+            raise InputError("There is no such image. Open the gallery again.")
+        gallery = self.gallery(gallery_id)
+        return self.uploads.add_image(gallery.image(item_id)).hash
+
+    def explain_json(self, text: str | None, image: bytes, name: str) -> dict[str, Any]:
+        """The explanation of an image that is in no gallery, as the commands print it (without files)."""
+        from ssa_me.images import load_image
+
+        return self.embedder().explain(load_image(image, name), text).to_json() | {"files": []}
+
+    # Building galleries
+
+    @property
+    def ingest(self) -> Job | None:
+        """The job that builds a gallery, running or last run."""
+        return self._ingest
+
+    def start_ingest(self, name: str, files: Sequence[Path]) -> Job:
+        """Begin to build a gallery from uploaded files (images, zips). Raises InputError where that cannot be."""
+        clean = " ".join(name.split())[:60]
+        if not clean:
+            raise InputError("The new gallery has no name. Give it one.")
+        if not files:
+            raise InputError("There are no files to make a gallery of. Choose a zip or images first.")
+        with self._lock:
+            if self._ingest and self._ingest.running:
+                raise InputError("Another gallery is being made. Wait for it, or cancel it.")
+            gallery_id = self._free_id(clean)
+            self._ingest = Job(clean, lambda job: self._build(job, gallery_id, clean, files))
+            return self._ingest.start()
+
+    def _build(self, job: Job, gallery_id: str, name: str, files: Sequence[Path]) -> JobState:
+        job.report("Waiting for the model …")
+        embedder = self.embedder()
+        zips = [file for file in files if file.suffix.lower() == ".zip"]
+        others = [(file.name, file) for file in files if file.suffix.lower() != ".zip"]
+        with self._building(gallery_id, name, embedder) as gallery:
+            result = _Counts()
+            sources: list[Source] = [*zips, *([others] if others else [])]
+            for source in sources:
+                result.add(source, partial(self._add, job, gallery, source, embedder))
+            return self._finish(job, gallery, gallery_id, result.to_json())
+
+    def _add(self, job: Job, gallery: Gallery, source: Source, embedder: SalientEmbedder) -> IngestReport:
+        from ssa_me.gallery.ingest import ingest
+
+        def progress(now: Progress) -> None:
+            job.report(f"{gallery.name}: {now.stage}, {now.done} of {now.total}", now.done / max(1, now.total))
+
+        return ingest(gallery, source, embedder, progress=progress, cancelled=job.cancelled)
+
+    @contextmanager
+    def _building(self, gallery_id: str, name: str, embedder: SalientEmbedder) -> Iterator[Gallery]:
+        """A new gallery in a hidden folder, which is removed unless `_finish` has shown it."""
+        from ssa_me.gallery.store import Gallery
+
+        building = self._galleries_folder / f".{gallery_id}"
+        shutil.rmtree(building, ignore_errors=True)
+        try:
+            yield Gallery.create(building, name, str(embedder.info.checkpoint))
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+
+    def _finish(self, job: Job, gallery: Gallery, gallery_id: str, result: dict[str, Any]) -> JobState:
+        """Show the gallery under its id if it holds anything."""
+        count, cancelled = len(gallery), job.cancelled()
+        if count == 0 and cancelled:
+            return JobState("cancelled", "Cancelled before the first images were in; no gallery was made.", None, result)
+        if count == 0:
+            return JobState("failed", "None of the files could be used; no gallery was made.", None, result)
+        gallery.folder.rename(self._galleries_folder / gallery_id)
+        result["gallery"] = gallery_id
+        holds = f"{count:,} image{'' if count == 1 else 's'}"
+        if cancelled:
+            return JobState("cancelled", f"Cancelled. {job.name} holds the {holds} that were in by then.", None, result)
+        return JobState("done", f"{job.name} is ready with {holds}.", 1.0, result)
+
+    def _free_id(self, name: str) -> str:
+        plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+        stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40] or "gallery"
+        taken = {folder.name.lstrip(".") for folder in self._galleries_folder.iterdir()} | {DEMO}
+        numbers = (f"{stem}-{number}" for number in range(2, len(taken) + 3))
+        return next(candidate for candidate in (stem, *numbers) if candidate not in taken)
+
+    # Inside
+
+    def _load_embedder(self) -> SalientEmbedder:
+        from ssa_me.embedder import SalientEmbedder
+
+        return SalientEmbedder.load(self.checkpoint, self._device)
+
+    def _prepare(self, job: Job) -> JobState:
+        job.report("Loading the model …")
+        self._embedder = self._load()
+        if (self._galleries_folder / DEMO).is_dir():
+            self._refresh_demo(job, self._embedder)
+        elif self._demo_images:
+            self._build_demo(job, self._embedder)
+        return JobState("done", "Ready.", 1.0)
+
+    def _build_demo(self, job: Job, embedder: SalientEmbedder) -> None:
+        from ssa_me.scenes import write_scenes
+
+        def drawn(done: int, of: int) -> None:
+            job.report(f"Drawing the demo gallery: {done} of {of} scenes", done / of)
+
+        with self._building(DEMO, DEMO_NAME, embedder) as gallery:
+            source = gallery.folder / "source"
+            write_scenes(source, self._demo_images, DEMO_SEED, progress=drawn)
+            self._add(job, gallery, source, embedder)
+            gallery.folder.rename(self._galleries_folder / DEMO)
+
+    def _refresh_demo(self, job: Job, embedder: SalientEmbedder) -> None:
+        """Embed the demo gallery again where it was made with another checkpoint."""
+        from ssa_me.gallery.store import Spaces
+
+        gallery = self.gallery(DEMO)
+        if gallery.lacking(Spaces(embedder.info.fingerprints)):
+            self._add(job, gallery, [], embedder)
+
+    def _gallery_id(self, state: SearchState) -> str:
+        gallery_id = state.gallery or self.default_gallery()
+        if gallery_id is None:
+            raise InputError("There is no gallery yet. Make one in the Gallery tab.")
+        return gallery_id
+
+    def _search(self, state: SearchState, rankings: Sequence[str]) -> tuple[Any, Gallery, str]:
+        from ssa_me.gallery.search import Query, search
+
+        state = replace(state, k=permalink.parse_count(state.k), weight=permalink.parse_weight(state.weight))
+        if state.is_empty:
+            raise InputError("There is nothing to search for. Type a text, add an image, or both.")
+        gallery_id = self._gallery_id(state)
+        gallery = self.gallery(gallery_id)
+        image = self.uploads.image(state.image) if state.image else None
+        query = Query(state.text.strip() or None, image, state.weight)
+        return search(gallery, self.embedder(), query, tuple(rankings), state.k), gallery, gallery_id
+
+
+class _Counts:
+    """What several ingests into one gallery came to."""
+
+    def __init__(self) -> None:
+        self.found = self.added = 0
+        self.seconds = 0.0
+        self.duplicates: list[tuple[str, str]] = []
+        self.skipped: list[tuple[str, str]] = []
+
+    def add(self, source: Source, run: Callable[[], IngestReport]) -> None:
+        """Add what `run` reports; an archive that cannot be used at all counts as one file that was skipped."""
+        try:
+            report = run()
+        except InputError as error:
+            if not isinstance(source, Path):
+                raise
+            self.found += 1
+            self.skipped.append((source.name, str(error).removeprefix(f"{source} ").replace(str(source), source.name)))
+            return
+        self.found += report.found
+        self.added += report.added
+        self.seconds += report.seconds
+        self.duplicates += report.duplicates
+        self.skipped += report.skipped
+
+    def to_json(self) -> dict[str, Any]:
+        pairs = {"duplicates": [list(p) for p in self.duplicates], "skipped": [list(p) for p in self.skipped]}
+        return {"found": self.found, "added": self.added, "seconds": round(self.seconds, 2)} | pairs
+
+
+def _json_bytes(value: Any) -> int:
+    """Roughly what a tree of JSON values takes in memory."""
+    if isinstance(value, dict):
+        return 64 + sum(_json_bytes(item) + 64 for item in value.values())
+    if isinstance(value, list):
+        return 64 + sum(_json_bytes(item) + 8 for item in value)
+    return 32 + (len(value) if isinstance(value, str) else 0)

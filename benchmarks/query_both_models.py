@@ -1,0 +1,26 @@
+"""Both models for one image+text query cost at most 1.6 times one baseline embedding: they share the vision pass."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks._timing import Claim, arguments, conclude, load, pictures, ratio, show, take_turns
+from ssa_me.embedder import BASELINE, VERSIONS
+
+
+def main() -> int:
+    args = arguments(__doc__ or "", repeats=60)
+    embedder = load(args)
+    (image,) = pictures(1)
+    sides = {
+        "both models": lambda: embedder.embed_query("a person in red", image, versions=VERSIONS),
+        "baseline alone": lambda: embedder.embed_query("a person in red", image, versions=(BASELINE,)),
+    }
+    seconds = take_turns(sides, args.repeats)
+    show(seconds)
+    value = ratio(seconds, "both models", "baseline alone")
+    return conclude(Claim("both models ÷ one baseline embedding, one image+text query", value, 1.6))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""LoRA adapters of a backbone's language model in PEFT's format: attach, load, save, switch.
+
+Adapters never touch vision or base weights, so that one vision pass serves all of them. Switching is shared state:
+the owner of the backbone holds the lock around switch and forward. It knows nothing of what an adapter was trained for.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ssa_me.backbone import Backbone, check_keys
+from ssa_me.errors import InputError
+
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+_PREFIX = "base_model.model."  # PEFT's own wrapper, so that `PeftModel.from_pretrained` reads the folder too
+
+
+class Adapters:
+    """The adapters attached to one backbone. None stands for the backbone as it is."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self._layers: list[BaseTunerLayer] = []
+        self._active: str | None = None
+        self._names: list[str] = []
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._names)
+
+    def attach(self, name: str, rank: int = 16, alpha: int = 32, dropout: float = 0.0) -> list[nn.Parameter]:
+        """A new adapter, at first the identity; returns its parameters, which are the only trainable ones."""
+        targets = rf".*language_model\..*\.({'|'.join(TARGETS)})"
+        config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets)
+        self._inject(name, config)
+        return self.parameters(name)
+
+    def load(self, name: str, folder: Path) -> None:
+        """Attach the adapter saved in `folder`. InputError names missing or unexpected weights."""
+        try:
+            config = LoraConfig.from_pretrained(str(folder))
+            weights = load_file(folder / WEIGHTS)
+        except (OSError, ValueError, TypeError, SafetensorError) as error:
+            raise InputError(f"The adapter in {folder} cannot be read: {error}") from error
+        self._inject(name, config)
+        state = {key.removeprefix(_PREFIX): value for key, value in weights.items()}
+        expected = set(get_peft_model_state_dict(self.backbone.model, adapter_name=name))
+        check_keys(folder, expected - set(state), set(state) - expected)
+        try:
+            set_peft_model_state_dict(self.backbone.model, state, adapter_name=name)
+        except RuntimeError as error:
+            raise InputError(f"The adapter in {folder} does not fit its backbone: {error}") from error
+
+    def save(self, name: str, folder: Path) -> None:
+        """Write the adapter in PEFT's format, in 16 bits."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(
+            {_PREFIX + k: v.to(torch.bfloat16).cpu().contiguous() for k, v in self.state(name).items()}, folder / WEIGHTS
+        )
+        config = self.backbone.model.peft_config[name].to_dict()
+        plain = {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
+        (folder / CONFIG).write_text(json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+
+    def state(self, name: str) -> dict[str, Tensor]:
+        return get_peft_model_state_dict(self.backbone.model, adapter_name=name)
+
+    def parameters(self, name: str) -> list[nn.Parameter]:
+        return [p for key, p in self.backbone.model.named_parameters() if f".{name}." in key]
+
+    def use(self, name: str | None, trainable: bool = False) -> None:
+        """Make `name` the active adapter; None switches all of them off."""
+        if name is not None and name not in self._names:
+            raise KeyError(f"no adapter {name!r}; there are {self._names}")
+        if name == self._active and not trainable:
+            return
+        for layer in self._layers:
+            layer.enable_adapters(name is not None)
+            if name is not None:
+                layer.set_adapter(name, inference_mode=not trainable)
+        self._active = name
+
+    def _inject(self, name: str, config: LoraConfig) -> None:
+        if "." in name or name in self._names:
+            raise ValueError(f"an adapter's name must be new and without a dot, not {name!r}")
+        inject_adapter_in_model(config, self.backbone.model, adapter_name=name)
+        self._layers = [m for m in self.backbone.model.modules() if isinstance(m, BaseTunerLayer)]
+        if not self._layers:
+            raise InputError("The adapter matches no layer of this backbone's language model.")
+        self.backbone.model.to(self.backbone.device)
+        self.backbone.model.requires_grad_(False)
+        self._names.append(name)
+        self._active = name
+        self.use(None)

@@ -1,0 +1,115 @@
+"""What commands share: their shape, the common options, loading the model, tables. It imports no model at the top."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from ssa_me.errors import InputError
+
+if TYPE_CHECKING:
+    from ssa_me.embedder import SalientEmbedder
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command found: `data` for `--json`, `text` for people."""
+
+    data: Mapping[str, Any]
+    text: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: `arguments` adds its options, `run` does the work and reports progress as lines."""
+
+    name: str
+    summary: str
+    arguments: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace, Progress], Answer]
+
+
+def add_common(parser: ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", metavar="DIR", help="a checkpoint folder (default: the mini model)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps … (default: auto)")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object on stdout, and nothing else there"
+    )
+
+
+def load_embedder(args: Namespace, progress: Progress, checkpoint: str | None = None) -> SalientEmbedder:
+    """The embedder of `--checkpoint`, else of `checkpoint`, else the mini model."""
+    from ssa_me.embedder import SalientEmbedder
+
+    wanted = args.checkpoint or checkpoint
+    local = Path(wanted).resolve() if wanted is not None and Path(wanted).is_dir() else wanted
+    embedder = SalientEmbedder.load(local, args.device)
+    info = embedder.info
+    progress(f"{info.name} on {info.device}, {info.precision} ({info.reason})")
+    return embedder
+
+
+def every_tenth(progress: Progress, what: str) -> Callable[[int, int], None]:
+    """A callback of (done, total) that reports a line at every tenth of the work."""
+
+    def report(done: int, total: int) -> None:
+        if done == total or done % max(1, total // 10) == 0:
+            progress(f"{done:,} of {total:,} {what}")
+
+    return report
+
+
+@contextmanager
+def image_folder(source: Path) -> Iterator[Path]:
+    """`source` where it is a folder; a zip is unpacked into a temporary one, which is gone afterwards."""
+    if source.suffix.lower() != ".zip" or source.is_dir():
+        yield source
+        return
+    if not source.is_file():
+        raise InputError(f"{source} does not exist. Give a folder of images or a zip of one.")
+    from ssa_me.archives import unpack
+
+    with TemporaryDirectory(prefix="ssa-me-") as folder:
+        unpack(source, Path(folder))
+        yield Path(folder)
+
+
+def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
+    """Rows as aligned columns: numbers to the right (fractions with three digits), `None` as a dash."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    numeric = [all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(header))]
+    widths = [max([len(title), *(len(row[i]) for row in cells)]) for i, title in enumerate(header)]
+    lines = [list(header), *cells]
+    aligned = (
+        "  ".join(
+            text.rjust(w) if right else text.ljust(w)
+            for text, w, right in zip(line, widths, numeric, strict=True)
+        )
+        for line in lines
+    )
+    return "\n".join(line.rstrip() for line in aligned)
+
+
+def listing(rows: Sequence[Sequence[object]], header: Sequence[str], most: int = 20) -> str:
+    """A table of the first rows, and how many more there are (`--json` gives them all)."""
+    more = f"\n… and {len(rows) - most:,} more (--json lists all)" if len(rows) > most else ""
+    return table(rows[:most], header) + more
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def interval_text(difference: Mapping[str, Any]) -> str:
+    """`+0.021 [-0.003, +0.045]` of a difference with its interval."""
+    low, high = difference["interval"]
+    return f"{difference['value']:+.3f} [{low:+.3f}, {high:+.3f}]"

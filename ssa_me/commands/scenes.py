@@ -1,0 +1,38 @@
+"""`scenes`: draw scenes of the generated world, or its binding tasks in MMEB's format."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from ssa_me.commands.base import Answer, Command, Progress, every_tenth
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write to")
+    parser.add_argument("--n", type=int, default=500, help="scenes, or queries a binding task (default: 500)")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="1,000,000 and more are for evaluation (default: 1)"
+    )
+    parser.add_argument("--binding", action="store_true", help="write the binding tasks in MMEB's format")
+    parser.add_argument(
+        "--pairs", choices=("seen", "held-out", "all"), default="all", help="colour × subject pairs"
+    )
+
+
+def _run(args: Namespace, progress: Progress) -> Answer:
+    from ssa_me.scenes import write_binding, write_scenes
+
+    tell = every_tenth(progress, "drawn")
+    asked = {"out": str(args.out), "seed": args.seed, "pairs": args.pairs}
+    where = f"in {args.out} (seed {args.seed}, pairs: {args.pairs})"
+    if args.binding:
+        report = write_binding(args.out, args.n, args.seed, pairs=args.pairs, progress=tell)
+        data = asked | {"queries": report.queries, "candidates": report.candidates, "chance": report.chance}
+        text = f"{', '.join(report.queries)}: {args.n:,} queries each {where}.\n"
+        return Answer(data, text + f"{report.candidates} candidates a query: chance is {report.chance:.1%}.")
+    records = write_scenes(args.out, args.n, args.seed, pairs=args.pairs, progress=tell)
+    return Answer(asked | {"images": len(records)}, f"{len(records):,} scenes {where}.")
+
+
+COMMAND = Command("scenes", "draw scenes of the generated world", _arguments, _run)

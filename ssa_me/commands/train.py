@@ -1,0 +1,50 @@
+"""`train`: train the models on ImageFolder sets by a recipe."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from ssa_me.commands.base import Answer, Command, Progress
+from ssa_me.errors import InputError
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", type=Path, nargs="+", default=[], metavar="DIR", help="ImageFolder sets (folders)"
+    )
+    parser.add_argument(
+        "--recipe",
+        default="fine-tune",
+        metavar="NAME|FILE",
+        help="a recipe by name, or a file (default: fine-tune)",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="becomes a checkpoint folder")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on where --out was left; starts anew where nothing is"
+    )
+    parser.add_argument("--max-steps", type=int, metavar="N", help="stop after N steps of each adapter")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and train nothing")
+
+
+def _run(args: Namespace, progress: Progress) -> Answer:
+    from ssa_me.training import TrainRequest, run
+
+    if args.max_steps is not None and args.max_steps < 1:
+        raise InputError(f"--max-steps is {args.max_steps}; give 1 or more.")
+    recipe = Path(args.recipe) if Path(args.recipe).is_file() else args.recipe
+    request = TrainRequest(
+        data=tuple(args.data),
+        recipe=recipe,
+        out=args.out,
+        checkpoint=Path(args.checkpoint) if args.checkpoint else None,
+        device=args.device,
+        resume=args.resume,
+        max_steps=args.max_steps,
+        dry_run=args.dry_run,
+    )
+    summary = run(request, progress)
+    return Answer(summary, "\n".join(f"{key}: {value}" for key, value in summary.items()))
+
+
+COMMAND = Command("train", "train the models on ImageFolder sets", _arguments, _run)

@@ -1,0 +1,233 @@
+"""MMEB's table of subsets, and its data on disk: `DIR/SUBSET.jsonl` or `.parquet`. It knows nothing of models.
+
+A row holds `qry_text`, `qry_img_path`, `tgt_text` (list) and `tgt_img_path` (list; index 0 is the positive); an empty
+path is no image; paths are relative to `DIR`. Image placeholders in texts are dropped: a backbone sets its own.
+Source of the table: Jiang et al., "VLM2Vec", 2024 (arXiv 2410.05160), and TIGER-AI-Lab/VLM2Vec.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ssa_me.errors import InputError
+
+
+@dataclass(frozen=True)
+class SubsetInfo:
+    """What MMEB says about a subset. `instruction` stands in where a row has an image and no text."""
+
+    meta_task: str
+    in_distribution: bool
+    instruction: str | None = None
+
+
+_CLASSIFY = "Represent the given image for classification."
+_SCENE = "Identify the scene shown in the image."
+_OBJECT = "Identify the object shown in the image."
+_QUESTION = "Represent the given image with the following question:"
+
+SUBSETS: dict[str, SubsetInfo] = {
+    "ImageNet-1K": SubsetInfo("Classification", True, _CLASSIFY),
+    "N24News": SubsetInfo("Classification", True),
+    "HatefulMemes": SubsetInfo("Classification", True),
+    "VOC2007": SubsetInfo("Classification", True, _OBJECT),
+    "SUN397": SubsetInfo("Classification", True, _SCENE),
+    "Place365": SubsetInfo("Classification", False, _SCENE),
+    "ImageNet-A": SubsetInfo("Classification", False, _CLASSIFY),
+    "ImageNet-R": SubsetInfo("Classification", False, _CLASSIFY),
+    "ObjectNet": SubsetInfo("Classification", False, _OBJECT),
+    "Country211": SubsetInfo("Classification", False, "Identify the country depicted in the image."),
+    "OK-VQA": SubsetInfo("VQA", True, _QUESTION),
+    "A-OKVQA": SubsetInfo("VQA", True, _QUESTION),
+    "DocVQA": SubsetInfo("VQA", True, _QUESTION),
+    "InfographicsVQA": SubsetInfo("VQA", True, _QUESTION),
+    "ChartQA": SubsetInfo("VQA", True, _QUESTION),
+    "Visual7W": SubsetInfo("VQA", True, _QUESTION),
+    "ScienceQA": SubsetInfo("VQA", False, _QUESTION),
+    "VizWiz": SubsetInfo("VQA", False, _QUESTION),
+    "GQA": SubsetInfo("VQA", False, _QUESTION),
+    "TextVQA": SubsetInfo("VQA", False, _QUESTION),
+    "VisDial": SubsetInfo("Retrieval", True),
+    "CIRR": SubsetInfo("Retrieval", True),
+    "VisualNews_t2i": SubsetInfo("Retrieval", True),
+    "VisualNews_i2t": SubsetInfo("Retrieval", True),
+    "MSCOCO_t2i": SubsetInfo("Retrieval", True),
+    "MSCOCO_i2t": SubsetInfo("Retrieval", True, "Find an image caption describing the given everyday image."),
+    "NIGHTS": SubsetInfo(
+        "Retrieval", True, "Find a day-to-day image that looks similar to the provided image."
+    ),
+    "WebQA": SubsetInfo("Retrieval", True),
+    "FashionIQ": SubsetInfo("Retrieval", False),
+    "Wiki-SS-NQ": SubsetInfo("Retrieval", False),
+    "OVEN": SubsetInfo("Retrieval", False),
+    "EDIS": SubsetInfo("Retrieval", False),
+    "MSCOCO": SubsetInfo("Grounding", True),
+    "RefCOCO": SubsetInfo("Grounding", False),
+    "RefCOCO-Matching": SubsetInfo(
+        "Grounding", False, "Select the identical object in the image that follows the given query."
+    ),
+    "Visual7W-Pointing": SubsetInfo("Grounding", False),
+}
+
+_PLACEHOLDER = re.compile(r"(<\|image_\d+\|>|<image>|<\|vision_start\|><\|image_pad\|><\|vision_end\|>)\s*")
+_SUFFIXES = (".jsonl", ".parquet")
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A query or a candidate: a text, an image path relative to the data's folder, or both; "" is none."""
+
+    text: str
+    image: str
+
+
+@dataclass(frozen=True)
+class MmebQuery:
+    """A query with its candidates, each once and none of them empty; the first is the positive."""
+
+    entry: Entry
+    candidates: tuple[Entry, ...]
+
+    @property
+    def cluster(self) -> str:
+        """What this query shares with others: its image, else its positive's, else its text."""
+        return self.entry.image or self.candidates[0].image or self.entry.text
+
+    @property
+    def is_text_to_image(self) -> bool:
+        """A text alone asks for images alone. One text that all candidates share is an instruction, no content."""
+        images = all(candidate.image for candidate in self.candidates)
+        return not self.entry.image and images and len({candidate.text for candidate in self.candidates}) == 1
+
+
+@dataclass(frozen=True)
+class Subset:
+    name: str
+    queries: tuple[MmebQuery, ...]
+
+    def entries(self) -> list[Entry]:
+        """All queries and candidates, each once, texts before images so that batches are alike."""
+        found = dict.fromkeys(e for query in self.queries for e in (query.entry, *query.candidates))
+        return sorted(found, key=lambda entry: bool(entry.image))
+
+
+def subset_files(data: Path) -> dict[str, Path]:
+    """The subsets in folder `data`, by name; `.jsonl` goes before `.parquet`. InputError where there is none."""
+    if not data.is_dir():
+        raise InputError(
+            f"{data} is not a folder. Give the folder that holds SUBSET.jsonl files and their images."
+        )
+    files: dict[str, Path] = {}
+    for suffix in _SUFFIXES:
+        for path in sorted(data.glob(f"*{suffix}")):
+            if path.name != "metadata.jsonl":
+                files.setdefault(path.stem, path)
+    if not files:
+        raise InputError(f"{data} holds no SUBSET.jsonl or SUBSET.parquet in MMEB's format.")
+    return files
+
+
+def read_subsets(data: Path, names: Sequence[str] | None = None) -> list[Subset]:
+    """Read the subsets `names` of folder `data`, or all of them, and check that every image is there.
+
+    Raises InputError on an unknown name, a row that is not valid (file and line are named), or missing images (named).
+    """
+    files = subset_files(data)
+    for name in names or ():
+        if name not in files:
+            raise InputError(f"{data} has no subset {name!r}. It has {', '.join(sorted(files))}.")
+    subsets = [_read_subset(name, files[name]) for name in (names or sorted(files))]
+    images = dict.fromkeys(entry.image for subset in subsets for entry in subset.entries() if entry.image)
+    missing = [image for image in images if not (data / image).is_file()]
+    if missing:
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        raise InputError(
+            f"{len(missing)} of {len(images)} images are missing below {data}: {', '.join(missing[:_NAMED])}{more}."
+            " Unpack the images there; the paths in the data are relative to that folder."
+        )
+    return subsets
+
+
+def _read_subset(name: str, path: Path) -> Subset:
+    rows = _parquet_rows(path) if path.suffix == ".parquet" else _jsonl_rows(path)
+    info = SUBSETS.get(name)
+    queries = []
+    for number, row in rows:
+        try:
+            queries.append(_parse_row(row, info.instruction if info else None))
+        except (ValueError, KeyError, TypeError) as error:
+            reason = f"it has no key {error}" if isinstance(error, KeyError) else str(error)
+            raise InputError(f"{path}, row {number}: {reason}. Correct the row, or remove it.") from error
+    if not queries:
+        raise InputError(f"{path} holds no query.")
+    return Subset(name, tuple(queries))
+
+
+def _jsonl_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                try:
+                    yield number, json.loads(line)
+                except ValueError as error:
+                    raise InputError(f"{path}, row {number}: not a JSON object ({error}).") from error
+
+
+def _parquet_rows(path: Path) -> Iterable[tuple[int, Any]]:
+    if find_spec("pyarrow") is None:
+        raise InputError(
+            f"Reading {path.name} needs pyarrow: pip install pyarrow, or give the subset as .jsonl."
+        )
+    import pandas  # type: ignore[import-untyped]
+
+    try:
+        table = pandas.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as parquet: {error}") from error
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return enumerate(rows, start=1)
+
+
+def _parse_row(row: Any, instruction: str | None) -> MmebQuery:
+    if not isinstance(row, Mapping):
+        raise TypeError("not a JSON object")
+    query = _entry(row["qry_text"], row.get("qry_img_path"), row.get("qry_inst"), instruction)
+    texts, images = _strings(row["tgt_text"], "tgt_text"), _strings(row.get("tgt_img_path"), "tgt_img_path")
+    if texts and images and len(texts) != len(images):
+        raise ValueError(f"tgt_text has {len(texts)} entries and tgt_img_path {len(images)}")
+    length = max(len(texts), len(images))
+    texts, images = texts or [""] * length, images or [""] * length
+    pairs = list(zip(texts, images, strict=True))
+    wrong = [pair for pair in pairs[1:] if any(part.strip() for part in pair)]
+    target = row.get("tgt_inst")
+    candidates = tuple(dict.fromkeys(_entry(*pair, target, None) for pair in [*pairs[:1], *wrong]))
+    if len(candidates) < 2:
+        raise ValueError("there is no wrong candidate beside the positive")
+    return MmebQuery(query, candidates)
+
+
+def _entry(text: Any, image: Any, given_instruction: Any, instruction: str | None) -> Entry:
+    parts = [_PLACEHOLDER.sub("", str(part)).strip() for part in (given_instruction, text) if part]
+    words, path = " ".join(part for part in parts if part), str(image or "").strip()
+    if path and (PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts):
+        raise ValueError(f"the image path {path!r} is not relative to the data's folder")
+    if path and not words and instruction:
+        words = instruction
+    if not path and not words:
+        raise ValueError("a query or candidate has neither text nor image")
+    return Entry(words, path)
+
+
+def _strings(values: Any, key: str) -> list[str]:
+    if values is None:
+        return []
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{key} is not a list")
+    return ["" if value is None else str(value) for value in values]

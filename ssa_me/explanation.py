@@ -1,0 +1,150 @@
+"""What an explanation of one image and one query holds, and how subjects are aligned with regions.
+
+Data and arithmetic only: it knows no model. N image tokens; boxes and regions in pixels of the upright image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ssa_me.salience.regions import TokenRegion, iou
+from ssa_me.samples import BBox
+
+SAME_REGION = 0.5
+"""Regions that overlap by this IoU or more are the same place, and no rivals."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A subject region (x, y, width, height) with its mean salience in [0, 1]."""
+
+    bbox: BBox
+    salience: float
+
+
+@dataclass(frozen=True)
+class TokenMaps:
+    """Maps of one image. boxes (N, 4) x0, y0, x1, y1; attention: version → (N,) share of the last token's attention,
+    summing to at most 1; salience (N,) in [0, 1], for the phrase or query-free."""
+
+    boxes: np.ndarray
+    attention: Mapping[str, np.ndarray]
+    salience: np.ndarray
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How a phrase fits the region found for it. score: SSA-ME's cosine of phrase and region; scores: each version's.
+
+    rival: the best-scoring other region; misaligned when it scores higher than the phrase's own. attention: version →
+    share of the attention on the image that falls inside the region. salience (N,): the head's map for the phrase.
+    """
+
+    phrase: str
+    score: float
+    region: BBox | None
+    rival: BBox | None
+    rival_score: float | None
+    misaligned: bool
+    scores: Mapping[str, float]
+    attention: Mapping[str, float]
+    salience: np.ndarray
+
+    def to_json(self) -> dict[str, Any]:
+        rival = None if self.rival is None else {"bbox": _rounded(self.rival), "score": self.rival_score}
+        return {
+            "phrase": self.phrase,
+            "score": self.score,
+            "region": None if self.region is None else _rounded(self.region),
+            "rival": rival,
+            "misaligned": self.misaligned,
+            "scores": dict(self.scores),
+            "attention_inside": dict(self.attention),
+        }
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a text and an image match, for both versions.
+
+    image_size: (width, height). boxes (N, 4). similarity: version → cosine of text and image, empty without a text.
+    attention: version → (N,) unnormalised share, so that both can stand on one scale; attention_on_image its sum.
+    stages: semantic, expert, fused, head, gain → (N,). regions: the query-free subjects. seconds: time of each part.
+    """
+
+    image_size: tuple[int, int]
+    boxes: np.ndarray
+    similarity: Mapping[str, float]
+    attention: Mapping[str, np.ndarray]
+    attention_on_image: Mapping[str, float]
+    stages: Mapping[str, np.ndarray]
+    regions: tuple[Region, ...]
+    alignment: tuple[Alignment, ...]
+    seconds: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON of the `explain` command, without the files that the command writes."""
+        models = {
+            version: ({"similarity": self.similarity[version]} if version in self.similarity else {})
+            | {"attention_on_image": self.attention_on_image[version]}
+            for version in self.attention
+        }
+        return {
+            "models": models,
+            "alignment": [alignment.to_json() for alignment in self.alignment],
+            "attributions": [],
+            "regions": [{"bbox": _rounded(r.bbox), "salience": r.salience} for r in self.regions],
+            "seconds": dict(self.seconds),
+        }
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A region that a phrase may match, with its subject vector of each version: version → (D,), unit length."""
+
+    region: TokenRegion
+    vectors: Mapping[str, np.ndarray]
+
+
+def align(
+    phrase: str,
+    embedding: Mapping[str, np.ndarray],
+    own: Candidate | None,
+    others: Sequence[Candidate],
+    attention: Mapping[str, np.ndarray],
+    salience: np.ndarray,
+    leading: str,
+) -> Alignment:
+    """Score a phrase against its own region and against the other regions of the image.
+
+    embedding: version → (D,) of the phrase, unit length. own: the region found for the phrase (None where its map is
+    dark: score 0, nothing to be misaligned). attention: version → (N,). leading: the version whose score decides.
+    """
+    if own is None:
+        nothing = dict.fromkeys(embedding, 0.0)
+        return Alignment(phrase, 0.0, None, None, None, False, nothing, nothing, salience)
+    scores = {version: float(embedding[version] @ own.vectors[version]) for version in embedding}
+    rivals = [c for c in others if iou(c.region.bbox, own.region.bbox) < SAME_REGION]
+    best = max(rivals, key=lambda c: float(embedding[leading] @ c.vectors[leading]), default=None)
+    rival_score = None if best is None else float(embedding[leading] @ best.vectors[leading])
+    inside = own.region.weights > 0
+    mass = {v: float(a[inside].sum() / a.sum()) if a.sum() > 0 else 0.0 for v, a in attention.items()}
+    return Alignment(
+        phrase=phrase,
+        score=scores[leading],
+        region=own.region.bbox,
+        rival=None if best is None else best.region.bbox,
+        rival_score=rival_score,
+        misaligned=rival_score is not None and rival_score > scores[leading],
+        scores=scores,
+        attention=mass,
+        salience=salience,
+    )
+
+
+def _rounded(bbox: BBox) -> list[float]:
+    return [round(float(number), 1) for number in bbox]

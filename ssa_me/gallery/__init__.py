@@ -1,0 +1,20 @@
+"""Galleries: images, their vectors and regions in a folder, and searching them."""
+
+from ssa_me.gallery.ingest import IngestReport, Progress, ingest
+from ssa_me.gallery.search import RANKINGS, Hit, Query, SearchResult, SubjectHit, search
+from ssa_me.gallery.store import Gallery, Item, is_gallery
+
+__all__ = [
+    "RANKINGS",
+    "Gallery",
+    "Hit",
+    "IngestReport",
+    "Item",
+    "Progress",
+    "Query",
+    "SearchResult",
+    "SubjectHit",
+    "ingest",
+    "is_gallery",
+    "search",
+]

@@ -1,0 +1,382 @@
+"""Searches a gallery by a text, an image or both, under one ranking or several side by side. Knows no page.
+
+With q the query's vector, e an image's and a_k its subjects':
+
+    VERSION            cos(q, e), one vector an image
+    VERSION+subjects   (1 - b) cos(q, e) + b max_k cos(q, a_k), b = `SUBJECT_WEIGHT`, over the whole gallery
+    VERSION+rerank     the first 20 embedded again with the salience conditioned on the text, then cos(q, e')
+
+All cosines are exact (flat index). Equal scores are ordered by id.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from ssa_me.errors import InputError
+from ssa_me.gallery.index import VectorIndex
+from ssa_me.gallery.store import Gallery, Item, Spaces
+from ssa_me.salience.regions import iou
+from ssa_me.samples import BBox, Sample, Subject, mask_bbox
+
+if TYPE_CHECKING:
+    from ssa_me.embedder import SalientEmbedder
+
+RANKINGS = ("baseline", "ssa-me", "ssa-me+subjects", "ssa-me+rerank", "baseline+subjects", "baseline+rerank")
+SUBJECT_WEIGHT = 0.5
+RERANK_DEPTH = 20
+LABEL_IOU = 0.4
+MAX_TEXT = 10_000
+MAX_PHRASES = 6
+_READERS = 4
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is searched for: a text, an image or both. image_weight: 0 the text alone, 0.5 the joint
+    embedding of image and text, 1 the image alone; it counts only where both are given.
+
+    Raises InputError where both are missing, the text is longer than `MAX_TEXT` characters, or the weight
+    is not in [0, 1]. A blank text is none.
+    """
+
+    text: str | None = None
+    image: Image.Image | None = None
+    image_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        text = (self.text or "").strip() or None
+        object.__setattr__(self, "text", text)
+        if text is None and self.image is None:
+            raise InputError("There is nothing to search for. Type a text, add an image, or both.")
+        if text is not None and len(text) > MAX_TEXT:
+            raise InputError(f"The text has {len(text):,} characters; the limit is {MAX_TEXT:,}. Shorten it.")
+        if text is not None and any("\ud800" <= char <= "\udfff" for char in text):
+            raise InputError("The text holds characters that are not valid Unicode. Type it again.")
+        if not 0 <= self.image_weight <= 1:  # NaN fails, too
+            raise InputError(f"The image's weight must lie between 0 and 1, not {self.image_weight}.")
+
+    @property
+    def is_image_only(self) -> bool:
+        return self.text is None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"text": self.text, "image": self.image is not None, "image_weight": self.image_weight}
+
+
+@dataclass(frozen=True)
+class SubjectHit:
+    """The region of a hit that answers to a phrase of the query best. score: cosine of phrase and region's
+    subject vector, of the ranking's version. bbox in pixels of the upright image. label: the annotated
+    phrase of that region."""
+
+    phrase: str
+    score: float
+    bbox: BBox | None
+    label: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        bbox = [round(number, 1) for number in self.bbox] if self.bbox else None
+        return {"phrase": self.phrase, "score": self.score, "bbox": bbox, "label": self.label}
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One place of a ranking, from rank 1. `score` is the ranking's own, see the module's docstring."""
+
+    rank: int
+    id: int
+    path: str
+    score: float
+    subject: SubjectHit | None
+
+    def to_json(self) -> dict[str, Any]:
+        subject = self.subject.to_json() if self.subject else None
+        return {"rank": self.rank, "id": self.id, "path": self.path, "score": self.score, "subject": subject}
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Ranking → hits. overlap: the share of images that the first two rankings have in common among their
+    hits (|A ∩ B| / k, with k as many as were returned); 1 for a single ranking. seconds: "query" for
+    embedding the query and its phrases, shared by all rankings, and the time of each ranking. notes:
+    sentences for the reader."""
+
+    query: Query
+    k: int
+    results: Mapping[str, tuple[Hit, ...]]
+    overlap: float
+    seconds: Mapping[str, float]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "query": self.query.to_json() | {"k": self.k},
+            "results": {name: [hit.to_json() for hit in hits] for name, hits in self.results.items()},
+            "overlap": self.overlap,
+            "seconds": dict(self.seconds),
+            "notes": list(self.notes),
+        }
+
+
+def search(
+    gallery: Gallery,
+    embedder: SalientEmbedder,
+    query: Query,
+    rankings: Sequence[str] = ("baseline", "ssa-me"),
+    k: int = 10,
+) -> SearchResult:
+    """The `k` best images under each of `rankings`. The query is embedded once for all of them.
+
+    Every hit of a query with text also says which of its regions answers to the query's first phrase best
+    (under `+subjects`: the region that won, with the phrase that fits it best). Raises InputError for an
+    unknown ranking, k below 1, an empty gallery, or one without vectors of this checkpoint. k above the
+    gallery's size gives all images, and a note.
+    """
+    started = time.perf_counter()
+    chosen = _parse_rankings(rankings)
+    if k < 1:
+        raise InputError(f"k is {k}; ask for at least 1 image.")
+    versions = tuple(dict.fromkeys(ranking.version for ranking in chosen))
+    searcher = _Searcher(gallery, embedder, query, versions, k)
+    seconds = {"query": time.perf_counter() - started}
+    ranked: dict[str, list[_Ranked]] = {}
+    for ranking in chosen:
+        begun = time.perf_counter()
+        ranked[ranking.name] = searcher.rank(ranking)
+        seconds[ranking.name] = time.perf_counter() - begun
+    ids = [entry.id for entries in ranked.values() for entry in entries]
+    items = gallery.items_of(ids, head=Spaces(embedder.info.fingerprints).head)
+    results = {
+        name: tuple(searcher.hit(rank, entry, items[entry.id]) for rank, entry in enumerate(entries, start=1))
+        for name, entries in ranked.items()
+    }
+    notes = tuple(dict.fromkeys(searcher.notes))
+    return SearchResult(query, searcher.k, results, overlap(list(results.values())), seconds, notes)
+
+
+def overlap(results: Sequence[tuple[Hit, ...]]) -> float:
+    """overlap@k of the first two rankings: the share of images they have in common, 1 for a single ranking."""
+    if len(results) < 2:
+        return 1.0
+    first, second = ({hit.id for hit in hits} for hits in results[:2])
+    return len(first & second) / max(len(first), 1)
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    version: str
+    method: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.version}+{self.method}" if self.method else self.version
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """An image with its score; `winner`: the row of the subject that won, under `+subjects`."""
+
+    id: int
+    score: float
+    version: str
+    winner: int | None = None
+
+
+def _parse_rankings(names: Sequence[str]) -> list[_Ranking]:
+    if not names:
+        raise InputError(f"No ranking is given. Choose from {', '.join(RANKINGS)}.")
+    for name in names:
+        if name not in RANKINGS:
+            raise InputError(f"There is no ranking {name!r}. Choose from {', '.join(RANKINGS)}.")
+    parts = [name.partition("+") for name in dict.fromkeys(names)]
+    return [_Ranking(version, method) for version, _, method in parts]
+
+
+class _Searcher:
+    """One search: the query's vectors, the indexes, and what rankings share."""
+
+    def __init__(
+        self, gallery: Gallery, embedder: SalientEmbedder, query: Query, versions: tuple[str, ...], k: int
+    ) -> None:
+        self.gallery, self.embedder, self.query, self.versions = gallery, embedder, query, versions
+        self.notes: list[str] = []
+        spaces = Spaces(embedder.info.fingerprints)
+        size = len(gallery)
+        self.images = {version: self._index(spaces.images(version), size) for version in versions}
+        self.subjects = {version: self._index(spaces.subjects(version), size) for version in versions}
+        covered = min(len(index) for index in (*self.images.values(), *self.subjects.values()))
+        if covered < size:
+            self.notes.append(f"{size - covered:,} of {size:,} images are left out: {self._how_to_embed()}")
+        self.k = min(k, min(len(index) for index in self.images.values()))
+        if self.k < k:
+            self.notes.append(
+                f"The gallery holds {self.k:,} images, fewer than the {k:,} asked for: all are listed."
+            )
+        self.phrases = embedder.phrases(query.text)[:MAX_PHRASES] if query.text else ()
+        self.vectors, self.phrase_vectors = self._embed()
+        self._conditioned: dict[tuple[str, int], np.ndarray | None] = {}
+
+    def rank(self, ranking: _Ranking) -> list[_Ranked]:
+        method = ranking.method
+        if method and self.query.is_image_only:
+            self.notes.append(
+                f"{ranking.name} ranks by one vector here: a query without text names no subject."
+            )
+            method = ""
+        if method == "subjects":
+            return self._by_subjects(ranking.version)
+        ranked = self._by_vector(ranking.version, max(self.k, RERANK_DEPTH) if method == "rerank" else self.k)
+        return self._reranked(ranking, ranked)[: self.k] if method == "rerank" else ranked
+
+    def hit(self, rank: int, entry: _Ranked, item: Item) -> Hit:
+        return Hit(rank, entry.id, str(item.path), entry.score, self._subject(entry, item))
+
+    # Rankings
+
+    def _by_vector(self, version: str, count: int) -> list[_Ranked]:
+        best = self.images[version].best(self.vectors[version], count)
+        return [
+            _Ranked(int(id), float(score), version) for id, score in zip(best.ids, best.scores, strict=True)
+        ][:count]
+
+    def _by_subjects(self, version: str) -> list[_Ranked]:
+        """Candidates from both indexes until no image outside them can reach the k-th score (Fagin's
+        threshold)."""
+        query, images, subjects = self.vectors[version], self.images[version], self.subjects[version]
+        count = max(4 * self.k, 64)
+        while True:
+            by_image, by_subject = images.best(query, count), subjects.best(query, count)
+            ids = np.union1d(by_image.ids, by_subject.ids)
+            ranked = [self._with_subjects(int(id), version) for id in ids if int(id) in images]
+            ranked.sort(key=lambda entry: (-entry.score, entry.id))
+            # an image in neither list is within both bounds; one without subjects counts by its vector alone
+            bound = max(by_image.bound, _mix(by_image.bound, by_subject.bound))
+            if len(ids) >= len(images) or (len(ranked) >= self.k and ranked[self.k - 1].score > bound):
+                return ranked[: self.k]
+            count *= 4
+
+    def _with_subjects(self, id: int, version: str) -> _Ranked:
+        query = self.vectors[version]
+        whole = float(self.images[version].of(id)[0] @ query)
+        rows = self.subjects[version].of(id) if id in self.subjects[version] else query[:0, None]
+        if len(rows) == 0:
+            return _Ranked(id, whole, version)
+        scores = rows @ query
+        winner = int(scores.argmax())
+        return _Ranked(id, _mix(whole, float(scores[winner])), version, winner)
+
+    def _reranked(self, ranking: _Ranking, ranked: Sequence[_Ranked]) -> list[_Ranked]:
+        """The first 20 by their conditioned embedding; those behind keep place and score, as do unreadable
+        images."""
+        version, first = ranking.version, ranked[:RERANK_DEPTH]
+        self._condition([entry.id for entry in first], version)
+        again, unread = [], []
+        for entry in first:
+            vector = self._conditioned[version, entry.id]
+            if vector is None:
+                unread.append(entry)
+            else:
+                again.append(replace(entry, score=float(vector @ self.vectors[version])))
+        if unread:
+            self.notes.append(
+                f"{len(unread)} images of {ranking.name} could not be opened and keep their score."
+            )
+        if self.k > RERANK_DEPTH:
+            self.notes.append(
+                f"{ranking.name} embeds the first {RERANK_DEPTH} again; the rest follows as it was."
+            )
+        again.sort(key=lambda entry: (-entry.score, entry.id))
+        return [*again, *unread, *ranked[RERANK_DEPTH:]]
+
+    def _condition(self, ids: Sequence[int], version: str) -> None:
+        """Embed images with the salience conditioned on the text, for all versions of this search at once."""
+        missing = [id for id in ids if (version, id) not in self._conditioned]
+        if not missing:
+            return
+        with ThreadPoolExecutor(_READERS) as readers:
+            images = dict(zip(missing, readers.map(self._image, missing), strict=True))
+        samples = {id: Sample(image=image) for id, image in images.items() if image is not None}
+        found = self.embedder.embed(
+            list(samples.values()), versions=self.versions, conditioned_on=self.query.text
+        )
+        for version in self.versions:
+            self._conditioned |= {(version, id): None for id in missing}
+            rows = found.vectors[version]
+            self._conditioned |= {(version, id): row for id, row in zip(samples, rows, strict=True)}
+
+    def _image(self, id: int) -> Image.Image | None:
+        try:
+            return self.gallery.image(id)
+        except InputError:
+            return None
+
+    # Parts
+
+    def _embed(self) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]:
+        """Version → vector of the query `(D,)`, and of its P phrases `(P, D)`."""
+        spoken = [Sample(text=phrase) for phrase in self.phrases]
+        if self.query.image is None:
+            rows = self.embedder.embed(
+                [Sample(text=self.query.text), *spoken], versions=self.versions
+            ).vectors
+            return {v: rows[v][0] for v in self.versions}, {v: rows[v][1:] for v in self.versions}
+        query = self.query
+        vectors = self.embedder.embed_query(
+            query.text, query.image, query.image_weight, versions=self.versions
+        )
+        return vectors, self.embedder.embed(spoken, versions=self.versions).vectors
+
+    def _subject(self, entry: _Ranked, item: Item) -> SubjectHit | None:
+        subjects = self.subjects[entry.version]
+        rows = subjects.of(entry.id) if entry.id in subjects else ()
+        if not self.phrases or len(rows) == 0:
+            return None
+        scores = self.phrase_vectors[entry.version] @ np.asarray(rows).T
+        if entry.winner is None:
+            phrase, region = 0, int(scores[0].argmax())
+        else:
+            phrase, region = int(scores[:, entry.winner].argmax()), entry.winner
+        bbox = item.regions[region].bbox if region < len(item.regions) else None
+        return SubjectHit(self.phrases[phrase], float(scores[phrase, region]), bbox, _label(bbox, item))
+
+    def _index(self, space: str, size: int) -> VectorIndex:
+        if size == 0:
+            raise InputError("The gallery is empty. Add images to it first.")
+        index = self.gallery.index(space)
+        if index is None:
+            raise InputError(
+                f"The gallery {self.gallery.name} has no vectors of this model. {self._how_to_embed()}"
+            )
+        return index
+
+    def _how_to_embed(self) -> str:
+        command = f"python -m ssa_me index SOURCE --gallery {self.gallery.folder}"
+        return f"Embed them with: {command} --checkpoint {self.embedder.info.checkpoint}"
+
+
+def _mix(whole: float, subject: float) -> float:
+    return (1 - SUBJECT_WEIGHT) * whole + SUBJECT_WEIGHT * subject
+
+
+def _label(bbox: BBox | None, item: Item) -> str | None:
+    """The annotated phrase whose box overlaps `bbox` most, from `LABEL_IOU` on."""
+    if bbox is None:
+        return None
+    places = [(subject.phrase, _place(subject, item)) for subject in item.subjects]
+    overlaps = [(iou(bbox, place), phrase) for phrase, place in places if place is not None]
+    best, phrase = max(overlaps, default=(0.0, ""), key=lambda pair: pair[0])
+    return phrase if best >= LABEL_IOU else None
+
+
+def _place(subject: Subject, item: Item) -> BBox | None:
+    if subject.bbox is not None or subject.segmentation is None:
+        return subject.bbox
+    return mask_bbox(subject.mask(item.width, item.height))

@@ -1,0 +1,109 @@
+"""Subject regions out of a salience map over tokens. Knows nothing of models, phrases or pixels.
+
+Boxes are `(N, 4)` as `x0, y0, x1, y1` in pixels of the upright image, one a token, in any layout: a grid, crops, tiles.
+Tokens are neighbours where their boxes touch. A `BBox` is `(x, y, width, height)` in the same pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ssa_me.salience.fusion import to_tokens
+from ssa_me.samples import BBox
+
+
+@dataclass(frozen=True, eq=False)
+class TokenRegion:
+    """A subject's region M_k: `weights` `(N,)` float32 in [0, 1], the salience inside it and 0 elsewhere."""
+
+    weights: np.ndarray
+    bbox: BBox
+    salience: float  # mean over its tokens, in [0, 1]
+
+
+def peaks(
+    salience: np.ndarray,
+    boxes: np.ndarray,
+    most: int = 6,
+    floor: float = 0.1,
+    prominence: float = 0.15,
+    cut: float = 0.5,
+) -> tuple[TokenRegion, ...]:
+    """The subjects that stand out in `salience` `(N,)`: at most `most` regions, the largest sum of salience first.
+
+    Tokens above `floor` belong to the peak they climb to, so two subjects that touch are told apart. A peak counts where
+    it rises by `prominence` (absolute) above the saddle to a higher one, and its region ends at `cut` times its height.
+    A dark map has no region, a bright and constant one has a single region. Regions never share a token.
+    """
+    basins = _climb(salience, _touching(boxes), floor, prominence)
+    regions = []
+    for peak in np.unique(basins[basins >= 0]):
+        inside = (basins == peak) & (salience >= cut * salience[peak])
+        regions.append(_region(np.where(inside, salience, 0), boxes))
+    regions.sort(key=lambda region: -float(region.weights.sum()))
+    return tuple(regions[:most])
+
+
+def region_of(place: BBox | np.ndarray, boxes: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+    """The share of each token's box that `place` covers: `(N,)` float32 in [0, 1].
+
+    `place` is a box, or a mask `(H, W)` over an image of `size` (width, height; by default the mask's own).
+    """
+    if isinstance(place, np.ndarray):
+        return to_tokens(place.astype(np.float32), boxes, size or (place.shape[1], place.shape[0]))
+    x, y, w, h = place
+    width = np.minimum(boxes[:, 2], x + w) - np.maximum(boxes[:, 0], x)
+    height = np.minimum(boxes[:, 3], y + h) - np.maximum(boxes[:, 1], y)
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return np.asarray(
+        np.maximum(width, 0) * np.maximum(height, 0) / np.where(area > 0, area, np.inf), np.float32
+    )
+
+
+def iou(a: BBox, b: BBox) -> float:
+    """Intersection over union of two boxes, in [0, 1]; 0 where both are empty."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    shared = max(width, 0.0) * max(height, 0.0)
+    union = a[2] * a[3] + b[2] * b[3] - shared
+    return shared / union if union > 0 else 0.0
+
+
+def _touching(boxes: np.ndarray) -> np.ndarray:
+    """Which boxes share an edge, a corner or an area: `(N, N)` bool. A box without an area touches nothing."""
+    x0, y0, x1, y1 = boxes.astype(np.float64).T
+    placed = (x1 > x0) & (y1 > y0)
+    slack = 0.01 * float(np.median((x1 - x0)[placed])) if placed.any() else 0.0
+    across = (x0[:, None] <= x1 + slack) & (x0 <= x1[:, None] + slack)
+    down = (y0[:, None] <= y1 + slack) & (y0 <= y1[:, None] + slack)
+    return np.asarray(across & down & placed[:, None] & placed)
+
+
+def _climb(salience: np.ndarray, touching: np.ndarray, floor: float, prominence: float) -> np.ndarray:
+    """The peak (a token's index) that each token belongs to, `(N,)`; -1 at or below the floor and without a place.
+
+    A watershed from the top down: each token, in falling order, joins the highest peak that it touches; where it is the
+    saddle to a lower peak of too little prominence, that peak dissolves into the higher one.
+    """
+    peak = np.full(len(salience), -1)
+    candidates = np.flatnonzero((salience > floor) & touching.diagonal())
+    for token in candidates[np.argsort(-salience[candidates], kind="stable")]:
+        met = np.unique(peak[touching[token] & (peak >= 0)])
+        if len(met) == 0:
+            peak[token] = token
+            continue
+        highest = min(met, key=lambda p: (-salience[p], p))
+        peak[token] = highest
+        shallow = met[salience[met] - salience[token] < prominence]
+        peak[np.isin(peak, shallow)] = highest
+    return peak
+
+
+def _region(weights: np.ndarray, boxes: np.ndarray) -> TokenRegion:
+    inside = boxes[weights > 0]
+    x0, y0 = (float(v) for v in inside[:, :2].min(axis=0))
+    x1, y1 = (float(v) for v in inside[:, 2:].max(axis=0))
+    mean = float(weights[weights > 0].mean())
+    return TokenRegion(np.clip(weights, 0, 1).astype(np.float32), (x0, y0, x1 - x0, y1 - y0), mean)

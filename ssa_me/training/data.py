@@ -1,0 +1,260 @@
+"""Training data: scenes and ImageFolder sets made ready for a model, and the batches drawn from them.
+
+A batch depends only on seed and step, so that both adapters see the same data in the same order and a resumed run
+goes on as if it had never stopped. It knows nothing of losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ssa_me.backbone import VisualBatch, token_boxes
+from ssa_me.errors import InputError
+from ssa_me.images import load_image
+from ssa_me.salience.fusion import to_tokens
+from ssa_me.samples import Record, Subject
+from ssa_me.scenes import EVALUATION_SEED, make_scene, twin
+
+COLOUR_SHARE = 0.5
+"""A subject's `auto_colour` leads its phrase where at least this share of its pixels has it."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One image with its texts and the subjects whose regions are known: phrase and mask (H, W) bool."""
+
+    image: Image.Image
+    texts: tuple[str, ...]
+    subjects: tuple[tuple[str, np.ndarray], ...]
+
+
+class Source(Protocol):
+    """Where images come from; picklable, so that processes can load from it side by side."""
+
+    name: str
+    weight: float
+    twins: bool
+
+    def __len__(self) -> int: ...
+
+    def load(self, index: int) -> Loaded: ...
+
+
+@dataclass(frozen=True)
+class SceneSource:
+    """Generated scenes: 2i is a scene, 2i + 1 its twin (the same words, bound otherwise)."""
+
+    first: int
+    pairs: int
+    size: int
+    weight: float = 1.0
+    name: str = "scenes"
+    twins: bool = True
+
+    def __post_init__(self) -> None:
+        if self.first + self.pairs > EVALUATION_SEED:
+            raise InputError(f"Seeds of {EVALUATION_SEED:,} and more are for evaluation; choose smaller ones.")
+
+    def __len__(self) -> int:
+        return 2 * self.pairs
+
+    def load(self, index: int) -> Loaded:
+        scene = make_scene(self.first + index // 2, size=self.size, pairs="seen")
+        if index % 2:
+            scene = twin(scene)
+        return Loaded(scene.image, scene.captions, tuple((s.phrase, s.mask) for s in scene.subjects))
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """The records of an ImageFolder set that have a text or a named subject, `views` times each: as they are, then
+    mirrored or cropped. A mirrored image drops the texts that speak of left or right."""
+
+    records: tuple[Record, ...]
+    name: str
+    weight: float = 1.0
+    twins: bool = False
+    views: int = 1
+
+    def __len__(self) -> int:
+        return len(self.records) * self.views
+
+    def load(self, index: int) -> Loaded:
+        view, place = divmod(index, len(self.records))
+        loaded = self._load(self.records[place])
+        return _another_view(loaded, np.random.default_rng(index), mirror=view % 2 == 1) if view else loaded
+
+    def _load(self, record: Record) -> Loaded:
+        image = load_image(record.path)
+        located = (s for s in record.subjects if s.bbox is not None or s.segmentation is not None)
+        return Loaded(
+            image, record_texts(record), tuple((coloured_phrase(s), s.mask(*image.size)) for s in located)
+        )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One image ready for the vision pass. pixels (P, d) float16, grid (3,), coverage (K, N) share of each token."""
+
+    pixels: np.ndarray
+    grid: tuple[int, int, int]
+    size: tuple[int, int]
+    texts: tuple[str, ...]
+    phrases: tuple[str, ...]
+    coverage: np.ndarray
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One step's batch: the images' indices in their source, and a text for each."""
+
+    source: int
+    indices: tuple[int, ...]
+    texts: tuple[str, ...]
+
+
+def coloured_phrase(subject: Subject) -> str:
+    """The phrase, led by the colour measured under its region where that is most of it ("red jacket")."""
+    colour, share = subject.extra.get("auto_colour"), subject.extra.get("auto_colour_frac", 0.0)
+    return f"{colour} {subject.phrase}" if colour and float(share) >= COLOUR_SHARE else subject.phrase
+
+
+def record_texts(record: Record) -> tuple[str, ...]:
+    """Captions; where there are none, what the annotated subjects say: listed, and one by one for the largest."""
+    if record.captions or not record.subjects:
+        return record.captions
+    named = [(s.phrase, coloured_phrase(s)) for s in record.subjects if s.extra.get("kind") != "part"]
+    garments = [coloured for phrase, coloured in named if phrase != "person" and coloured != phrase]
+    phrases = [coloured for _, coloured in named]
+    listed = ", ".join(dict.fromkeys(phrases))
+    if any(s.phrase == "person" for s in record.subjects) and garments:
+        return tuple(dict.fromkeys([listed, f"a person in {' and '.join(garments[:2])}", f"a person with {listed}"]))
+    return (listed,) if listed else ()
+
+
+def _another_view(loaded: Loaded, rng: np.random.Generator, mirror: bool) -> Loaded:
+    width, height = loaded.image.size
+    share = float(rng.uniform(0.8, 1.0))
+    w, h = round(width * share), round(height * share)
+    x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+    image = loaded.image.crop((x, y, x + w, y + h))
+    subjects = tuple((phrase, mask[y : y + h, x : x + w]) for phrase, mask in loaded.subjects)
+    texts = loaded.texts
+    if mirror:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        subjects = tuple((phrase, mask[:, ::-1]) for phrase, mask in subjects)
+        sided = ("left", "right")
+        texts = tuple(t for t in texts if not any(word in t.lower() for word in sided)) or texts[:1]
+    return Loaded(image, texts, tuple((phrase, mask) for phrase, mask in subjects if mask.any()))
+
+
+def prepare(source: Source, image_processor: Any, merge: int, workers: int) -> Iterator[Prepared]:
+    """All images of `source` in order, resized to patches. workers 0: in this process."""
+    job = _Prepare(source, image_processor, merge)
+    if workers == 0:
+        yield from map(job, range(len(source)))
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        yield from pool.map(job, range(len(source)), chunksize=32)
+
+
+class Corpus:
+    """What batches are drawn from. The sources' images are held as patches, about 0.15 MB each at 112 pixels."""
+
+    def __init__(self, sources: Sequence[Source], groups: Sequence[Sequence[Prepared]]) -> None:
+        kept = [(s, tuple(g)) for s, g in zip(sources, groups, strict=True) if g]
+        if not kept:
+            raise InputError("The data holds no image with a caption or a subject, so there is nothing to train on.")
+        self.sources = tuple(source for source, _ in kept)
+        self.groups = tuple(group for _, group in kept)
+
+    @classmethod
+    def load(
+        cls, sources: Sequence[Source], image_processor: Any, merge: int, workers: int, progress: Callable[[str], None]
+    ) -> Corpus:
+        groups = []
+        for source in sources:
+            group: list[Prepared] = []
+            for item in prepare(source, image_processor, merge, workers):
+                group.append(item)
+                if len(group) % 1000 == 0:
+                    progress(f"{source.name}: {len(group)} of {len(source)} images ready")
+            groups.append(group)
+        return cls(sources, groups)
+
+    def draw(self, seed: int, step: int, batch: int) -> Draw:
+        """The batch of a step: images of one source, with their twins where it has them, and one text each."""
+        rng = np.random.default_rng((seed, step))
+        weights = np.array([source.weight for source in self.sources])
+        which = int(rng.choice(len(weights), p=weights / weights.sum()))
+        group = self.groups[which]
+        if self.sources[which].twins:
+            pairs = rng.choice(len(group) // 2, size=min(batch // 2, len(group) // 2), replace=False)
+            indices = np.stack([2 * pairs, 2 * pairs + 1], axis=1).reshape(-1)
+        else:
+            indices = rng.choice(len(group), size=min(batch, len(group)), replace=False)
+        texts = tuple(str(rng.choice(np.array(group[i].texts, dtype=object))) for i in indices)
+        return Draw(which, tuple(int(i) for i in indices), texts)
+
+    def items(self, draw: Draw) -> list[Prepared]:
+        return [self.groups[draw.source][i] for i in draw.indices]
+
+
+def same_meaning(texts: Sequence[str], items: Sequence[Prepared]) -> Tensor:
+    """(B, B) bool: text i is also true of image j as far as the data says, so that j is no negative of i. Symmetric."""
+    said = [{t.lower() for t in (*item.texts, *item.phrases)} for item in items]
+    rows = [[text.lower() in other for other in said] for text in texts]
+    same = torch.tensor(rows)
+    return same | same.T
+
+
+def stack_pixels(items: Sequence[Prepared]) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
+    """Patches (ΣP, d) float32, grids (B, 3) and sizes of some images, as `Backbone.encode_pixels` takes them."""
+    pixels = torch.from_numpy(np.concatenate([item.pixels for item in items])).float()
+    return pixels, torch.tensor([item.grid for item in items]), [item.size for item in items]
+
+
+def pad_coverage(items: Sequence[Prepared], visual: VisualBatch) -> list[Tensor]:
+    """Each image's regions (K_b, N) float32, padded to the batch's N."""
+    width = visual.tokens.shape[1]
+    return [
+        torch.from_numpy(np.pad(item.coverage.astype(np.float32), ((0, 0), (0, width - item.coverage.shape[1]))))
+        for item in items
+    ]
+
+
+class _Prepare:
+    """The work on one image, as a picklable callable."""
+
+    def __init__(self, source: Source, image_processor: Any, merge: int) -> None:
+        self.source, self.image_processor, self.merge = source, image_processor, merge
+
+    def __call__(self, index: int) -> Prepared:
+        loaded = self.source.load(index)
+        inputs = self.image_processor(images=[loaded.image], return_tensors="pt")
+        grid = tuple(int(n) for n in inputs["image_grid_thw"][0])
+        boxes = token_boxes(grid, self.merge, loaded.image.size)
+        coverage = np.zeros((len(loaded.subjects), len(boxes)), dtype=np.float16)
+        for k, (_, mask) in enumerate(loaded.subjects):
+            coverage[k] = to_tokens(mask.astype(np.float32), boxes, loaded.image.size)
+        return Prepared(
+            pixels=inputs["pixel_values"].numpy().astype(np.float16),
+            grid=(grid[0], grid[1], grid[2]),
+            size=loaded.image.size,
+            texts=loaded.texts or tuple(phrase for phrase, _ in loaded.subjects),
+            phrases=tuple(phrase for phrase, _ in loaded.subjects),
+            coverage=coverage,
+        )
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,158 @@
+"""One stage of optimisation: steps, log, checkpoints, resume. It knows nothing of what the losses mean.
+
+A stage's state is one safetensors file (weights, Adam's moments) that carries its step, written whole or not at all.
+Everything random in a step comes from seed and step, so that a resumed run equals an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ssa_me.errors import InputError
+from ssa_me.training.recipe import Schedule
+
+_LOG_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all stages of a run share. `folder` holds the log and the states; `report` shows a line to the user."""
+
+    folder: Path
+    seed: int
+    accelerator: Accelerator
+    save_every: int
+    report: Callable[[str], None]
+    stop: threading.Event
+
+    def log(self, entry: dict[str, Any]) -> None:
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"time": round(time.time(), 3)} | entry) + "\n")
+
+
+@contextmanager
+def stopping_on_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set, so that a run ends at a step with its checkpoint written."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    old = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def fit(name: str, stage: nn.Module, schedule: Schedule, run: Run, resume: bool) -> bool:
+    """Train `stage` for `schedule.steps`; True when it came to its end, False when it was stopped (state is saved).
+
+    `stage(step)` gives a dict with the total under "loss". Raises ArithmeticError on a non-finite loss, naming stage
+    and step.
+    """
+    named = {key: p for key, p in stage.named_parameters() if p.requires_grad}
+    decayed = [p for p in named.values() if p.ndim > 1]
+    plain = [p for p in named.values() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+        lr=schedule.learning_rate,
+        betas=(0.9, 0.98),
+    )
+    state = run.folder / f"{name}.safetensors"
+    first = _load_state(state, named, optimizer) if resume and state.is_file() else 0
+    prepared, steps_optimizer = run.accelerator.prepare(stage, optimizer)
+    prepared.train()
+    clock = time.perf_counter()
+    for step in range(first, schedule.steps):
+        torch.manual_seed(run.seed * 1_000_003 + step)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, schedule)
+        with _attention_kernel(run.accelerator.device):
+            losses = prepared(step)
+        if not torch.isfinite(losses["loss"]):
+            raise ArithmeticError(f"stage {name}: the loss is {losses['loss'].item()} at step {step}")
+        run.accelerator.backward(losses["loss"])
+        run.accelerator.clip_grad_norm_(list(named.values()), schedule.clip)
+        steps_optimizer.step()
+        steps_optimizer.zero_grad(set_to_none=True)
+        done = step + 1
+        if done % _LOG_EVERY == 0 or done == schedule.steps:
+            values = {key: round(float(value.detach()), 5) for key, value in losses.items()}
+            rate = schedule.batch * (done - first) / (time.perf_counter() - clock)
+            left = (schedule.steps - done) * schedule.batch / rate
+            entry = {"stage": name, "step": done, "steps": schedule.steps, "samples_per_s": round(rate, 1)} | values
+            run.log(entry | {"learning_rate": learning_rate(step, schedule), "seconds_left": round(left)})
+            if done % (5 * _LOG_EVERY) == 0 or done == schedule.steps:
+                shown = "  ".join(f"{key} {value:.3f}" for key, value in values.items())
+                run.report(f"{name} {done}/{schedule.steps}  {shown}  {rate:.0f} samples/s  {left / 60:.1f} min left")
+        if done % run.save_every == 0 or done == schedule.steps or run.stop.is_set():
+            _save_state(state, named, optimizer, done)
+        if run.stop.is_set() and done < schedule.steps:
+            return False
+    stage.eval()
+    return True
+
+
+@contextmanager
+def _attention_kernel(device: torch.device) -> Iterator[None]:
+    """On a CPU the fused kernel's backward pass is far slower than plain matrix products."""
+    if device.type != "cpu":
+        yield
+        return
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+def learning_rate(step: int, schedule: Schedule) -> float:
+    """Linear warm-up from 0, then a cosine from the peak to 5 % of it at the last step."""
+    if step < schedule.warmup:
+        return schedule.learning_rate * (step + 1) / schedule.warmup
+    share = (step - schedule.warmup) / max(1, schedule.steps - schedule.warmup)
+    return schedule.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
+
+
+def _save_state(path: Path, named: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, step: int) -> None:
+    tensors: dict[str, Tensor] = {}
+    for key, parameter in named.items():
+        tensors[f"weight/{key}"] = parameter.detach().contiguous()
+        for moment, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{moment}/{key}"] = value.detach().clone().contiguous()
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata={"step": str(step)})
+    partial.replace(path)
+
+
+def _load_state(path: Path, named: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> int:
+    with safe_open(path, framework="pt") as file:
+        keys = set(file.keys())
+        missing = [key for key in named if f"weight/{key}" not in keys]
+        if missing:
+            raise InputError(f"{path} is of another model or recipe: it lacks {missing[0]}. Train into a new folder.")
+        for key, parameter in named.items():
+            value = file.get_tensor(f"weight/{key}")
+            if value.shape != parameter.shape:
+                raise InputError(f"{path} is of another model or recipe: {key} has another shape. Use a new folder.")
+            parameter.data.copy_(value)
+            moments = {m: f"{m}/{key}" for m in ("step", "exp_avg", "exp_avg_sq")}
+            if moments["exp_avg"] in keys:
+                optimizer.state[parameter] = {m: file.get_tensor(stored) for m, stored in moments.items()}
+                for m in ("exp_avg", "exp_avg_sq"):
+                    optimizer.state[parameter][m] = optimizer.state[parameter][m].to(parameter.device)
+        return int(file.metadata()["step"])

@@ -1,0 +1,152 @@
+"""A training recipe: every choice of a run in one TOML file, checked. It knows nothing of data or models."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ssa_me.errors import InputError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One stage of optimisation: AdamW, linear warm-up, cosine decay to 5 % of the peak, clipped gradients."""
+
+    steps: int = 0
+    batch: int = 64
+    learning_rate: float = 1e-3
+    warmup: int = 50
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    temperature: float = 0.07
+
+
+@dataclass(frozen=True)
+class Base(Schedule):
+    """The base stage: everything trains. `caption`: weight of next-token prediction on `caption_share` of the batch."""
+
+    caption: float = 0.3
+    caption_share: float = 0.5
+
+
+@dataclass(frozen=True)
+class Lora(Schedule):
+    """The adapter stage, the same for both models."""
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """The shape of a model that starts from nothing."""
+
+    vocabulary: int = 4096
+    width: int = 192
+    layers: int = 4
+    heads: int = 6
+    mlp: int = 384
+    vision_width: int = 192
+    vision_layers: int = 4
+    side: int = 112
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Generated scenes, each with its twin: `pairs` of them from seed `first`. `weight` against photographs' 1."""
+
+    pairs: int = 0
+    first: int = 1
+    size: int = 128
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Weights:
+    """λ of each objective beside L_nce, the margin of L_mis, and the share of subjects that L_attn reads by phrase."""
+
+    attention: float = 0.1
+    subject: float = 0.5
+    misalignment: float = 0.5
+    head: float = 1.0
+    margin: float = 0.2
+    phrase_share: float = 0.25
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole run. `scratch` None: fine-tune a checkpoint. floor: f of the regeneration. views: of each photograph,
+    the first as it is, the others cropped and mirrored."""
+
+    name: str
+    seed: int = 1
+    floor: float = 0.5
+    precision: str = "auto"
+    save_every: int = 100
+    views: int = 1
+    scratch: Scratch | None = None
+    scenes: Scenes = field(default_factory=Scenes)
+    base: Base = field(default_factory=Base)
+    adapters: Lora = field(default_factory=Lora)
+    objectives: Weights = field(default_factory=Weights)
+
+
+_SECTIONS: dict[str, type] = {
+    "scratch": Scratch,
+    "scenes": Scenes,
+    "base": Base,
+    "adapters": Lora,
+    "objectives": Weights,
+}
+
+T = TypeVar("T")
+
+
+def load_recipe(recipe: str | Path) -> Recipe:
+    """Read a recipe by its name among `RECIPES` or from a TOML file. InputError names unknown keys and wrong types."""
+    path = Path(recipe)
+    if path.suffix != ".toml":
+        path = RECIPES / f"{recipe}.toml"
+        if not path.is_file():
+            names = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+            raise InputError(f"There is no recipe {str(recipe)!r}. Recipes: {names}; or give a .toml file.")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"The recipe {path} cannot be read: {error}") from error
+    sections = {
+        key: _build(_SECTIONS[key], value, f"{path.name} [{key}]")
+        for key, value in table.items()
+        if key in _SECTIONS
+    }
+    plain = {key: value for key, value in table.items() if key not in _SECTIONS}
+    recipe_ = _build(Recipe, {"name": path.stem} | plain | sections, path.name)
+    if not 0 < recipe_.floor <= 1:
+        raise InputError(f"{path.name}: floor must lie in (0, 1], not {recipe_.floor}.")
+    if recipe_.views < 1:
+        raise InputError(f"{path.name}: views must be at least 1.")
+    if recipe_.precision not in ("auto", "fp32", "bf16"):
+        raise InputError(f"{path.name}: precision is auto, fp32 or bf16, not {recipe_.precision!r}.")
+    return recipe_
+
+
+def _build(kind: type[T], table: Any, where: str) -> T:
+    if not isinstance(table, dict):
+        raise InputError(f"{where}: expected a table of settings, not {table!r}.")
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(table) - set(fields))
+    if unknown:
+        raise InputError(f"{where}: unknown {', '.join(unknown)}. Known: {', '.join(fields)}.")
+    for key, value in table.items():
+        wanted = {"int": int, "float": (int, float), "str": str}.get(str(fields[key].type))
+        if wanted is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
+            raise InputError(f"{where}: {key} is a number of type {fields[key].type}, not {value!r}.")
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 0:
+            raise InputError(f"{where}: {key} must not be negative, but is {value}.")
+    return kind(**table)

@@ -1,0 +1,272 @@
+"""A whole training run: data, base stage where the recipe starts from scratch, then the two adapters alike.
+
+The result is a checkpoint folder that every command takes. Log and states lie in its `training/`.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from ssa_me.adapters import Adapters
+from ssa_me.backbone import Backbone
+from ssa_me.checkpoint import (
+    BASELINE,
+    MINI,
+    SSA_ME,
+    VERSIONS,
+    Parts,
+    Settings,
+    fingerprints,
+    has_adapter,
+    load_parts,
+    save_parts,
+)
+from ssa_me.devices import Device, choose_device
+from ssa_me.errors import InputError
+from ssa_me.mini import build_mini, train_tokenizer
+from ssa_me.samples import read_image_folder
+from ssa_me.scenes import make_scene
+from ssa_me.training.data import Corpus, FolderSource, SceneSource, Source, record_texts
+from ssa_me.training.loop import Run, fit, stopping_on_signals
+from ssa_me.training.recipe import Recipe, load_recipe
+from ssa_me.training.stages import BaselineStage, BaseStage, SalientStage, TokenCache
+
+Progress = Callable[[str], None]
+_BASE = "base"
+_SCENES_FOR_TOKENIZER = 1500
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What the `train` command asks for. checkpoint None: the mini model. max_steps counts per adapter."""
+
+    data: tuple[Path, ...]
+    out: Path
+    recipe: str | Path = "fine-tune"
+    checkpoint: Path | None = None
+    device: str = "auto"
+    resume: bool = False
+    max_steps: int | None = None
+    dry_run: bool = False
+
+
+def run(request: TrainRequest, progress: Progress) -> dict[str, Any]:
+    """Train, or with `dry_run` only say what would be done. Returns a summary fit for JSON.
+
+    Stopped by SIGTERM or Ctrl-C it saves its state and says so in the summary; `resume` goes on from there, starts
+    anew where nothing was saved, and returns at once where the run had finished. Raises InputError on bad input.
+    """
+    recipe = _shortened(load_recipe(request.recipe), request.max_steps)
+    if request.out.exists() and any(request.out.iterdir()) and not request.resume and not request.dry_run:
+        raise InputError(f"{request.out} is not empty. Give a new folder to --out, or add --resume to go on there.")
+    if recipe.scratch is not None and request.checkpoint is not None:
+        raise InputError(f"The recipe {recipe.name} starts from scratch; leave --checkpoint out.")
+    if request.resume and _finished(request.out):
+        progress(f"{request.out} is finished already.")
+        return _summary(request, recipe, finished=True)
+    sources = _sources(request, recipe)
+    if request.dry_run:
+        return _plan(request, recipe, sources)
+    device = choose_device(request.device)
+    folder = request.out / "training"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=2) + "\n", encoding="utf-8")
+    with stopping_on_signals() as stop:
+        context = Run(folder, recipe.seed, _accelerator(recipe, device), recipe.save_every, progress, stop)
+        finished = _train(request, recipe, sources, device, context)
+    if finished:
+        for state in folder.glob("*.safetensors"):
+            state.unlink()
+        (folder / "finished").touch()
+    return _summary(request, recipe, finished)
+
+
+def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], device: Device, context: Run) -> bool:
+    torch.manual_seed(recipe.seed)
+    start = request.checkpoint or MINI
+    if recipe.scratch is not None:
+        backbone = _new_backbone(recipe, sources)
+        backbone.model.to(device.device)
+    else:
+        backbone = Backbone.load(start, device.device, torch.float32)
+    context.report("preparing images")
+    workers = 0 if sum(len(source) for source in sources) < 500 else min(8, os.cpu_count() or 1)
+    corpus = Corpus.load(sources, backbone.image_processor, backbone.merge, workers, context.report)
+    if recipe.scratch is not None:
+        if _has_backbone(request.out):
+            backbone = Backbone.load(request.out, device.device, torch.float32)
+        else:
+            if not fit(_BASE, BaseStage(backbone, corpus, recipe.base, recipe.seed), recipe.base, context, request.resume):
+                return False
+            _save_backbone(backbone, request.out)
+            backbone = Backbone.load(request.out, device.device, torch.float32)  # as everyone will see it: in 16 bits
+    elif not _has_backbone(request.out):
+        _copy_backbone(start, request.out)
+    context.report("computing image tokens")
+    adapters = Adapters(backbone)
+    stages = _AdapterStages(start, request, recipe, adapters, corpus, TokenCache.of(corpus, backbone), context)
+    return all(stages.train(version) for version in VERSIONS if not has_adapter(request.out, version))
+
+
+@dataclass(frozen=True)
+class _AdapterStages:
+    """Trains one adapter after the other on the same image tokens, in the same order, from the same seed."""
+
+    start: Path
+    request: TrainRequest
+    recipe: Recipe
+    adapters: Adapters
+    corpus: Corpus
+    cache: TokenCache
+    context: Run
+
+    def train(self, version: str) -> bool:
+        """Train and save `version`; False when the run was stopped."""
+        recipe, backbone, lora = self.recipe, self.adapters.backbone, self.recipe.adapters
+        torch.manual_seed(recipe.seed)
+        continued = recipe.scratch is None and has_adapter(self.start, version)
+        if continued:
+            self.adapters.load(version, self.start / version)
+        else:
+            self.adapters.attach(version, lora.rank, lora.alpha, lora.dropout)
+        self.adapters.use(version, trainable=True)
+        common = (backbone, self.corpus, self.cache, lora.batch, recipe.seed, lora.temperature)
+        out = self.request.out / version
+        if version == BASELINE:
+            finished = fit(version, BaselineStage(*common), lora, self.context, self.request.resume)
+        else:
+            settings = Settings(floor=recipe.floor, description=_description(recipe, self.corpus))
+            parts = load_parts(self.start / version, backbone.width)[0] if continued else Parts(backbone.width, settings)
+            parts.to(backbone.device)
+            stage = SalientStage(*common, recipe.objectives, parts.head, parts.regeneration, parts.projection)
+            finished = fit(version, stage, lora, self.context, self.request.resume)
+            if finished:
+                save_parts(out, parts, settings)
+        if finished:
+            self.adapters.save(version, out)
+        self.adapters.use(None)
+        return finished
+
+
+def _sources(request: TrainRequest, recipe: Recipe) -> list[Source]:
+    sources: list[Source] = []
+    scenes = recipe.scenes
+    if scenes.pairs:
+        sources.append(SceneSource(scenes.first, scenes.pairs, scenes.size, scenes.weight))
+    for folder in request.data:
+        records = [r for r in read_image_folder(folder) if r.split in (None, "train") and record_texts(r)]
+        if not records:
+            raise InputError(
+                f"{folder} holds no image to train on: a metadata.jsonl beside the images must give captions or "
+                "subjects, and the split must not be val or test."
+            )
+        sources.append(FolderSource(tuple(records), folder.name, views=recipe.views))
+    if not sources:
+        raise InputError("There is nothing to train on. Give --data FOLDER, or a recipe with generated scenes.")
+    return sources
+
+
+def _new_backbone(recipe: Recipe, sources: Sequence[Source]) -> Backbone:
+    assert recipe.scratch is not None
+    shape = dataclasses.asdict(recipe.scratch)
+    vocabulary = shape.pop("vocabulary")
+    texts: list[str] = []
+    for source in sources:
+        if isinstance(source, FolderSource):
+            texts.extend(text for record in source.records for text in record_texts(record))
+        elif isinstance(source, SceneSource):
+            for i in range(min(_SCENES_FOR_TOKENIZER, source.pairs)):
+                texts.extend(make_scene(source.first + i, size=112, pairs="seen").captions)
+    return build_mini(train_tokenizer(texts, vocabulary), **shape)
+
+
+def _has_backbone(out: Path) -> bool:
+    return (out / "config.json").is_file()
+
+
+def _save_backbone(backbone: Backbone, out: Path) -> None:
+    """In 16 bits, `config.json` last: it is what says that the folder is whole."""
+    with tempfile.TemporaryDirectory(dir=out) as name:
+        partial = Path(name)
+        model = copy.deepcopy(backbone.model).to(torch.bfloat16)
+        model.save_pretrained(partial, max_shard_size="8MB")
+        backbone.tokenizer.save_pretrained(partial)
+        backbone.image_processor.save_pretrained(partial)
+        _move_backbone(partial, out)
+
+
+def _copy_backbone(checkpoint: Path, out: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=out) as name:
+        partial = Path(name)
+        for path in checkpoint.iterdir():
+            if path.is_file() and path.suffix in (".json", ".safetensors", ".jinja", ".txt", ".model"):
+                shutil.copy2(path, partial / path.name)
+        _move_backbone(partial, out)
+
+
+def _move_backbone(partial: Path, out: Path) -> None:
+    for path in sorted(partial.iterdir(), key=lambda p: p.name == "config.json"):
+        path.replace(out / path.name)
+
+
+def _accelerator(recipe: Recipe, device: Device) -> Accelerator:
+    precision = "bf16" if recipe.precision == "auto" else {"fp32": "no"}.get(recipe.precision, recipe.precision)
+    return Accelerator(cpu=device.device.type == "cpu", mixed_precision=precision)
+
+
+def _shortened(recipe: Recipe, max_steps: int | None) -> Recipe:
+    if max_steps is None:
+        return recipe
+    if max_steps < 1:
+        raise InputError(f"--max-steps must be at least 1, not {max_steps}.")
+    base = dataclasses.replace(recipe.base, steps=min(recipe.base.steps, max_steps))
+    lora = dataclasses.replace(recipe.adapters, steps=min(recipe.adapters.steps, max_steps))
+    return dataclasses.replace(recipe, base=base, adapters=lora)
+
+
+def _description(recipe: Recipe, corpus: Corpus) -> str:
+    parts = []
+    for source, group in zip(corpus.sources, corpus.groups, strict=True):
+        kind = "generated scenes" if isinstance(source, SceneSource) else f"photographs ({source.name})"
+        parts.append(f"{len(group):,} {kind}")
+    how = "Trained from scratch on" if recipe.scratch is not None else "Fine-tuned on"
+    return f"{how} {' and '.join(parts)}."
+
+
+def _finished(out: Path) -> bool:
+    return (out / "training" / "finished").is_file()
+
+
+def _plan(request: TrainRequest, recipe: Recipe, sources: Sequence[Source]) -> dict[str, Any]:
+    return {
+        "dry_run": True,
+        "recipe": dataclasses.asdict(recipe),
+        "starts_from": "scratch" if recipe.scratch is not None else str(request.checkpoint or MINI),
+        "data": [{"name": source.name, "images": len(source)} for source in sources],
+        "stages": ([_BASE] if recipe.scratch is not None else []) + list(VERSIONS),
+        "out": str(request.out),
+    }
+
+
+def _summary(request: TrainRequest, recipe: Recipe, finished: bool) -> dict[str, Any]:
+    return {
+        "out": str(request.out),
+        "recipe": recipe.name,
+        "finished": finished,
+        "log": str(request.out / "training" / "log.jsonl"),
+        "fingerprints": fingerprints(request.out) if finished else {},
+        "next": "" if finished else "stopped; the same command with --resume goes on",
+    }

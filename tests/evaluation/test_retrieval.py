@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from ssa_me.evaluation.models import MODELS
+from ssa_me.evaluation.rerank import RERANKED
+from ssa_me.evaluation.retrieval import (
+    SUBJECT_SHARE,
+    TIE,
+    Retrieval,
+    ndcg,
+    pessimistic_ranks,
+    retrieve,
+    score_rows,
+    similarity,
+)
+from ssa_me.gallery.search import RANKINGS, RERANK_DEPTH, SUBJECT_WEIGHT
+
+
+def test_rank_of_one_relevant_candidate():
+    assert pessimistic_ranks(np.array([0.9, 0.5, 0.7]), [2]).tolist() == [2]
+
+
+def test_ties_stand_before_the_relevant_candidate():
+    assert pessimistic_ranks(np.array([0.5, 0.5, 0.5, 0.1]), [0]).tolist() == [3]
+    assert pessimistic_ranks(np.zeros(7), [0]).tolist() == [7]
+    assert pessimistic_ranks(np.array([0.5, 0.5 - TIE / 2]), [0]).tolist() == [2]
+    assert pessimistic_ranks(np.array([0.5, 0.5 - 3 * TIE]), [0]).tolist() == [1]
+
+
+def test_several_relevant_candidates_do_not_push_each_other_back():
+    # Order: wrong .9, right .8, wrong .6, right .6 (behind its tie), right .1.
+    scores = np.array([0.8, 0.6, 0.1, 0.9, 0.6])
+    assert pessimistic_ranks(scores, [0, 1, 2]).tolist() == [2, 4, 5]
+    assert pessimistic_ranks(np.zeros(4), [1, 3]).tolist() == [3, 4]
+
+
+def test_a_score_that_is_no_number_stands_last():
+    assert pessimistic_ranks(np.array([np.nan, 0.1, np.nan]), [0]).tolist() == [3]
+
+
+def test_ndcg_by_hand():
+    assert ndcg(np.array([1])) == 1
+    assert ndcg(np.array([3])) == pytest.approx(1 / 2)  # log2(4) = 2
+    ideal = 1 + 1 / np.log2(3)
+    assert ndcg(np.array([1, 3])) == pytest.approx((1 + 1 / 2) / ideal)
+    assert ndcg(np.array([2, 11])) == pytest.approx((1 / np.log2(3)) / ideal)
+    assert ndcg(np.arange(1, 13)) == pytest.approx(1)  # no more than ten can stand in the first ten
+
+
+def test_summary_by_hand():
+    summary = Retrieval(np.array([1, 4, 8, 30]), np.array([1.0, 0.4, 0.2, 0.0])).to_json()
+    assert summary == {
+        "queries": 4,
+        "recall@1": 0.25,
+        "recall@5": 0.5,
+        "recall@10": 0.75,
+        "median_rank": 6.0,
+        "ndcg@10": pytest.approx(0.4),
+    }
+
+
+def test_subjects_enter_by_their_best():
+    query = np.array([[1.0, 0.0]])
+    candidates = np.array([[0.0, 1.0], [0.6, 0.8], [0.8, 0.6]])
+    subjects = [np.array([[1.0, 0.0], [0.0, 1.0]]), np.zeros((0, 2)), np.array([[0.0, 1.0]])]
+    # .5 * 0 + .5 * max(1, 0); no subjects: .6; .5 * .8 + .5 * 0
+    assert similarity(query, candidates, subjects)[0] == pytest.approx([0.5, 0.6, 0.4])
+    assert similarity(query, candidates)[0] == pytest.approx([0.0, 0.6, 0.8])
+    assert similarity(query, candidates, [np.zeros((0, 2))] * 3)[0] == pytest.approx([0.0, 0.6, 0.8])
+    assert similarity(query, candidates, subjects, subject_share=1)[0] == pytest.approx([1.0, 0.6, 0.0])
+
+
+def test_rankings_are_those_of_the_search():
+    assert SUBJECT_SHARE == SUBJECT_WEIGHT
+    assert RERANKED == RERANK_DEPTH
+    assert set(MODELS) == set(RANKINGS)
+
+
+def test_retrieval_in_chunks_equals_one_matrix():
+    rng = np.random.default_rng(0)
+    queries, candidates = rng.normal(size=(1100, 8)), rng.normal(size=(30, 8))
+    subjects = [rng.normal(size=(rng.integers(0, 4), 8)) for _ in range(30)]
+    whole = similarity(queries, candidates, subjects)
+    found = retrieve(score_rows(queries, candidates, subjects), [[i % 30] for i in range(1100)])
+    expected = [(row >= row[i % 30] - TIE).sum() for i, row in enumerate(whole)]
+    assert found.best_rank.tolist() == expected

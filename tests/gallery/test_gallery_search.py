@@ -1,0 +1,284 @@
+"""Search: what queries are refused, each ranking against a computation by hand, ties, overlap, parallel requests."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ssa_me.errors import InputError
+from ssa_me.gallery import RANKINGS, Hit, Query, ingest, search
+from ssa_me.gallery.search import overlap
+from ssa_me.samples import Sample
+
+
+@pytest.fixture
+def filled(gallery, photos, embedder):
+    ingest(gallery, photos, embedder)
+    return gallery
+
+
+def _names(gallery, hits) -> list[str]:
+    return [gallery.item(hit.id).file_name.removesuffix(".png") for hit in hits]
+
+
+# Queries
+
+
+@pytest.mark.parametrize("text", [None, "", "  \n\t "])
+def test_a_query_without_text_and_image_is_refused(text):
+    with pytest.raises(InputError, match="nothing to search for"):
+        Query(text)
+
+
+def test_a_long_text_is_refused_with_its_length(draw):
+    assert Query("x" * 10_000).text == "x" * 10_000
+    with pytest.raises(InputError, match="10,001 characters"):
+        Query("x" * 10_001, draw("red"))
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan"), float("inf")])
+def test_a_weight_outside_0_to_1_is_refused(weight):
+    with pytest.raises(InputError, match="between 0 and 1"):
+        Query("red", None, weight)
+
+
+def test_text_in_any_script_is_fine_and_broken_unicode_is_not(filled, embedder):
+    for text in ("赤い服の人", "شخص باللون الأحمر", "क\u200dष", "🧑‍🦰 red", "\u202ered\x00"):
+        assert search(filled, embedder, Query(text), k=2).to_json()["query"]["text"] == text
+    with pytest.raises(InputError, match="not valid Unicode"):
+        Query("red \ud83d")
+
+
+# k and rankings
+
+
+def test_k_below_1_is_refused_and_k_above_the_size_gives_all_with_a_note(filled, embedder):
+    for k in (0, -3):
+        with pytest.raises(InputError, match=f"k is {k}"):
+            search(filled, embedder, Query("red"), k=k)
+    result = search(filled, embedder, Query("red"), RANKINGS, k=50)
+    assert {len(hits) for hits in result.results.values()} == {5}
+    assert result.notes == ("The gallery holds 5 images, fewer than the 50 asked for: all are listed.",)
+    assert search(filled, embedder, Query("red"), k=5).notes == ()
+
+
+def test_unknown_or_no_rankings_are_refused(filled, embedder):
+    with pytest.raises(InputError, match="no ranking 'sssa-me'. Choose from baseline, ssa-me"):
+        search(filled, embedder, Query("red"), ("baseline", "sssa-me"))
+    with pytest.raises(InputError, match="No ranking is given"):
+        search(filled, embedder, Query("red"), ())
+
+
+def test_an_empty_gallery_and_another_checkpoint_say_what_to_do(gallery, photos, embedder, make_embedder):
+    with pytest.raises(InputError, match="empty. Add images"):
+        search(gallery, embedder, Query("red"))
+    ingest(gallery, photos, embedder)
+    with pytest.raises(InputError, match=r"no vectors of this model.*python -m ssa_me index SOURCE --gallery .*fake-1"):
+        search(gallery, make_embedder("1"), Query("red"))
+
+
+def test_images_without_vectors_of_this_checkpoint_are_left_out_with_a_note(gallery, photos, draw, make_embedder):
+    ingest(gallery, photos, make_embedder("0"))
+    with pytest.raises(RuntimeError):
+        ingest(gallery, photos, make_embedder("1", fails_at=1))
+    draw("white").save(photos / "white.png")
+    first = ingest(gallery, [("white.png", photos / "white.png")], make_embedder("1"))
+    assert (first.added, first.again) == (1, 5)
+    draw("yellow").save(photos / "yellow.png")
+    ingest(gallery, photos, make_embedder("0"))
+    result = search(gallery, make_embedder("1"), Query("red"), k=6)
+    assert result.notes[0].startswith("1 of 7 images are left out: ")
+    assert len(result.results["ssa-me"]) == 6
+
+
+# Rankings
+
+
+def test_one_vector_ranks_by_cosine(filled, embedder):
+    result = search(filled, embedder, Query("red"), k=3)
+    hits = result.results["baseline"]
+    assert _names(filled, hits)[:2] == ["red", "red-blue"]
+    assert [hit.rank for hit in hits] == [1, 2, 3]
+    query = embedder.embed_query("red", None)["baseline"]
+    for hit in hits:
+        vector = embedder.embed([Sample(image=filled.image(hit.id))]).vectors["baseline"][0]
+        assert hit.score == pytest.approx(float(vector @ query), abs=1e-6)
+        assert hit.path == str(filled.item(hit.id).path)
+
+
+def test_subjects_mix_the_vector_with_the_best_subject_exactly(filled, embedder):
+    result = search(filled, embedder, Query("yellow"), ("ssa-me+subjects",), k=5)
+    query = embedder.embed_query("yellow", None)["ssa-me"]
+    expected = {}
+    for item in filled.items():
+        found = embedder.embed([Sample(image=filled.image(item.id))], subjects=True)
+        whole = float(found.vectors["ssa-me"][0] @ query)
+        expected[item.id] = 0.5 * whole + 0.5 * float((found.subject_vectors["ssa-me"][0] @ query).max())
+    hits = result.results["ssa-me+subjects"]
+    assert [hit.id for hit in hits] == sorted(expected, key=lambda id: (-expected[id], id))
+    assert [hit.score for hit in hits] == pytest.approx(sorted(expected.values(), reverse=True), abs=1e-6)
+    assert hits[0].subject.bbox == (20, 0, 20, 30)
+
+
+def test_subjects_are_exact_in_a_large_gallery(gallery, draw, embedder, tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    generator = np.random.default_rng(1)
+    for n in range(150):
+        pixels = generator.integers(0, 256, (1, 2, 3), dtype=np.uint8)
+        Image.fromarray(pixels.repeat(10, 0).repeat(8, 1)).save(folder / f"{n:03d}.png")
+    ingest(gallery, folder, embedder)
+    few = search(gallery, embedder, Query("red and blue"), ("baseline+subjects",), k=3).results["baseline+subjects"]
+    everything = search(gallery, embedder, Query("red and blue"), ("baseline+subjects",), k=150)
+    assert [hit.id for hit in few] == [hit.id for hit in everything.results["baseline+subjects"][:3]]
+
+
+def test_rerank_scores_the_embedding_conditioned_on_the_text(filled, embedder):
+    result = search(filled, embedder, Query("blue"), ("baseline", "baseline+rerank"), k=3)
+    assert _names(filled, result.results["baseline"])[:2] == ["blue", "red-blue"]
+    again = {filled.item(hit.id).file_name: hit.score for hit in result.results["baseline+rerank"]}
+    assert again["red-blue.png"] == pytest.approx(again["blue.png"]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_rerank_embeds_no_image_twice_and_for_both_versions_at_once(filled, embedder):
+    embedder.calls.clear()
+    search(filled, embedder, Query("blue"), ("baseline+rerank", "ssa-me+rerank"), k=3)
+    assert [(count, phrase) for count, phrase in embedder.calls if phrase] == [(5, "blue")]
+
+
+def test_rerank_keeps_what_it_cannot_open_and_what_lies_behind(gallery, draw, embedder, tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for n in range(25):
+        draw("red", "blue", dot=n).save(folder / f"{n:02d}.png")
+    ingest(gallery, folder, embedder)
+    plain = search(gallery, embedder, Query("red"), ("ssa-me",), k=25).results["ssa-me"]
+    gone = gallery.item(plain[0].id)
+    gone.path.unlink()
+    result = search(gallery, embedder, Query("red"), ("ssa-me+rerank",), k=25)
+    hits = result.results["ssa-me+rerank"]
+    assert [hit.id for hit in hits[20:]] == [hit.id for hit in plain[20:]]
+    assert (hits[19].id, hits[19].score) == (gone.id, plain[0].score)
+    assert "1 images of ssa-me+rerank could not be opened" in result.notes[0]
+    assert "first 20" in result.notes[1]
+
+
+def test_an_image_alone_ranks_by_one_vector_and_says_so(filled, embedder, draw):
+    result = search(filled, embedder, Query(image=draw("red")), ("ssa-me", "ssa-me+subjects", "ssa-me+rerank"), k=3)
+    plain, *others = result.results.values()
+    assert others == [plain, plain]
+    assert plain[0].score == pytest.approx(1.0, abs=1e-6)
+    assert [note.split(" ")[0] for note in result.notes] == ["ssa-me+subjects", "ssa-me+rerank"]
+    assert all(hit.subject is None for hit in plain)
+
+
+def test_text_and_image_follow_the_weight(filled, embedder, draw):
+    ends = {}
+    for weight in (0.0, 1.0):
+        result = search(filled, embedder, Query("green", draw("blue"), weight), ("baseline",), k=1)
+        ends[weight] = _names(filled, result.results["baseline"])
+    assert ends == {0.0: ["green"], 1.0: ["blue"]}
+
+
+# Subjects
+
+
+def test_every_hit_of_a_text_says_which_region_answers_to_its_first_phrase(filled, embedder):
+    result = search(filled, embedder, Query("blue and red"), k=5)
+    hit = next(hit for hit in result.results["ssa-me"] if filled.item(hit.id).file_name == "red-blue.png")
+    assert (hit.subject.phrase, hit.subject.bbox, hit.subject.label) == ("blue", (20, 0, 20, 30), None)
+    assert hit.subject.score == pytest.approx(1.0, abs=1e-5)
+    assert all(hit.subject is not None for hits in result.results.values() for hit in hits)
+
+
+def test_under_subjects_the_winner_is_shown_with_the_phrase_that_fits_it(filled, embedder):
+    result = search(filled, embedder, Query("blue and red red"), ("baseline+subjects",), k=5)
+    hit = next(hit for hit in result.results["baseline+subjects"] if filled.item(hit.id).file_name == "red-blue.png")
+    assert (hit.subject.phrase, hit.subject.bbox) == ("red red", (0, 0, 20, 30))
+
+
+def test_the_label_is_the_annotated_phrase_that_overlaps_enough(gallery, photos, embedder):
+    subjects = [{"phrase": "sea", "bbox": [18, 0, 22, 30]}, {"phrase": "speck", "bbox": [0, 0, 4, 4]}]
+    line = {"file_name": "red-blue.png", "subjects": subjects}
+    (photos / "metadata.jsonl").write_text(json.dumps(line) + "\n")
+    ingest(gallery, photos, embedder)
+    labels = {}
+    for text in ("blue", "red"):
+        hits = search(gallery, embedder, Query(text), ("ssa-me",), k=5).results["ssa-me"]
+        hit = next(hit for hit in hits if hit.path.endswith("red-blue.png"))
+        labels[text] = hit.subject.label
+    assert labels == {"blue": "sea", "red": None}  # the speck covers 16 of 600 px of the left half
+
+
+def test_query_and_phrases_are_embedded_in_one_call(filled, embedder):
+    embedder.calls.clear()
+    search(filled, embedder, Query("red and blue"), RANKINGS[:2])
+    assert embedder.calls == [(3, None)]
+
+
+# Ties, overlap, the contract, parallel requests
+
+
+def test_equal_scores_are_ordered_by_id_at_every_k(gallery, draw, embedder, tmp_path):
+    folder = tmp_path / "same"
+    folder.mkdir()
+    for n in range(12):  # a text chunk makes other files of the same pixels
+        note = PngInfo()
+        note.add_text("n", str(n))
+        draw("green").save(folder / f"{n:02d}.png", pnginfo=note)
+    ingest(gallery, folder, embedder)
+    for ranking in RANKINGS:
+        for k in (1, 5, 12):
+            hits = search(gallery, embedder, Query("green"), (ranking,), k).results[ranking]
+            assert [hit.id for hit in hits] == list(range(1, k + 1))
+
+
+def test_overlap_is_the_shared_share_of_the_first_two_rankings(filled, embedder):
+    # white: the mean of red|blue is nearest, but the yellow half of green|yellow is the nearest subject
+    pair = ("baseline", "baseline+subjects")
+    assert search(filled, embedder, Query("white"), pair, k=1).overlap == 0.0
+    assert search(filled, embedder, Query("white"), pair, k=2).overlap == 1.0
+    assert search(filled, embedder, Query("white"), (*pair, "ssa-me"), k=1).overlap == 0.0
+    assert search(filled, embedder, Query("red"), k=5).overlap == 1.0
+    assert search(filled, embedder, Query("red"), ("ssa-me",), k=2).overlap == 1.0
+
+
+def test_overlap_by_hand():
+    def hits(*ids: int) -> tuple[Hit, ...]:
+        return tuple(Hit(rank, id, "", 0.0, None) for rank, id in enumerate(ids, start=1))
+
+    assert overlap([hits(1, 2, 3, 4), hits(3, 9, 4, 8), hits(7, 7, 7, 7)]) == 0.5
+    assert overlap([hits(1, 2)]) == 1.0
+
+
+def test_json_keeps_the_contract(filled, embedder):
+    found = json.loads(json.dumps(search(filled, embedder, Query("red"), k=2).to_json(), allow_nan=False))
+    assert found["query"] == {"text": "red", "image": False, "image_weight": 0.5, "k": 2}
+    assert list(found["results"]) == ["baseline", "ssa-me"]
+    hit = found["results"]["ssa-me"][0]
+    assert set(hit) == {"rank", "id", "path", "score", "subject"}
+    assert {"phrase", "score", "bbox"} <= set(hit["subject"])
+    assert 0 <= found["overlap"] <= 1
+    assert set(found["seconds"]) == {"query", "baseline", "ssa-me"}
+
+
+def test_parallel_searches_equal_serial_ones(gallery, draw, embedder, tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for n in range(60):
+        draw(*(("red", "green"), ("blue", "yellow"), ("white", "red"))[n % 3], dot=n).save(folder / f"{n:02d}.png")
+    ingest(gallery, folder, embedder)
+    texts = ["red", "green and blue", "yellow", "white and red", "blue"] * 4
+
+    def run(text: str) -> object:
+        result = search(gallery, embedder, Query(text), RANKINGS, k=30)
+        return result.results, result.overlap, result.notes
+
+    serial = [run(text) for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(run, texts)) == serial

@@ -1,0 +1,139 @@
+"""The gallery on disk: opening, damage, two writers, items."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssa_me.errors import InputError
+from ssa_me.gallery import Gallery, ingest, is_gallery
+from ssa_me.gallery.store import DATABASE, Spaces
+from ssa_me.gallery.vectors import append_rows, map_rows, whole_rows
+
+
+def test_a_gallery_remembers_its_name_and_checkpoint(tmp_path):
+    Gallery.create(tmp_path / "g", "O'Hara's 写真", "assets/mini")
+    opened = Gallery.open(tmp_path / "g")
+    assert (opened.name, opened.checkpoint, len(opened), opened.items()) == ("O'Hara's 写真", "assets/mini", 0, [])
+
+
+def test_create_refuses_a_folder_that_holds_something(tmp_path):
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(InputError, match="is not empty"):
+        Gallery.create(tmp_path, "Test", "fake")
+
+
+def test_open_refuses_what_is_no_gallery_half_written_damaged_or_newer(tmp_path):
+    with pytest.raises(InputError, match="is not a gallery. Make one: python -m ssa_me index"):
+        Gallery.open(tmp_path)
+    sqlite3.connect(tmp_path / DATABASE).close()
+    with pytest.raises(InputError, match="half-written"):
+        Gallery.open(tmp_path)
+    (tmp_path / DATABASE).write_bytes(b"garbage" * 1000)
+    assert is_gallery(tmp_path)
+    with pytest.raises(InputError, match="damaged"):
+        Gallery.open(tmp_path)
+    newer = Gallery.create(tmp_path / "newer", "Test", "fake")
+    with sqlite3.connect(newer.folder / DATABASE) as db:
+        db.execute("UPDATE settings SET value = '99' WHERE key = 'format'")
+    db.close()
+    with pytest.raises(InputError, match="format 99"):
+        Gallery.open(newer.folder)
+
+
+def test_pages_of_items_and_an_unknown_id(gallery, photos, embedder):
+    ingest(gallery, photos, embedder)
+    assert [item.id for item in gallery.items(1, 3)] == [2, 3, 4]
+    assert gallery.items(5) == []
+    with pytest.raises(InputError, match="no image 77"):
+        gallery.item(77)
+
+
+def test_an_image_whose_file_is_gone_says_so(gallery, photos, embedder):
+    ingest(gallery, photos, embedder)
+    (photos / "blue.png").unlink()
+    with pytest.raises(InputError, match=r"blue\.png is no longer at"):
+        gallery.image(1)
+
+
+def _vector_file(gallery: Gallery, space: str) -> Path:
+    return gallery.folder / "vectors" / f"{space}.f32"
+
+
+def test_rows_behind_the_last_that_counts_are_written_over(gallery, photos, embedder, draw):
+    ingest(gallery, photos, embedder)
+    space = Spaces(embedder.info.fingerprints).images("baseline")
+    with _vector_file(gallery, space).open("ab") as file:
+        file.write(b"\xff" * 23)  # a writer was killed in its second row
+    draw("white").save(photos / "white.png")
+    reopened = Gallery.open(gallery.folder)
+    assert ingest(reopened, photos, embedder).added == 1
+    np.testing.assert_array_equal(
+        reopened.index(space).of(6)[0], embedder.embed_query("white", None)["baseline"]
+    )
+    assert _vector_file(gallery, space).stat().st_size == 6 * 4 * 4
+
+
+def test_a_cut_vector_file_loses_only_its_tail_and_ingest_makes_it_again(gallery, photos, embedder):
+    ingest(gallery, photos, embedder)
+    space = Spaces(embedder.info.fingerprints).images("ssa-me")
+    before = np.array(gallery.index(space).vectors)
+    with _vector_file(gallery, space).open("r+b") as file:
+        file.truncate(3 * 16 + 5)
+    reopened = Gallery.open(gallery.folder)
+    assert reopened.lacking(Spaces(embedder.info.fingerprints)) == [4, 5]
+    np.testing.assert_array_equal(reopened.index(space).vectors, before[:3])
+    assert ingest(reopened, photos, embedder).again == 2
+    np.testing.assert_array_equal(reopened.index(space).vectors, before)
+
+
+def test_a_write_that_fails_leaves_no_trace(gallery, photos, embedder, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("ssa_me.gallery.store.append_rows", full)
+    with pytest.raises(OSError, match="No space"):
+        ingest(gallery, photos, embedder)
+    assert len(gallery) == 0
+    monkeypatch.undo()
+    assert ingest(gallery, photos, embedder).added == 5
+
+
+def test_two_writers_and_a_reader_at_once_keep_every_row_with_its_image(gallery, draw, embedder, tmp_path):
+    sources = []
+    for name in ("red", "green"):
+        folder = tmp_path / name
+        folder.mkdir()
+        for n in range(40):
+            draw(name, "white", dot=n).save(folder / f"{name}-{n}.png")
+        sources.append(folder)
+    others = [Gallery.open(gallery.folder) for _ in sources]
+    threads = [threading.Thread(target=ingest, args=(g, s, embedder)) for g, s in zip(others, sources, strict=True)]
+    for thread in threads:
+        thread.start()
+    space = Spaces(embedder.info.fingerprints).images("baseline")
+    while any(thread.is_alive() for thread in threads):
+        index = gallery.index(space)
+        if index is not None:
+            assert np.isfinite(index.vectors).all()
+    assert len(gallery) == 80
+    index = gallery.index(space)
+    for item in gallery.items(limit=80):
+        expected = embedder.embed_query(None, gallery.image(item.id))["baseline"]
+        np.testing.assert_array_equal(index.of(item.id)[0], expected)
+
+
+def test_vector_files_by_hand(tmp_path):
+    path = tmp_path / "a" / "rows.f32"
+    assert whole_rows(path, 2) == 0
+    append_rows(path, np.array([[1, 2], [3, 4]]), 0)
+    append_rows(path, np.array([[5, 6]]), 1)
+    assert map_rows(path, 2, 2).tolist() == [[1, 2], [5, 6]]
+    assert path.stat().st_size == 16
+    with pytest.raises(ValueError, match="fewer than 3 rows"):
+        append_rows(path, np.array([[7, 8]]), 3)
+    assert map_rows(path, 0, 2).shape == (0, 2)

@@ -1,0 +1,405 @@
+"""The commands as a user runs them, on a tiny random checkpoint: exit codes, streams, and the shape of the JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ssa_me import cli
+from ssa_me.mini import build_mini, train_tokenizer
+from ssa_me.samples import Record, Subject, read_image_folder, write_metadata
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220), "yellow": (230, 220, 40)}
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer([f"a {colour} square on a plain ground" for colour in COLOURS], 300)
+    shape = {
+        "width": 48,
+        "layers": 2,
+        "heads": 3,
+        "mlp": 64,
+        "vision_width": 32,
+        "vision_layers": 1,
+        "side": 64,
+    }
+    backbone = build_mini(tokenizer, **shape)
+    for part in (backbone.model, backbone.tokenizer, backbone.image_processor):
+        part.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Four photographs of a square, with captions and regions, and the same as an MMEB subset."""
+    folder = tmp_path_factory.mktemp("data")
+    records = []
+    for number, (name, colour) in enumerate(COLOURS.items()):
+        pixels = np.full((64, 80, 3), 128, dtype=np.uint8)
+        pixels[10:40, 8 + 8 * number : 38 + 8 * number] = colour
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+        square = Subject(f"a {name} square", bbox=(8 + 8 * number, 10, 30, 30))
+        records.append(
+            Record(folder / f"{name}.png", f"{name}.png", (f"a {name} square on a plain ground",), (square,))
+        )
+    write_metadata(folder, records)
+    images = [f"{name}.png" for name in COLOURS]
+    rows = [
+        {
+            "qry_text": f"a {name} square",
+            "qry_img_path": "",
+            "tgt_text": [""] * 4,
+            "tgt_img_path": [f"{name}.png", *others],
+        }
+        for name in COLOURS
+        for others in [[image for image in images if image != f"{name}.png"]]
+    ]
+    (folder / "binding_colour.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+    )
+    return folder
+
+
+@pytest.fixture
+def run(capsys, checkpoint, monkeypatch):
+    """Run a command in this process: (exit code, stdout, stderr)."""
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))
+
+    def _run(*argv: str | Path, with_checkpoint: bool = True):
+        own = ["--checkpoint", str(checkpoint), "--device", "cpu"] if with_checkpoint else []
+        code = cli.main([*map(str, argv), *own])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return _run
+
+
+def test_help_names_every_command_and_is_fast(capsys):
+    code = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "ssa_me", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert code.returncode == 0
+    for name in ("index", "search", "scenes", "train", "evaluate", "mmeb", "explain"):
+        assert name in code.stdout
+    for heavy in ("torch", "transformers", "cv2", "numpy", "faiss", "matplotlib"):
+        assert f" {heavy}\n" not in code.stderr
+    assert cli.main(["mmeb", "--help"]) == 0
+    assert "--subsets" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        ([], "required: COMMAND"),
+        (["paint"], "invalid choice: 'paint'"),
+        (["search", "red", "--gallery", "g", "-k", "many"], "invalid int value: 'many'"),
+        (["mmeb"], "required: --data"),
+        (["scenes", "out", "--pairs", "odd"], "invalid choice: 'odd'"),
+    ],
+)
+def test_usage_errors_are_one_line_and_exit_2(run, argv, reason):
+    code, out, err = run(*argv, with_checkpoint=False)
+    assert (code, out) == (2, "")
+    assert reason in err
+    assert err.count("\n") == 1
+    assert err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        (["mmeb", "--data", "hub"], "not available yet"),
+        (["mmeb", "--data", "nowhere"], "nowhere is not a folder"),
+        (["evaluate", "--data", "nowhere"], "nowhere is not a folder"),
+        (["evaluate", "--data", "nowhere.zip"], "nowhere.zip does not exist"),
+        (["evaluate", "--data", ".", "--models", "best"], "no model 'best'"),
+        (["explain", "--image", "none.png", "--text", "red", "--out", "x"], "none.png"),
+        (["explain", "--image", "none.png", "--text", "  ", "--out", "x"], "--text is empty"),
+        (["search", "red", "--gallery", "none"], "none is not a gallery"),
+        (["search", "red", "--gallery", "none", "--salience", "full"], "not available yet"),
+        (["index", "nowhere", "--gallery", "g"], "nowhere does not exist"),
+        (["scenes", "out", "--n", "0"], "1 or more"),
+        (["train", "--data", "d", "--out", "o", "--max-steps", "0"], "--max-steps is 0"),
+    ],
+)
+def test_bad_input_is_one_line_and_exits_2(run, argv, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*argv, "--json")
+    assert (code, out) == (2, "")
+    assert reason in err.splitlines()[-1]
+    assert err.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in err
+
+
+def test_a_missing_checkpoint_is_bad_input(run, data, tmp_path):
+    code, out, err = run("evaluate", "--data", data, "--checkpoint", tmp_path / "none", with_checkpoint=False)
+    assert (code, out) == (2, "")
+    assert "none" in err
+
+
+def test_evaluate(run, data):
+    code, out, err = run("evaluate", "--data", data, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert set(found) == {"data", "images", "models", "difference"}
+    assert set(found["models"]) == {"baseline", "ssa-me"}
+    for name, model in found["models"].items():
+        assert model["text_to_image"].keys() == {
+            "queries",
+            "recall@1",
+            "recall@5",
+            "recall@10",
+            "median_rank",
+            "ndcg@10",
+        }
+        assert model["localisation"].keys() == {"attention", "salience", "query_free"}
+        assert (model["localisation"]["salience"] is None) == (name == "baseline")
+    assert found["models"]["ssa-me"]["text_to_image"]["recall@5"] == 1.0  # of four images
+    assert found["difference"]["ssa-me - baseline"]["text_to_image.recall@5"] == {
+        "value": 0.0,
+        "interval": [0.0, 0.0],
+    }
+    assert "4 of 4 embedded" in err
+    code, out, _ = run("evaluate", "--data", data, "--models", "ssa-me")
+    assert code == 0
+    assert "recall@10" in out
+    assert "ssa-me - baseline" not in out
+
+
+def test_mmeb(run, data):
+    code, out, _ = run("mmeb", "--data", data, "--models", "both,ssa-me+subjects,ssa-me+rerank", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert set(found) == {"models", "difference"}
+    for model in found["models"].values():
+        subset = model["subsets"]["binding_colour"]
+        assert subset["queries"] == 4
+        assert subset["chance"] == 0.25
+        assert subset["interval"][0] <= subset["hit@1"] <= subset["interval"][1]
+        assert model["overall"] == subset["hit@1"]
+    assert set(found["difference"]["ssa-me - baseline"]) == {"subsets.binding_colour.hit@1", "overall"}
+    code, out, _ = run("mmeb", "--data", data, "--subsets", "binding_colour")
+    assert "chance" in out
+    code, _, err = run("mmeb", "--data", data, "--subsets", "GQA")
+    assert code == 2
+    assert "no subset 'GQA'" in err
+
+
+def test_explain(run, data, tmp_path):
+    out_folder = tmp_path / "maps"
+    code, out, _ = run(
+        "explain",
+        "--image",
+        data / "red.png",
+        "--text",
+        "a red square on a ground",
+        "--out",
+        out_folder,
+        "--json",
+    )
+    assert code == 0
+    found = json.loads(out)
+    assert found["attributions"] == []
+    assert set(found["models"]["ssa-me"]) >= {"similarity", "attention_on_image"}
+    assert {"phrase", "score", "region", "rival", "misaligned"} <= set(found["alignment"][0])
+    assert sorted(found["files"]) == sorted(str(path) for path in out_folder.iterdir())
+    names = {Path(file).name for file in found["files"]}
+    assert {"attention.png", "attention-difference.png", "stages.png"} < names
+    assert any(name.startswith("salience-1") for name in names)
+    with Image.open(out_folder / "attention.png") as picture:
+        assert picture.width > 3 * 300
+    code, out, _ = run(
+        "explain", "--image", data / "red.png", "--text", "红色的方块", "--out", out_folder, "--phrase", "红"
+    )
+    assert code == 0
+    assert "attention_on_image" in out
+    assert (out_folder / "salience-1.png").is_file()
+
+
+def test_index_and_search(run, data, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for path in data.glob("*.png"):
+        shutil.copy(path, tmp_path / "photos")
+    shutil.copy(data / "red.png", tmp_path / "photos" / "zz-again.png")
+    (tmp_path / "photos" / "broken.png").write_bytes(b"no image")
+    code, out, err = run("index", "photos", "--gallery", "g", "--json")
+    assert code == 0
+    report = json.loads(out)
+    assert (report["images"], report["found"], report["added"]) == (4, 6, 4)
+    assert report["duplicates"] == [{"name": "zz-again.png", "same_as": "red.png"}]
+    assert [skipped["name"] for skipped in report["skipped"]] == ["broken.png"]
+    assert "4 added" in err
+
+    # The gallery knows its checkpoint.
+    code, out, _ = run("search", "a red square", "--gallery", "g", "-k", "3", "--json", with_checkpoint=False)
+    assert code == 0
+    found = json.loads(out)
+    assert set(found) >= {"query", "results", "overlap"}
+    assert set(found["results"]) == {"baseline", "ssa-me"}
+    for hits in found["results"].values():
+        assert [hit["rank"] for hit in hits] == [1, 2, 3]
+        assert hits[0].keys() >= {"rank", "id", "path", "score", "subject"}
+        assert hits[0]["score"] >= hits[1]["score"] >= hits[2]["score"]
+
+    # An image finds itself, alone and with a text of no weight.
+    for more in ([], ["a green square", "--image-weight", "1"]):
+        code, out, _ = run(
+            "search", *more, "--image", "photos/blue.png", "--gallery", "g", "--model", "ssa-me", "--json"
+        )
+        assert code == 0
+        assert Path(json.loads(out)["results"]["ssa-me"][0]["path"]).name == "blue.png"
+
+    code, out, err = run("search", "blue", "--gallery", "g", "--model", "ssa-me:subjects", "-k", "9")
+    assert code == 0
+    assert "blue.png" in out
+    assert "ssa-me+subjects" in out
+    assert "4 images" in err  # fewer than asked for
+
+    for argv, reason in (
+        ([" "], "nothing to search for"),
+        (["red", "-k", "0"], "k is 0"),
+        (["x" * 10_001], "10,001 characters"),
+        (["red", "--image", "photos/broken.png"], "broken.png"),
+        (["red", "--image", "photos/red.png", "--image-weight", "1.5"], "between 0 and 1"),
+        (["red", "--model", "best"], "no model 'best'"),
+    ):
+        code, out, err = run("search", *argv, "--gallery", "g", "--json")
+        assert (code, out) == (2, "")
+        assert reason in err
+
+
+def test_index_again_adds_nothing(run, data, tmp_path):
+    for added in (4, 0):
+        code, out, _ = run("index", data, "--gallery", tmp_path / "g", "--json")
+        assert code == 0
+        assert json.loads(out)["added"] == added
+    code, out, _ = run("index", data, "--gallery", tmp_path / "g")
+    assert "4 were duplicates" in out
+
+
+def test_a_folder_without_images_leaves_no_gallery(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, _, err = run("index", tmp_path / "empty", "--gallery", tmp_path / "g")
+    assert code == 2
+    assert "holds no image" in err
+    assert not (tmp_path / "g").exists()
+
+
+def test_scenes_and_binding(run, tmp_path):
+    code, out, _ = run("scenes", tmp_path / "scenes", "--n", "3", "--seed", "7", "--json")
+    assert code == 0
+    assert json.loads(out)["images"] == 3
+    assert len(read_image_folder(tmp_path / "scenes")) == 3
+    code, out, _ = run("scenes", tmp_path / "binding", "--n", "1", "--seed", "1000000", "--binding")
+    assert code == 0
+    assert "chance is 8.3%" in out
+    code, out, _ = run("mmeb", "--data", tmp_path / "binding", "--subsets", "binding_colour", "--json")
+    assert json.loads(out)["models"]["ssa-me"]["subsets"]["binding_colour"]["queries"] == 1
+    code, _, err = run("scenes", tmp_path / "scenes", "--n", "3")
+    assert code == 2
+    assert "already holds" in err
+
+
+def test_train_dry_run_writes_nothing(run, data, tmp_path):
+    code, out, _ = run(
+        "train", "--data", data, "--out", tmp_path / "out", "--max-steps", "2", "--dry-run", "--json"
+    )
+    assert code == 0
+    assert isinstance(json.loads(out), dict)
+    assert not (tmp_path / "out").exists()
+    code, _, err = run("train", "--data", tmp_path / "none", "--out", tmp_path / "out")
+    assert code == 2
+    assert "none" in err
+
+
+def test_evaluate_reads_a_zip(run, data, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "set"), "zip", data)
+    code, out, _ = run("evaluate", "--data", archive, "--models", "ssa-me", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["data"], found["images"]) == (archive, 4)
+
+
+def test_library_chatter_stays_off_stdout(run, data, monkeypatch):
+    from ssa_me.embedder import SalientEmbedder
+
+    load = SalientEmbedder.load
+
+    def chatty(*args):
+        print("downloading the internet")
+        return load(*args)
+
+    monkeypatch.setattr(SalientEmbedder, "load", chatty)
+    code, out, err = run("mmeb", "--data", data, "--models", "ssa-me", "--json")
+    assert code == 0
+    json.loads(out)
+    assert "downloading the internet" in err
+
+
+def test_interruption_is_quiet(run, data, monkeypatch):
+    from ssa_me.embedder import SalientEmbedder
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SalientEmbedder, "load", interrupted)
+    assert run("evaluate", "--data", data) == (1, "", "interrupted\n")
+
+
+def test_a_reader_that_leaves_is_no_crash(data, checkpoint):
+    command = [
+        sys.executable,
+        "-m",
+        "ssa_me",
+        "mmeb",
+        "--data",
+        data,
+        "--checkpoint",
+        checkpoint,
+        "--device",
+        "cpu",
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        err = process.stderr.read()
+        assert process.wait(60) == 1
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "offline"),
+    [(None, "1"), (".", "1"), ("Qwen/Qwen2-VL-2B-Instruct", None), ("./here/mini", "1")],
+)
+def test_nothing_leaves_the_machine_unless_a_hub_is_named(checkpoint, offline, monkeypatch):
+    monkeypatch.setattr(os, "environ", {})
+    cli.stay_offline(checkpoint)
+    assert os.environ.get("HF_HUB_OFFLINE") == offline
+    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+
+
+def test_json_is_strict():
+    assert json.loads(cli.to_json({"a": float("nan"), "b": (1, float("inf")), "c": "\udc80"})) == {
+        "a": None, "b": [1, None], "c": "\udc80",
+    }  # fmt: skip
