@@ -39,7 +39,7 @@ format: $(READY_DEV)  ## Mend what ruff can mend
 	@$(PY) -m ruff format .
 
 bench: $(READY_DEV)  ## Measure the claims of benchmarks/, one after the other
-	@failed=0; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PY) $$script || failed=1; done; exit $$failed
+	@failed=0; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PY) -m benchmarks.$$(basename $$script .py) || failed=1; done; exit $$failed
 
 clean:  ## Remove .venv and caches; galleries and trained models stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
@@ -61,7 +61,7 @@ $(READY_DEV): requirements-dev.txt $(READY)
 
 $(PY):
 	@supported='import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'; \
-	for python in $(PYTHON) python3.13 python3.12 python3.11 python3 python; do \
+	for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 		if $$python -c "$$supported" >/dev/null 2>&1; then \
 			echo "Making $(VENV) with $$($$python --version), then installing: a few minutes, once."; \
 			$$python -m venv --clear $(VENV) && exit 0; \

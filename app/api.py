@@ -1,4 +1,9 @@
-"""The named endpoints that other programs call: search, compare, explain. They answer as the commands print."""
+"""The named endpoints that other programs call: search, compare, explain. They answer as the commands print.
+
+But for one key: a hit has `file_name` and `url` (relative to the page) where the command prints `path`. Gradio's client
+takes every object with a `path` for a file to fetch and puts its copy in the object's place, and the server's paths are
+nobody's business.
+"""
 
 from __future__ import annotations
 

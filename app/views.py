@@ -106,6 +106,19 @@ def search_view(gallery_id: str, gallery: Gallery, result: SearchResult) -> Json
     return {"lists": lists, "query_seconds": query, "shared": shared, "overlap": result.overlap, "notes": list(result.notes)}
 
 
+def result_json(gallery_id: str, gallery: Gallery, result: SearchResult) -> Json:
+    """The result's own JSON, its hits with the image's name and address instead of a path on this machine."""
+    items = gallery.items_of(hit.id for hits in result.results.values() for hit in hits)
+    lists: dict[str, list[Json]] = {}
+    for name, hits in result.results.items():
+        lists[name] = []
+        for hit in hits:
+            item = items[hit.id]
+            place = {"file_name": item.file_name, "url": image_url(gallery_id, item)}
+            lists[name].append({key: value for key, value in hit.to_json().items() if key != "path"} | place)
+    return result.to_json() | {"results": lists}
+
+
 def hit_view(gallery_id: str, item: Item, hit: Hit) -> Json:
     return item_view(gallery_id, item) | {
         "rank": hit.rank,

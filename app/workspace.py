@@ -156,9 +156,9 @@ class Workspace:
         return views.search_view(gallery_id, gallery, result)
 
     def search_json(self, state: SearchState, rankings: Sequence[str]) -> dict[str, Any]:
-        """The same search as the commands print it."""
-        result, _, _ = self._search(state, rankings)
-        return result.to_json()
+        """The same search as the commands print it, but that a hit has `file_name` and `url` instead of `path`."""
+        result, gallery, gallery_id = self._search(state, rankings)
+        return views.result_json(gallery_id, gallery, result)
 
     def explain(self, state: SearchState, item_id: int) -> views.Json:
         """What the page shows of an opened image. Raises InputError where gallery or image is gone."""

@@ -1,7 +1,7 @@
 """Times things side by side, and says whether a claim holds. It knows nothing of what is timed.
 
-Absolute times depend on the machine and on what else runs there; a ratio of two things that take turns in one run hardly
-does. Every script prints its ratio, the limit, and the times behind them, and exits with 1 where the claim fails.
+Absolute times depend on the machine and on what else runs there; a ratio of two things that take turns in one run depends
+on it less, and one of processor times (`--processor-time`) hardly at all. Every script prints its ratio, the limit, and the times behind them, and exits with 1 where the claim fails.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from ssa_me.embedder import SalientEmbedder
 from ssa_me.scenes import make_scene
@@ -46,11 +47,20 @@ class Claim:
 def arguments(description: str, repeats: int) -> argparse.Namespace:
     """The options that all scripts share: checkpoint, device, repeats, threads."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--checkpoint", type=Path, help="a checkpoint folder (default: the embedded mini model)")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="a checkpoint folder (default: the embedded mini model)"
+    )
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--repeats", type=int, default=repeats, help=f"turns of each side (default: {repeats})")
+    parser.add_argument(
+        "--repeats", type=int, default=repeats, help=f"turns of each side (default: {repeats})"
+    )
     parser.add_argument("--threads", type=int, help="threads of torch (default: one a core)")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="on one thread; for a machine that is busy"
+    )
     args = parser.parse_args()
+    if args.processor_time:
+        args.threads = 1
     if args.threads:
         torch.set_num_threads(args.threads)
     return args
@@ -60,28 +70,33 @@ def load(args: argparse.Namespace) -> SalientEmbedder:
     """The embedder to measure; says which one, and where."""
     embedder = SalientEmbedder.load(args.checkpoint, args.device)
     info = embedder.info
-    print(f"{info.name}, {info.device} {info.precision}, {torch.get_num_threads()} threads of {os.cpu_count()} cores")
+    print(
+        f"{info.name}, {info.device} {info.precision}, {torch.get_num_threads()} threads of {os.cpu_count()} cores"
+    )
     return embedder
 
 
-def pictures(count: int, size: int = 256) -> list:
+def pictures(count: int, size: int = 256) -> list[Image.Image]:
     """Generated scenes as upright RGB images of `size`×`size` pixels."""
     return [make_scene(UNSEEN + i, size).image for i in range(count)]
 
 
-def take_turns(sides: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, np.ndarray]:
+def take_turns(
+    sides: Mapping[str, Callable[[], object]], repeats: int, processor_time: bool = False
+) -> dict[str, np.ndarray]:
     """Seconds of each side in each of `repeats` turns, after one that does not count. Who begins changes every turn."""
+    clock = time.process_time if processor_time else time.perf_counter
     for side in sides.values():
         side()
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(repeats):
         order = list(sides.items())
         for name, side in order if turn % 2 == 0 else reversed(order):
-            start = time.perf_counter()
+            start = clock()
             side()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return {name: np.array(values) for name, values in seconds.items()}
 
 

@@ -35,10 +35,12 @@ def main() -> int:
             "with the attention row": lambda: passes(probed, True),
             "plain SDPA": lambda: passes(plain, False),
         }
-        seconds = take_turns(sides, args.repeats)
+        seconds = take_turns(sides, args.repeats, args.processor_time)
     show(seconds, each=BATCH)
     value = ratio(seconds, "with the attention row", "plain SDPA")
-    return conclude(Claim(f"language pass with the attention row ÷ plain SDPA, batches of {BATCH}", value, 1.05))
+    return conclude(
+        Claim(f"language pass with the attention row ÷ plain SDPA, batches of {BATCH}", value, 1.05)
+    )
 
 
 if __name__ == "__main__":

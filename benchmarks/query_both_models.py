@@ -16,7 +16,7 @@ def main() -> int:
         "both models": lambda: embedder.embed_query("a person in red", image, versions=VERSIONS),
         "baseline alone": lambda: embedder.embed_query("a person in red", image, versions=(BASELINE,)),
     }
-    seconds = take_turns(sides, args.repeats)
+    seconds = take_turns(sides, args.repeats, args.processor_time)
     show(seconds)
     value = ratio(seconds, "both models", "baseline alone")
     return conclude(Claim("both models ÷ one baseline embedding, one image+text query", value, 1.6))

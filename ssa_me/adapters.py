@@ -7,6 +7,7 @@ the owner of the backbone holds the lock around switch and forward. It knows not
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import torch
@@ -65,11 +66,14 @@ class Adapters:
         """Write the adapter in PEFT's format, in 16 bits."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file(
-            {_PREFIX + k: v.to(torch.bfloat16).cpu().contiguous() for k, v in self.state(name).items()}, folder / WEIGHTS
+            {_PREFIX + k: v.to(torch.bfloat16).cpu().contiguous() for k, v in self.state(name).items()},
+            folder / WEIGHTS,
         )
         config = self.backbone.model.peft_config[name].to_dict()
         plain = {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
-        (folder / CONFIG).write_text(json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+        (folder / CONFIG).write_text(
+            json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8"
+        )
 
     def state(self, name: str) -> dict[str, Tensor]:
         return get_peft_model_state_dict(self.backbone.model, adapter_name=name)
@@ -92,7 +96,9 @@ class Adapters:
     def _inject(self, name: str, config: LoraConfig) -> None:
         if "." in name or name in self._names:
             raise ValueError(f"an adapter's name must be new and without a dot, not {name!r}")
-        inject_adapter_in_model(config, self.backbone.model, adapter_name=name)
+        with warnings.catch_warnings():  # a second adapter beside the first is meant
+            warnings.filterwarnings("ignore", message="Already found a `peft_config`")
+            inject_adapter_in_model(config, self.backbone.model, adapter_name=name)
         self._layers = [m for m in self.backbone.model.modules() if isinstance(m, BaseTunerLayer)]
         if not self._layers:
             raise InputError("The adapter matches no layer of this backbone's language model.")

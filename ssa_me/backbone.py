@@ -1,7 +1,7 @@
 """A transformers image-text-to-text model, split into one vision pass and any number of language passes.
 
-It renders prompts, places a box under every image token, reads the last token's exact attention row under SDPA and
-adds a bias to the attention of image tokens. It knows nothing of adapters, salience or similarity.
+It renders prompts, places a box under every image token, and asks the language layers for attention rows. It knows
+nothing of adapters, salience or similarity.
 
 Shapes: B samples, N image tokens (padded to the longest, raster order), T tokens, D width, L language layers, H heads.
 """
@@ -9,7 +9,7 @@ Shapes: B samples, N image tokens (padded to the longest, raster order), T token
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,90 +19,23 @@ import transformers
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AttentionInterface, AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+)
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
+from ssa_me.attention import ATTENTION, AttentionProbe
 from ssa_me.errors import InputError
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 """Model types whose image tokens lie on a merged grid in raster order, the layout that `token_boxes` knows."""
 
 MAX_TEXT_TOKENS = 512
-_ATTENTION = "sdpa_with_probe"
 _SENTINEL = "\x02text\x02"
-
-
-# --- attention -------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class AttentionProbe:
-    """What one language pass asks of its attention, and what it is told. One probe a call, so calls share nothing.
-
-    last: (B,) position of each row's last real token. key_bias: (B, T) added to the logits of every query, or None.
-    rows: filled with layer → (B, T), the last token's attention, mean over heads, when `collect` is set.
-    """
-
-    last: Tensor
-    key_bias: Tensor | None = None
-    collect: bool = False
-    rows: dict[int, Tensor] = field(default_factory=dict)
-
-
-def sdpa_with_probe(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    probe: AttentionProbe | None = None,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """Scaled dot-product attention with an optional `AttentionProbe`; without one it is transformers' own, unchanged.
-
-    query (B, H, T, d), key and value (B, H_kv, T, d), after rotary embedding.
-    """
-    if probe is not None:
-        scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-        if probe.key_bias is not None:
-            attention_mask = _biased_mask(attention_mask, probe.key_bias, query)
-        if probe.collect:
-            probe.rows[int(module.layer_idx)] = last_row(query, key, probe.last, scale, probe.key_bias)
-    return sdpa_attention_forward(
-        module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
-    )
-
-
-def last_row(query: Tensor, key: Tensor, last: Tensor, scale: float, key_bias: Tensor | None = None) -> Tensor:
-    """The attention of each row's last real token over all tokens, mean over heads: (B, T), rows sum to 1.
-
-    query (B, H, T, d), key (B, H_kv, T, d), last (B,), key_bias (B, T). Positions after `last` are padding and get 0.
-    Softmax is taken in float32. Differentiable.
-    """
-    batch, heads, length, width = query.shape
-    groups = key.shape[1]
-    picked = query[torch.arange(batch, device=query.device), :, last]
-    picked = picked.view(batch, groups, heads // groups, width)
-    logits = (picked @ key.transpose(2, 3)).float() * scale
-    if key_bias is not None:
-        logits = logits + key_bias[:, None, None, :].float()
-    padding = torch.arange(length, device=query.device)[None] > last[:, None]
-    return logits.masked_fill(padding[:, None, None], float("-inf")).softmax(-1).mean((1, 2))
-
-
-def _biased_mask(mask: Tensor | None, key_bias: Tensor, query: Tensor) -> Tensor:
-    bias = key_bias[:, None, None, :].to(query.dtype)
-    if mask is None:  # sdpa_mask leaves a purely causal mask out
-        length = query.shape[2]
-        mask = torch.ones(length, length, dtype=torch.bool, device=query.device).tril()[None, None]
-    if mask.dtype == torch.bool:
-        return bias.masked_fill(~mask, torch.finfo(query.dtype).min)
-    return mask + bias
 
 
 class PatchProjection(nn.Conv3d):
@@ -114,10 +47,6 @@ class PatchProjection(nn.Conv3d):
     def forward(self, patches: Tensor) -> Tensor:
         product = F.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
         return product[..., None, None, None]
-
-
-AttentionInterface.register(_ATTENTION, sdpa_with_probe)
-AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
 
 
 # --- what the passes return ------------------------------------------------------------------------------------------
@@ -178,9 +107,14 @@ class VisualBatch:
         return VisualBatch(
             tokens=torch.cat([pad(batch.tokens) for batch in batches]),
             valid=torch.cat([F.pad(batch.valid, (0, longest - batch.valid.shape[1])) for batch in batches]),
-            deep=tuple(torch.cat([pad(layer) for layer in layers]) for layers in zip(*(b.deep for b in batches), strict=True)),
+            deep=tuple(
+                torch.cat([pad(layer) for layer in layers])
+                for layers in zip(*(b.deep for b in batches), strict=True)
+            ),
             grid=torch.cat([batch.grid for batch in batches]),
-            boxes=np.concatenate([np.pad(b.boxes, ((0, 0), (0, longest - b.boxes.shape[1]), (0, 0))) for b in batches]),
+            boxes=np.concatenate(
+                [np.pad(b.boxes, ((0, 0), (0, longest - b.boxes.shape[1]), (0, 0))) for b in batches]
+            ),
             sizes=tuple(size for batch in batches for size in batch.sizes),
         )
 
@@ -220,15 +154,17 @@ def token_boxes(grid: Sequence[int], merge: int, size: tuple[int, int]) -> np.nd
 class Backbone:
     """A checkpoint's model, tokenizer and image processor. Not thread-safe: its owner holds the lock."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any, image_processor: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, image_processor: Any) -> None:
         family = str(model.config.model_type)
         if family not in FAMILIES:
-            raise InputError(f"Checkpoints of type {family!r} are not supported. Supported: {', '.join(FAMILIES)}.")
-        model.set_attn_implementation(_ATTENTION)
+            raise InputError(
+                f"Checkpoints of type {family!r} are not supported. Supported: {', '.join(FAMILIES)}."
+            )
+        model.set_attn_implementation(ATTENTION)
         projection = model.model.visual.patch_embed.proj
         if type(projection) is nn.Conv3d and projection.kernel_size == projection.stride:
             projection.__class__ = PatchProjection
-        self.model: Any = model
+        self.model = model
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.family = family
@@ -255,13 +191,16 @@ class Backbone:
                 )
             tokenizer = AutoTokenizer.from_pretrained(checkpoint)
             image_processor = AutoImageProcessor.from_pretrained(checkpoint)
-            with _quiet():
-                model, info = AutoModelForImageTextToText.from_pretrained(
+            loader: Any = AutoModelForImageTextToText
+            with _Quiet():
+                model, info = loader.from_pretrained(
                     checkpoint, dtype=dtype, use_safetensors=True, output_loading_info=True
                 )
         except InputError:
             raise
-        except Exception as error:  # the loaders raise OSError, ValueError, RuntimeError, SafetensorError, KeyError …
+        except (
+            Exception
+        ) as error:  # the loaders raise OSError, ValueError, RuntimeError, SafetensorError, KeyError …
             raise InputError(f"{checkpoint} cannot be loaded: {_first_line(error)}") from error
         check_keys(checkpoint, info["missing_keys"], info["unexpected_keys"], info["mismatched_keys"])
         return cls(model.to(device).eval(), tokenizer, image_processor)
@@ -300,7 +239,7 @@ class Backbone:
         features = self.model.model.get_image_features(
             pixels.to(self.device, self.dtype), grid.to(self.device), return_dict=True
         )
-        deep: Sequence[Sequence[Tensor]] = ()
+        deep: Sequence[Any] = ()
         if isinstance(features, BaseModelOutputWithDeepstackFeatures):
             deep = features.deepstack_features or ()
         tokens = nn.utils.rnn.pad_sequence(list(features.pooler_output), batch_first=True)
@@ -332,7 +271,9 @@ class Backbone:
         ids, mask = self.tokenize(texts, visual.counts() if visual is not None else None)
         last = mask.sum(1) - 1
         probe = AttentionProbe(last=last, collect=collect_rows)
-        images = slice(self.image_start, self.image_start + (visual.tokens.shape[1] if visual is not None else 0))
+        images = slice(
+            self.image_start, self.image_start + (visual.tokens.shape[1] if visual is not None else 0)
+        )
         if visual is not None and key_bias is not None:
             probe.key_bias = F.pad(
                 key_bias.masked_fill(~visual.valid, 0.0), (images.start, ids.shape[1] - images.stop)
@@ -359,7 +300,9 @@ class Backbone:
         logits = self.model.lm_head(hidden[:, :-1][spoken])
         return F.cross_entropy(logits.float(), ids[:, 1:][spoken])
 
-    def _forward(self, ids: Tensor, mask: Tensor, visual: VisualBatch | None, probe: AttentionProbe) -> Tensor:
+    def _forward(
+        self, ids: Tensor, mask: Tensor, visual: VisualBatch | None, probe: AttentionProbe
+    ) -> Tensor:
         inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
         if visual is not None:
             inputs["mm_encoder_outputs"] = {"image": _encoder_outputs(visual)}
@@ -367,7 +310,9 @@ class Backbone:
             inputs["mm_token_type_ids"] = (ids == self.image_token_id).int()
         return self.model.model(**inputs, probe=probe).last_hidden_state
 
-    def tokenize(self, texts: Sequence[str], image_tokens: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
+    def tokenize(
+        self, texts: Sequence[str], image_tokens: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Token ids and mask (B, T), right-padded; with `image_tokens` each text stands after that many of them."""
         before, after = self.format.text_only if image_tokens is None else self.format.with_image
         start, end = self._encode(before), self._encode(after)
@@ -407,13 +352,15 @@ def check_keys(source: Path, missing: Any, unexpected: Any, mismatched: Any = ()
         if keys
     ]
     if parts:
-        raise InputError(f"{source} does not fit its model: weights {'; '.join(parts)}. Save the checkpoint again.")
+        raise InputError(
+            f"{source} does not fit its model: weights {'; '.join(parts)}. Save the checkpoint again."
+        )
 
 
 def _encoder_outputs(visual: VisualBatch) -> BaseModelOutputWithPooling:
     counts = visual.counts()
 
-    def split(padded: Tensor) -> tuple[Tensor, ...]:
+    def split(padded: Tensor) -> Any:
         return tuple(padded[i, :count] for i, count in enumerate(counts))
 
     if visual.deep:
@@ -442,7 +389,7 @@ def _prompt_format(tokenizer: Any, config: Any) -> PromptFormat:
     return PromptFormat(render([{"type": "image"}, text]), render([text]))
 
 
-class _quiet:
+class _Quiet:
     """Holds back transformers' loading report and progress bar; the caller checks the keys itself."""
 
     def __enter__(self) -> None:

@@ -72,7 +72,9 @@ def has_adapter(checkpoint: Path, version: str) -> bool:
 def save_parts(folder: Path, parts: Parts, settings: Settings) -> None:
     """Write the parts in 16 bits and their settings."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {key: value.detach().to(torch.bfloat16).cpu().contiguous() for key, value in parts.state_dict().items()}
+    state = {
+        key: value.detach().to(torch.bfloat16).cpu().contiguous() for key, value in parts.state_dict().items()
+    }
     save_file(state, folder / PARTS)
     text = json.dumps(dataclasses.asdict(settings), indent=2) + "\n"
     (folder / SETTINGS).write_text(text, encoding="utf-8")
@@ -90,13 +92,17 @@ def load_parts(folder: Path, width: int) -> tuple[Parts, Settings]:
     except InputError:
         raise
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{folder} cannot be read as SSA-ME's parts: {str(error).splitlines()[0]}") from error
+        raise InputError(
+            f"{folder} cannot be read as SSA-ME's parts: {str(error).splitlines()[0]}"
+        ) from error
     return parts.eval(), settings
 
 
 def fingerprints(checkpoint: Path) -> dict[str, str]:
     """Version → 12 hex digits over everything that its vectors depend on: backbone, adapter, parts, settings."""
-    backbone = _digest(p for p in checkpoint.iterdir() if p.suffix in (".safetensors", ".json", ".jinja", ".txt"))
+    backbone = _digest(
+        p for p in checkpoint.iterdir() if p.suffix in (".safetensors", ".json", ".jinja", ".txt")
+    )
     result = {}
     for version in VERSIONS:
         own = _digest((checkpoint / version).glob("*")) if has_adapter(checkpoint, version) else "none"

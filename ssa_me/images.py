@@ -98,7 +98,7 @@ def thumbnail(image: Image.Image, longest: int = 320) -> Image.Image:
         return image.copy()
     scale = longest / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=1.0)  # boxes first: ten times cheaper
 
 
 def content_hash(data: bytes) -> str:

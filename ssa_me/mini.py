@@ -6,6 +6,7 @@ At 112×112 pixels an image is 196 patches of 8×8, merged 2×2 to 49 image toke
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2VLConfig, Qwen2VLForConditionalGeneration
@@ -52,7 +53,7 @@ def build_mini(
     side: int = SIDE,
 ) -> Backbone:
     """A randomly initialised mini model (seed with `torch.manual_seed`). `side`: pixels of a square image's side."""
-    ids = {name: tokenizer.convert_tokens_to_ids(name) for name in SPECIALS}
+    ids: dict[str, Any] = {name: tokenizer.convert_tokens_to_ids(name) for name in SPECIALS}
     half = width // heads // 2
     config = Qwen2VLConfig(
         text_config={

@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def info_nce(queries: Tensor, targets: Tensor, temperature: Tensor | float, same: Tensor | None = None) -> Tensor:
+def info_nce(
+    queries: Tensor, targets: Tensor, temperature: Tensor | float, same: Tensor | None = None
+) -> Tensor:
     """Symmetric InfoNCE (van den Oord et al. 2018; Radford et al. 2021): row i of each side belongs to row i of the
     other.
 
@@ -46,7 +48,9 @@ def attention_alignment(rows: Tensor, regions: Tensor, valid: Tensor) -> Tensor:
     return divergence.sum(-1).mean()
 
 
-def subject_contrast(phrases: Tensor, subjects: Tensor, temperature: Tensor | float, same: Tensor | None = None) -> Tensor:
+def subject_contrast(
+    phrases: Tensor, subjects: Tensor, temperature: Tensor | float, same: Tensor | None = None
+) -> Tensor:
     """L_subject: InfoNCE between phrases e(p_k) (R, D) and subject vectors a_k (R, D) over all subjects of the batch.
 
     same (R, R): True where two subjects have the same phrase; they are not each other's negatives.
@@ -56,7 +60,9 @@ def subject_contrast(phrases: Tensor, subjects: Tensor, temperature: Tensor | fl
     return info_nce(phrases, subjects, temperature, same)
 
 
-def misalignment(phrases: Tensor, subjects: Tensor, image: Tensor, margin: float, same: Tensor | None = None) -> Tensor:
+def misalignment(
+    phrases: Tensor, subjects: Tensor, image: Tensor, margin: float, same: Tensor | None = None
+) -> Tensor:
     """L_mis = relu(m + cos(e(p), a_other) − cos(e(p), a_k)), a_other from another subject of the same image.
 
     phrases, subjects (R, D); image (R,) the index of each subject's image; same (R, R) True where phrases are equal.

@@ -83,7 +83,10 @@ class FeatureRegeneration(nn.Module):
         suppressed = suppress(tokens, valid, weights)
         if regions.shape[1] == 0:
             return suppressed
-        return suppressed + self.gate * self._enhance(suppressed, aggregate(tokens, regions), regions) * valid[..., None]
+        return (
+            suppressed
+            + self.gate * self._enhance(suppressed, aggregate(tokens, regions), regions) * valid[..., None]
+        )
 
     def _enhance(self, tokens: Tensor, subjects: Tensor, regions: Tensor) -> Tensor:
         normed = self.subject_norm(subjects)

@@ -129,7 +129,9 @@ def read_image_folder(root: Path) -> list[Record]:
         for record in _read_metadata(metadata, root):
             described[record.path] = record
     for path in _image_files(root):
-        described.setdefault(path, Record(path, path.relative_to(root).as_posix(), split=_folder_split(path, root)))
+        described.setdefault(
+            path, Record(path, path.relative_to(root).as_posix(), split=_folder_split(path, root))
+        )
     if not described:
         raise InputError(f"{root} holds no image ({', '.join(s[1:] for s in IMAGE_SUFFIXES)}).")
     return [described[path] for path in sorted(described)]
@@ -138,7 +140,9 @@ def read_image_folder(root: Path) -> list[Record]:
 def write_metadata(root: Path, records: Iterable[Record]) -> Path:
     """Write `metadata.jsonl` in `root`, one line a record, whole or not at all. Returns its path."""
     target, partial = root / METADATA, root / f".{METADATA}.partial"
-    partial.write_text("".join(json.dumps(r.to_json(), ensure_ascii=False) + "\n" for r in records), encoding="utf-8")
+    partial.write_text(
+        "".join(json.dumps(r.to_json(), ensure_ascii=False) + "\n" for r in records), encoding="utf-8"
+    )
     partial.replace(target)
     return target
 
@@ -163,7 +167,9 @@ def _read_metadata(metadata: Path, root: Path) -> Iterator[Record]:
                     yield _parse_line(json.loads(line), metadata.parent, root)
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     reason = f"it has no key {error}" if isinstance(error, KeyError) else str(error)
-                    raise InputError(f"{metadata}, line {number}: {reason}. Correct the line, or remove it.") from error
+                    raise InputError(
+                        f"{metadata}, line {number}: {reason}. Correct the line, or remove it."
+                    ) from error
 
 
 def _parse_line(line: dict[str, Any], folder: Path, root: Path) -> Record:

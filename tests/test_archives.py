@@ -14,6 +14,8 @@ from PIL import Image
 from ssa_me.archives import Limits, unpack
 from ssa_me.errors import InputError
 
+DEFAULT = Limits()
+
 
 def _image(colour: str = "red") -> bytes:
     data = io.BytesIO()
@@ -44,7 +46,7 @@ def into(tmp_path: Path) -> Path:
     return tmp_path / "out" / "set"
 
 
-def _refused(archive: Path, into: Path, words: str, limits: Limits = Limits()) -> None:
+def _refused(archive: Path, into: Path, words: str, limits: Limits = DEFAULT) -> None:
     with pytest.raises(InputError, match=words):
         unpack(archive, into, limits)
     assert not into.parent.exists() or not any(into.parent.iterdir())
@@ -118,7 +120,9 @@ def test_unsafe_and_useless_entries_are_left_out_with_a_reason(archive, into, na
     assert _left(archive.parent) == ["set.zip"]
 
 
-@pytest.mark.parametrize(("kind", "word"), [(stat.S_IFLNK, "link"), (stat.S_IFIFO, "regular"), (stat.S_IFCHR, "regular")])
+@pytest.mark.parametrize(
+    ("kind", "word"), [(stat.S_IFLNK, "link"), (stat.S_IFIFO, "regular"), (stat.S_IFCHR, "regular")]
+)
 def test_links_and_devices_are_refused(archive, into, kind, word):
     info = zipfile.ZipInfo("link.png")
     info.create_system, info.external_attr = 3, (kind | 0o777) << 16
@@ -131,7 +135,13 @@ def test_links_and_devices_are_refused(archive, into, kind, word):
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("a.png", "a.png"), ("a.png", "A.PNG"), ("é.png", "e\u0301.png"), ("a.png", "a.png/b.png"), ("a.png/b.png", "a.png")],
+    [
+        ("a.png", "a.png"),
+        ("a.png", "A.PNG"),
+        ("é.png", "e\u0301.png"),
+        ("a.png", "a.png/b.png"),
+        ("a.png/b.png", "a.png"),
+    ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_of_two_entries_of_one_name_the_first_stays(archive, into, first, second):

@@ -51,7 +51,7 @@ def create(workspace: Workspace, masthead: gr.HTML, public: bool) -> GalleryTab:
         with gr.Column(scale=3, min_width=320):
             grid = widget("grid")
         with gr.Column(scale=1, min_width=300):
-            gr.HTML("<h2>New gallery</h2>" + (f"<p>{CLOSED}</p>" if public else ""), elem_classes="studio-side")
+            gr.HTML('<h2 id="new-gallery">New gallery</h2>' + (f"<p>{CLOSED}</p>" if public else ""), elem_classes="studio-side")
             files = gr.File(
                 label="A zip, or images",
                 file_count="multiple",

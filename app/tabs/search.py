@@ -127,7 +127,7 @@ def create(workspace: Workspace, masthead: gr.HTML) -> SearchTab:
 def search_event(workspace: Workspace) -> Any:
     """The event that answers what the query bar holds; with nothing entered after a link without a query, the hint."""
 
-    def search(entered: dict[str, Any], masthead: dict[str, Any]) -> tuple[Any, dict[str, str]]:
+    def answer(entered: dict[str, Any], masthead: dict[str, Any]) -> tuple[Any, dict[str, str]]:
         def work() -> dict[str, Any]:
             hit = (entered or {}).get("hit")
             state = read_state(entered or {}, (masthead or {}).get("current"))
@@ -138,7 +138,7 @@ def search_event(workspace: Workspace) -> Any:
             return gr.skip(), notice(trouble)
         return value, notice(" ".join(value["notes"]), "note")
 
-    return search
+    return answer
 
 
 def read_upload(path: object) -> bytes:

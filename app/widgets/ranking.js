@@ -23,10 +23,11 @@ function move(hit) {
 function subject({ subject: found }) {
   if (!found) return null;
   const score = h("b", {}, found.score.toFixed(2).replace(/^(-?)0/, "$1"));
+  const label = found.label?.replace(/^(an?|the) /i, "");
   const formula = `cos(p, a) = ${found.score.toFixed(3)}: phrase and the region that fits it best`;
-  if (found.agrees === true) return h("span.subject.right", { title: `${formula}; it is annotated as ${found.label}` }, h("span", {}, `✔ ${found.label}`), score);
-  if (found.agrees === false) return h("span.subject.wrong", { title: `${formula}; it is annotated as ${found.label}, not ${found.phrase}` }, h("span", {}, `⚠ ${found.label}`), score);
-  return h("span.subject", { title: `${formula} for ${found.phrase}; the region carries no annotation` }, h("span", {}, "best region"), score);
+  if (found.agrees === true) return h("span.subject.right", { title: `${formula}; it is annotated as ${found.label}` }, h("span", {}, `✔ ${label}`), score);
+  if (found.agrees === false) return h("span.subject.wrong", { title: `${formula}; it is annotated as ${found.label}, not ${found.phrase}` }, h("span", {}, `⚠ ${label}`), score);
+  return h("span.subject", { title: `${formula} for ${found.phrase}; the region carries no annotation` }, h("span", {}, "region"), score);
 }
 
 function words(hit, list) {

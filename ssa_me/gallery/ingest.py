@@ -300,7 +300,14 @@ def _save_jpeg(image: Image.Image, path: Path, quality: int) -> None:
     if path.is_file():
         return
     encoded = io.BytesIO()
-    image.save(encoded, format="JPEG", quality=quality, subsampling=0, exif=b"", icc_profile=b"")
+    image.save(
+        encoded,
+        format="JPEG",
+        quality=quality,
+        subsampling=0 if quality > 90 else 2,
+        exif=b"",
+        icc_profile=b"",
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as unfinished:
         unfinished.write(encoded.getvalue())

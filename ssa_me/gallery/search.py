@@ -163,7 +163,7 @@ def search(
 
 
 def overlap(results: Sequence[tuple[Hit, ...]]) -> float:
-    """overlap@k of the first two rankings: the share of images they have in common, 1 for a single ranking."""
+    """overlap@k of the first two rankings: |A ∩ B| / k, with k as many as were returned; 1 for a single one."""
     if len(results) < 2:
         return 1.0
     first, second = ({hit.id for hit in hits} for hits in results[:2])

@@ -6,8 +6,8 @@
     vectors/<fingerprint>/     one file of float32 rows a space, see `Spaces`
 
 Every operation opens its own connection, so that a gallery can be shared between threads and opened by
-several processes. A writer holds SQLite's write lock while it appends vectors, and the vectors are on the disk before
-the database counts them: a gallery whose writer is killed holds everything up to the last whole batch.
+several processes. A writer holds SQLite's write lock while it appends vectors, and the vectors are on the disk
+before the database counts them: a gallery whose writer is killed holds everything up to the last whole batch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Subject phrases of a text, by English function words. It knows no model: what an LMM lists takes its place.
 
-A rule that splits at relations, conjunctions and commas; it keeps "a person in red" whole and drops the setting
-("in the park"). A text that it cannot split, in any other language say, is one phrase.
+A rule that splits at relations, conjunctions and commas; it keeps "a person in red" and "a black and white dog" whole
+and drops the setting ("in the park", "on the beach"). A text that it cannot split, in any other language say, is one
+phrase.
 """
 
 from __future__ import annotations
@@ -9,20 +10,35 @@ from __future__ import annotations
 import re
 
 MOST = 6
+_COLOURS = "red|orange|yellow|green|blue|purple|pink|brown|black|white|gr[ae]y|gold|silver|tan|beige"
+_GROUND = "beach|street|road|sidewalk|pavement|grass|lawn|field|ground|floor|sand|snow|shore|left|right"
+_WORDS = "behind|beside|near|under|above|below|between|against|with|while|on|over|holding|riding"
+_NOT_AFTER_A_COLOUR = "".join(
+    rf"(?<!\b{colour} )" for colour in _COLOURS.replace("gr[ae]y", "gray|grey").split("|")
+)
 _SPLIT = re.compile(
-    r"\s*(?:[,;:.!?]+|\b(?:to the |on the )?(?:left|right)(?: side)? of\b|\bin front of\b|\bon top of\b|\bnext to\b"
-    r"|\b(?:behind|beside|near|under|above|below|between|against|and|with|while|on|over|holding|riding)\b)\s*",
+    rf"\s*(?:[,;:.!?，。、；：！？]+|(?<!-)\b(?:(?:to the |on the )?(?:left|right)(?: side)? of|in front of|on top of|next to"
+    rf"|on the (?:{_GROUND})(?=\W*$|[,;:.!?]| (?:and|at|in|next|to|{_WORDS})\b)"
+    rf"|{_WORDS}|and(?! (?:{_COLOURS})\b)|{_NOT_AFTER_A_COLOUR}and)\b(?!-))\s*",
     re.IGNORECASE,
 )
 _SETTING = re.compile(r"\s*\b(?:in|at|through|into|inside|during|by) the\b[^,;.]*$", re.IGNORECASE)
-_GENERIC = re.compile(r"^(?:a |an |the )?(?:photo|picture|image|drawing|illustration|scene)s? (?:of|showing)\s+", re.I)
+_GENERIC = re.compile(
+    r"^(?:a |an |the )?(?:photo|picture|image|drawing|illustration|scene)s? (?:of|showing)\s+", re.I
+)
 
 
 def split_phrases(text: str) -> tuple[str, ...]:
     """The subjects that `text` names, in order, each once, at most MOST; the whole text where none is found."""
     whole = " ".join(text.split())
     pieces = (_SETTING.sub("", _GENERIC.sub("", piece)).strip(" '\"") for piece in _SPLIT.split(whole))
-    phrases = list(dict.fromkeys(piece for piece in pieces if len(piece) > 1 and piece.lower() not in ("the", "an")))
+    phrases = list(dict.fromkeys(piece for piece in pieces if _names_something(piece)))
     if not phrases:
         return (whole,) if whole else ()
     return tuple(phrases[:MOST])
+
+
+def _names_something(piece: str) -> bool:
+    """Letters or a symbol, more than an article or a lone Latin letter; one sign of another script may be a word."""
+    worded = any(char.isalnum() for char in piece)
+    return worded and (len(piece) > 1 or not piece.isascii()) and piece.lower() not in ("the", "an")

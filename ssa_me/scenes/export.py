@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -10,6 +11,8 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
+
+import cv2
 
 from ssa_me.errors import InputError
 from ssa_me.samples import METADATA, Record, write_metadata
@@ -77,7 +80,8 @@ def in_processes(
     done = 0
     if count > 1:
         try:
-            with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+            start = get_context("spawn")
+            with ProcessPoolExecutor(count, start, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
                 for result in pool.map(task, items, chunksize=max(1, min(16, len(items) // (4 * count)))):
                     yield result
                     done += 1
@@ -90,7 +94,7 @@ def in_processes(
 
 def available_cores() -> int:
     """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _write(seed: int, out: Path, pairs: Pairs, size: int) -> Record:

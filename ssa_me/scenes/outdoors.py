@@ -69,8 +69,8 @@ def paint_park(image: np.ndarray, pen: Pen, rng: np.random.Generator, horizon: f
     bend, foot = rng.uniform(0.2, 0.8), rng.uniform(0.15, 0.85)
     top = rng.uniform(0.3, 0.7)
     pen.shape([(top, horizon + 0.003), (bend + 0.03, horizon + 0.10), (foot + 0.17, 1.0), (foot + 0.05, 1.2),
-        (foot - 0.12, 1.0), (bend - 0.05, horizon + 0.10), (top - 0.015, horizon + 0.003)], (218, 210,
-        190))  # fmt: skip
+        (foot - 0.12, 1.0), (bend - 0.05, horizon + 0.10), (top - 0.015, horizon + 0.003)],
+        (218, 210, 190))  # fmt: skip
     if rng.random() < 0.7:
         x = float(rng.choice([rng.uniform(0.03, 0.15), rng.uniform(0.85, 0.97)]))
         pen.line([(x, horizon + 0.07), (x, horizon - 0.22)], 0.012, (112, 116, 118))
@@ -200,8 +200,8 @@ def _cactus(pen: Pen, x: float, base: float, height: float) -> None:
         pen.limb((x, base - height * low), elbow, r * 0.62, r * 0.62, body)
         pen.limb(elbow, (elbow[0], base - height * high), r * 0.62, r * 0.58, body)
     pen.line([(x - r * 0.35, base - height * 0.04), (x - r * 0.35, base - height * 0.96)], r * 0.28, light)
-    pen.line([(x + r * 0.4, base - height * 0.04), (x + r * 0.4, base - height * 0.94)], r * 0.16, mix(body,
-        (90, 100, 90), 0.3))  # fmt: skip
+    pen.line([(x + r * 0.4, base - height * 0.04), (x + r * 0.4, base - height * 0.94)], r * 0.16,
+        mix(body, (90, 100, 90), 0.3))  # fmt: skip
 
 
 def _fern(pen: Pen, x: float, y: float, size: float) -> None:
@@ -215,8 +215,8 @@ def _shells(pen: Pen, rng: np.random.Generator) -> None:
     for _ in range(3):
         x, y, s = float(rng.uniform(0.04, 0.96)), float(rng.uniform(0.8, 0.98)), float(rng.uniform(0.6, 1.1))
         pen.shape([(x - 0.02 * s, y), (x - 0.012 * s, y - 0.018 * s), (x, y - 0.024 * s),
-            (x + 0.012 * s, y - 0.018 * s), (x + 0.02 * s, y), (x, y + 0.006 * s)], (242, 226,
-            214))  # fmt: skip
+            (x + 0.012 * s, y - 0.018 * s), (x + 0.02 * s, y), (x, y + 0.006 * s)],
+            (242, 226, 214))  # fmt: skip
         for dx in (-0.008, 0.0, 0.008):
             pen.line([(x + dx * s, y - 0.016 * s), (x + dx * 0.3 * s, y)], 0.002, (222, 200, 186))
 

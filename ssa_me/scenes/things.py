@@ -89,8 +89,8 @@ def draw_bicycle(pen: Pen, tone: Tones, rng: np.random.Generator, sitting: bool)
     pen.limb(head, front, 0.038, 0.032, tone.base)
     pen.line([(seat[0] + 0.05, seat[1] - 0.012), (head[0] - 0.03, head[1] - 0.012)], 0.016, tone.light)
     pen.line([(-0.19, -0.76), (-0.20, -0.84)], 0.035, (120, 122, 130))
-    pen.shape([(-0.34, -0.90), (-0.10, -0.885), (-0.04, -0.86), (-0.12, -0.835), (-0.30, -0.83)], (84, 74,
-        74))  # fmt: skip
+    pen.shape([(-0.34, -0.90), (-0.10, -0.885), (-0.04, -0.86), (-0.12, -0.835), (-0.30, -0.83)],
+        (84, 74, 74))  # fmt: skip
     pen.curve([(0.31, -0.90), (0.27, -0.96), (0.20, -0.955)], 0.038, (120, 122, 130))
     pen.limb((0.24, -0.955), (0.15, -0.945), 0.03, 0.03, (84, 74, 74))
     pen.polygon([(0.38, -0.92), (0.68, -0.92), (0.63, -0.68), (0.42, -0.68)], tone.base)
@@ -154,9 +154,9 @@ def draw_tree(pen: Pen, tone: Tones, rng: np.random.Generator, sitting: bool) ->
     pen.curve([(-0.02, -0.36), (-0.03, -0.2), (-0.05, -0.04)], 0.016, mix(_WOOD, _INK, 0.3))
     pen.line([(0.0, -0.36), (0.12, -0.50)], 0.04, _WOOD)
     lean = float(rng.uniform(-0.03, 0.03))
-    lobes = [(-0.20, -0.46, 0.17), (0.21, -0.47, 0.17), (0.0, -0.42, 0.17), (-0.22, -0.63, 0.17), (0.23,
-        -0.64, 0.165), (0.01, -0.62, 0.22), (-0.11, -0.79, 0.165), (0.12, -0.80, 0.16), (0.01, -0.86,
-        0.135)]  # fmt: skip
+    lobes = [(-0.20, -0.46, 0.17), (0.21, -0.47, 0.17), (0.0, -0.42, 0.17), (-0.22, -0.63, 0.17),
+        (0.23, -0.64, 0.165), (0.01, -0.62, 0.22), (-0.11, -0.79, 0.165), (0.12, -0.80, 0.16),
+        (0.01, -0.86, 0.135)]  # fmt: skip
     for x, y, r in lobes[:3]:
         pen.ellipse(x + lean, y, r, r * 0.86, tone.dark)
     for x, y, r in lobes[3:]:
@@ -244,8 +244,8 @@ def draw_kite(pen: Pen, tone: Tones, rng: np.random.Generator, sitting: bool) ->
     for x, y in ((0.09 + sway, -0.29), (0.0 + sway, -0.16), (0.05 + sway, -0.04)):
         for side in (-1, 1):
             pen.polygon([(x, y), (x + side * 0.075, y - 0.04), (x + side * 0.075, y + 0.04)], tone.base)
-    top, bottom, left, right, middle = (-0.03, -1.0), (0.05, -0.40), (-0.30, -0.76), (0.28, -0.80), (0.0,
-        -0.77)  # fmt: skip
+    top, bottom, middle = (-0.03, -1.0), (0.05, -0.40), (0.0, -0.77)
+    left, right = (-0.30, -0.76), (0.28, -0.80)
     pen.polygon([top, right, middle], tone.base)
     pen.polygon([top, left, middle], tone.light)
     pen.polygon([left, bottom, middle], tone.base)

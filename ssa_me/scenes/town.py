@@ -80,8 +80,8 @@ def paint_kitchen(image: np.ndarray, pen: Pen, rng: np.random.Generator, horizon
     if rng.random() < 0.6:
         x = float(rng.uniform(0.3, 0.7))
         pen.line([(x, 0.0), (x, 0.09)], 0.005, (140, 136, 134))
-        pen.shape([(x - 0.012, 0.085), (x + 0.012, 0.085), (x + 0.07, 0.15), (x - 0.07, 0.15)], (178, 172,
-            166))  # fmt: skip
+        pen.shape([(x - 0.012, 0.085), (x + 0.012, 0.085), (x + 0.07, 0.15), (x - 0.07, 0.15)],
+            (178, 172, 166))  # fmt: skip
         glow(image, x, 0.17, 0.2, (255, 250, 228), 0.4)
 
 
@@ -156,8 +156,8 @@ def _window(pen: Pen, x0: float, y0: float, x1: float, y1: float) -> None:
     pen.line([(x0, (y0 + y1) / 2), (x1, (y0 + y1) / 2)], 0.010, (246, 242, 234))
     for x, side in ((x0, 1), (x1, -1)):
         pen.shape([(x - side * 0.025, y0 - 0.02), (x + side * 0.085, y0 - 0.02),
-            (x + side * 0.05, (y0 + y1) / 2), (x + side * 0.012, y1 - 0.01), (x - side * 0.025, y1)], (232,
-            220, 214))  # fmt: skip
+            (x + side * 0.05, (y0 + y1) / 2), (x + side * 0.012, y1 - 0.01), (x - side * 0.025, y1)],
+            (232, 220, 214))  # fmt: skip
     pen.rect(x0 - 0.04, y0 - 0.035, x1 + 0.04, y0 - 0.022, (176, 164, 152), 0.004)
 
 
@@ -170,8 +170,8 @@ def _floor(image: np.ndarray, pen: Pen, top: float) -> None:
             if (r + c) % 2:
                 x0, x1 = c * 0.14, (c + 1) * 0.14
                 pen.polygon([(0.5 + x0 * far, rows[r]), (0.5 + x1 * far, rows[r]),
-                    (0.5 + x1 * near, rows[r + 1]), (0.5 + x0 * near, rows[r + 1])], (200, 191,
-                    181))  # fmt: skip
+                    (0.5 + x1 * near, rows[r + 1]), (0.5 + x0 * near, rows[r + 1])],
+                    (200, 191, 181))  # fmt: skip
 
 
 def _tower(
@@ -207,5 +207,5 @@ def _appliances(pen: Pen, rng: np.random.Generator, top: float, horizon: float) 
     for angle in (-0.9, -0.45, 0.0, 0.45, 0.9):
         dx, dy = float(np.sin(angle)) * 0.055, -float(np.cos(angle)) * 0.07
         pen.shape([(pot, top - 0.04), (pot + dx * 0.6 - 0.010, top - 0.04 + dy * 0.5),
-            (pot + dx, top - 0.04 + dy), (pot + dx * 0.6 + 0.010, top - 0.04 + dy * 0.6)], (150, 174,
-            150))  # fmt: skip
+            (pot + dx, top - 0.04 + dy), (pot + dx * 0.6 + 0.010, top - 0.04 + dy * 0.6)],
+            (150, 174, 150))  # fmt: skip

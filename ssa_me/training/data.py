@@ -6,6 +6,7 @@ goes on as if it had never stopped. It knows nothing of losses.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from ssa_me.errors import InputError
 from ssa_me.images import load_image
 from ssa_me.salience.fusion import to_tokens
 from ssa_me.samples import Record, Subject
-from ssa_me.scenes import EVALUATION_SEED, make_scene, twin
+from ssa_me.scenes import EVALUATION_SEED, plan_scene, render, twin_plan
 
+_PERSONS = re.compile(r"\b(?:man|woman|child|boy|girl)\b")
 COLOUR_SHARE = 0.5
 """A subject's `auto_colour` leads its phrase where at least this share of its pixels has it."""
 
@@ -40,9 +42,14 @@ class Loaded:
 class Source(Protocol):
     """Where images come from; picklable, so that processes can load from it side by side."""
 
-    name: str
-    weight: float
-    twins: bool
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def weight(self) -> float: ...
+
+    @property
+    def twins(self) -> bool: ...
 
     def __len__(self) -> int: ...
 
@@ -62,15 +69,16 @@ class SceneSource:
 
     def __post_init__(self) -> None:
         if self.first + self.pairs > EVALUATION_SEED:
-            raise InputError(f"Seeds of {EVALUATION_SEED:,} and more are for evaluation; choose smaller ones.")
+            raise InputError(
+                f"Seeds of {EVALUATION_SEED:,} and more are for evaluation; choose smaller ones."
+            )
 
     def __len__(self) -> int:
         return 2 * self.pairs
 
     def load(self, index: int) -> Loaded:
-        scene = make_scene(self.first + index // 2, size=self.size, pairs="seen")
-        if index % 2:
-            scene = twin(scene)
+        plan = plan_scene(self.first + index // 2, "seen")
+        scene = render(twin_plan(plan) if index % 2 else plan, self.size)
         return Loaded(scene.image, scene.captions, tuple((s.phrase, s.mask) for s in scene.subjects))
 
 
@@ -137,7 +145,9 @@ def record_texts(record: Record) -> tuple[str, ...]:
     phrases = [coloured for _, coloured in named]
     listed = ", ".join(dict.fromkeys(phrases))
     if any(s.phrase == "person" for s in record.subjects) and garments:
-        return tuple(dict.fromkeys([listed, f"a person in {' and '.join(garments[:2])}", f"a person with {listed}"]))
+        return tuple(
+            dict.fromkeys([listed, f"a person in {' and '.join(garments[:2])}", f"a person with {listed}"])
+        )
     return (listed,) if listed else ()
 
 
@@ -173,13 +183,20 @@ class Corpus:
     def __init__(self, sources: Sequence[Source], groups: Sequence[Sequence[Prepared]]) -> None:
         kept = [(s, tuple(g)) for s, g in zip(sources, groups, strict=True) if g]
         if not kept:
-            raise InputError("The data holds no image with a caption or a subject, so there is nothing to train on.")
+            raise InputError(
+                "The data holds no image with a caption or a subject, so there is nothing to train on."
+            )
         self.sources = tuple(source for source, _ in kept)
         self.groups = tuple(group for _, group in kept)
 
     @classmethod
     def load(
-        cls, sources: Sequence[Source], image_processor: Any, merge: int, workers: int, progress: Callable[[str], None]
+        cls,
+        sources: Sequence[Source],
+        image_processor: Any,
+        merge: int,
+        workers: int,
+        progress: Callable[[str], None],
     ) -> Corpus:
         groups = []
         for source in sources:
@@ -210,9 +227,12 @@ class Corpus:
 
 
 def same_meaning(texts: Sequence[str], items: Sequence[Prepared]) -> Tensor:
-    """(B, B) bool: text i is also true of image j as far as the data says, so that j is no negative of i. Symmetric."""
-    said = [{t.lower() for t in (*item.texts, *item.phrases)} for item in items]
-    rows = [[text.lower() in other for other in said] for text in texts]
+    """(B, B) bool: text i is also true of image j as far as the data says, so that j is no negative of i. Symmetric.
+
+    A man, a woman and a child count as a person here, so that "a person in red" is no negative of "a man in red".
+    """
+    said = [{_general(t) for t in (*item.texts, *item.phrases)} for item in items]
+    rows = [[_general(text) in other for other in said] for text in texts]
     same = torch.tensor(rows)
     return same | same.T
 
@@ -227,9 +247,15 @@ def pad_coverage(items: Sequence[Prepared], visual: VisualBatch) -> list[Tensor]
     """Each image's regions (K_b, N) float32, padded to the batch's N."""
     width = visual.tokens.shape[1]
     return [
-        torch.from_numpy(np.pad(item.coverage.astype(np.float32), ((0, 0), (0, width - item.coverage.shape[1]))))
+        torch.from_numpy(
+            np.pad(item.coverage.astype(np.float32), ((0, 0), (0, width - item.coverage.shape[1])))
+        )
         for item in items
     ]
+
+
+def _general(text: str) -> str:
+    return _PERSONS.sub("person", text.lower()).rstrip(" .")
 
 
 class _Prepare:

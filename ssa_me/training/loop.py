@@ -97,11 +97,18 @@ def fit(name: str, stage: nn.Module, schedule: Schedule, run: Run, resume: bool)
             values = {key: round(float(value.detach()), 5) for key, value in losses.items()}
             rate = schedule.batch * (done - first) / (time.perf_counter() - clock)
             left = (schedule.steps - done) * schedule.batch / rate
-            entry = {"stage": name, "step": done, "steps": schedule.steps, "samples_per_s": round(rate, 1)} | values
+            entry = {
+                "stage": name,
+                "step": done,
+                "steps": schedule.steps,
+                "samples_per_s": round(rate, 1),
+            } | values
             run.log(entry | {"learning_rate": learning_rate(step, schedule), "seconds_left": round(left)})
             if done % (5 * _LOG_EVERY) == 0 or done == schedule.steps:
                 shown = "  ".join(f"{key} {value:.3f}" for key, value in values.items())
-                run.report(f"{name} {done}/{schedule.steps}  {shown}  {rate:.0f} samples/s  {left / 60:.1f} min left")
+                run.report(
+                    f"{name} {done}/{schedule.steps}  {shown}  {rate:.0f} samples/s  {left / 60:.1f} min left"
+                )
         if done % run.save_every == 0 or done == schedule.steps or run.stop.is_set():
             _save_state(state, named, optimizer, done)
         if run.stop.is_set() and done < schedule.steps:
@@ -128,7 +135,9 @@ def learning_rate(step: int, schedule: Schedule) -> float:
     return schedule.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
 
 
-def _save_state(path: Path, named: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, step: int) -> None:
+def _save_state(
+    path: Path, named: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, step: int
+) -> None:
     tensors: dict[str, Tensor] = {}
     for key, parameter in named.items():
         tensors[f"weight/{key}"] = parameter.detach().contiguous()
@@ -144,11 +153,15 @@ def _load_state(path: Path, named: dict[str, nn.Parameter], optimizer: torch.opt
         keys = set(file.keys())
         missing = [key for key in named if f"weight/{key}" not in keys]
         if missing:
-            raise InputError(f"{path} is of another model or recipe: it lacks {missing[0]}. Train into a new folder.")
+            raise InputError(
+                f"{path} is of another model or recipe: it lacks {missing[0]}. Train into a new folder."
+            )
         for key, parameter in named.items():
             value = file.get_tensor(f"weight/{key}")
             if value.shape != parameter.shape:
-                raise InputError(f"{path} is of another model or recipe: {key} has another shape. Use a new folder.")
+                raise InputError(
+                    f"{path} is of another model or recipe: {key} has another shape. Use a new folder."
+                )
             parameter.data.copy_(value)
             moments = {m: f"{m}/{key}" for m in ("step", "exp_avg", "exp_avg_sq")}
             if moments["exp_avg"] in keys:

@@ -105,6 +105,8 @@ _SECTIONS: dict[str, type] = {
     "objectives": Weights,
 }
 
+_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,)}
+
 T = TypeVar("T")
 
 
@@ -120,7 +122,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"The recipe {path} cannot be read: {error}") from error
-    sections = {
+    sections: dict[str, Any] = {
         key: _build(_SECTIONS[key], value, f"{path.name} [{key}]")
         for key, value in table.items()
         if key in _SECTIONS
@@ -144,9 +146,9 @@ def _build(kind: type[T], table: Any, where: str) -> T:
     if unknown:
         raise InputError(f"{where}: unknown {', '.join(unknown)}. Known: {', '.join(fields)}.")
     for key, value in table.items():
-        wanted = {"int": int, "float": (int, float), "str": str}.get(str(fields[key].type))
+        wanted = _TYPES.get(str(fields[key].type))
         if wanted is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
-            raise InputError(f"{where}: {key} is a number of type {fields[key].type}, not {value!r}.")
+            raise InputError(f"{where}: {key} is of type {fields[key].type}, not {value!r}.")
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 0:
             raise InputError(f"{where}: {key} must not be negative, but is {value}.")
     return kind(**table)

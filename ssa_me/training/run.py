@@ -18,14 +18,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import nn
 
 from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import (
     BASELINE,
     MINI,
-    SSA_ME,
     VERSIONS,
     Parts,
     Settings,
@@ -71,7 +69,9 @@ def run(request: TrainRequest, progress: Progress) -> dict[str, Any]:
     """
     recipe = _shortened(load_recipe(request.recipe), request.max_steps)
     if request.out.exists() and any(request.out.iterdir()) and not request.resume and not request.dry_run:
-        raise InputError(f"{request.out} is not empty. Give a new folder to --out, or add --resume to go on there.")
+        raise InputError(
+            f"{request.out} is not empty. Give a new folder to --out, or add --resume to go on there."
+        )
     if recipe.scratch is not None and request.checkpoint is not None:
         raise InputError(f"The recipe {recipe.name} starts from scratch; leave --checkpoint out.")
     if request.resume and _finished(request.out):
@@ -83,7 +83,9 @@ def run(request: TrainRequest, progress: Progress) -> dict[str, Any]:
     device = choose_device(request.device)
     folder = request.out / "training"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=2) + "\n", encoding="utf-8")
+    (folder / "recipe.json").write_text(
+        json.dumps(dataclasses.asdict(recipe), indent=2) + "\n", encoding="utf-8"
+    )
     with stopping_on_signals() as stop:
         context = Run(folder, recipe.seed, _accelerator(recipe, device), recipe.save_every, progress, stop)
         finished = _train(request, recipe, sources, device, context)
@@ -94,7 +96,9 @@ def run(request: TrainRequest, progress: Progress) -> dict[str, Any]:
     return _summary(request, recipe, finished)
 
 
-def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], device: Device, context: Run) -> bool:
+def _train(
+    request: TrainRequest, recipe: Recipe, sources: Sequence[Source], device: Device, context: Run
+) -> bool:
     torch.manual_seed(recipe.seed)
     start = request.checkpoint or MINI
     if recipe.scratch is not None:
@@ -109,15 +113,25 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], dev
         if _has_backbone(request.out):
             backbone = Backbone.load(request.out, device.device, torch.float32)
         else:
-            if not fit(_BASE, BaseStage(backbone, corpus, recipe.base, recipe.seed), recipe.base, context, request.resume):
+            if not fit(
+                _BASE,
+                BaseStage(backbone, corpus, recipe.base, recipe.seed),
+                recipe.base,
+                context,
+                request.resume,
+            ):
                 return False
             _save_backbone(backbone, request.out)
-            backbone = Backbone.load(request.out, device.device, torch.float32)  # as everyone will see it: in 16 bits
+            backbone = Backbone.load(
+                request.out, device.device, torch.float32
+            )  # as everyone will see it: in 16 bits
     elif not _has_backbone(request.out):
         _copy_backbone(start, request.out)
     context.report("computing image tokens")
     adapters = Adapters(backbone)
-    stages = _AdapterStages(start, request, recipe, adapters, corpus, TokenCache.of(corpus, backbone), context)
+    stages = _AdapterStages(
+        start, request, recipe, adapters, corpus, TokenCache.of(corpus, backbone), context
+    )
     return all(stages.train(version) for version in VERSIONS if not has_adapter(request.out, version))
 
 
@@ -149,7 +163,11 @@ class _AdapterStages:
             finished = fit(version, BaselineStage(*common), lora, self.context, self.request.resume)
         else:
             settings = Settings(floor=recipe.floor, description=_description(recipe, self.corpus))
-            parts = load_parts(self.start / version, backbone.width)[0] if continued else Parts(backbone.width, settings)
+            parts = (
+                load_parts(self.start / version, backbone.width)[0]
+                if continued
+                else Parts(backbone.width, settings)
+            )
             parts.to(backbone.device)
             stage = SalientStage(*common, recipe.objectives, parts.head, parts.regeneration, parts.projection)
             finished = fit(version, stage, lora, self.context, self.request.resume)
@@ -175,7 +193,9 @@ def _sources(request: TrainRequest, recipe: Recipe) -> list[Source]:
             )
         sources.append(FolderSource(tuple(records), folder.name, views=recipe.views))
     if not sources:
-        raise InputError("There is nothing to train on. Give --data FOLDER, or a recipe with generated scenes.")
+        raise InputError(
+            "There is nothing to train on. Give --data FOLDER, or a recipe with generated scenes."
+        )
     return sources
 
 
@@ -223,7 +243,9 @@ def _move_backbone(partial: Path, out: Path) -> None:
 
 
 def _accelerator(recipe: Recipe, device: Device) -> Accelerator:
-    precision = "bf16" if recipe.precision == "auto" else {"fp32": "no"}.get(recipe.precision, recipe.precision)
+    precision = (
+        "bf16" if recipe.precision == "auto" else {"fp32": "no"}.get(recipe.precision, recipe.precision)
+    )
     return Accelerator(cpu=device.device.type == "cpu", mixed_precision=precision)
 
 
@@ -242,8 +264,12 @@ def _description(recipe: Recipe, corpus: Corpus) -> str:
     for source, group in zip(corpus.sources, corpus.groups, strict=True):
         kind = "generated scenes" if isinstance(source, SceneSource) else f"photographs ({source.name})"
         parts.append(f"{len(group):,} {kind}")
-    how = "Trained from scratch on" if recipe.scratch is not None else "Fine-tuned on"
-    return f"{how} {' and '.join(parts)}."
+    if recipe.scratch is None:
+        return f"Fine-tuned on {' and '.join(parts)}."
+    return (
+        f"A small model of its own, trained from scratch on {' and '.join(parts)}: it knows everyday subjects, colours "
+        "and clothes in plain English, and little else."
+    )
 
 
 def _finished(out: Path) -> bool:

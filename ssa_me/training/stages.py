@@ -61,7 +61,11 @@ class BaseStage(nn.Module):
         nce = objectives.info_nce(texts, images, self.temperature(), same)
         told = max(1, int(len(items) * self.settings.caption_share))
         caption = self.backbone.caption_loss(draw.texts[:told], visual.select(range(told)))
-        return {"loss": nce + self.settings.caption * caption, "nce": nce.detach(), "caption": caption.detach()}
+        return {
+            "loss": nce + self.settings.caption * caption,
+            "nce": nce.detach(),
+            "caption": caption.detach(),
+        }
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,15 @@ class Subjects:
     regions: Tensor
 
     @classmethod
-    def of(cls, phrases: Sequence[Sequence[str]], coverage: Sequence[Tensor], device: torch.device) -> Subjects:
-        rows = [(b, k) for b, regions in enumerate(coverage) for k in range(len(regions)) if regions[k].sum() > 0.05]
+    def of(
+        cls, phrases: Sequence[Sequence[str]], coverage: Sequence[Tensor], device: torch.device
+    ) -> Subjects:
+        rows = [
+            (b, k)
+            for b, regions in enumerate(coverage)
+            for k in range(len(regions))
+            if regions[k].sum() > 0.05
+        ]
         width = coverage[0].shape[-1]
         regions = torch.stack([coverage[b][k] for b, k in rows]) if rows else torch.zeros(0, width)
         return cls(
@@ -210,13 +221,21 @@ class SalientStage(nn.Module):
         return {"loss": total} | {name: value.detach() for name, value in losses.items()}
 
     def _subject_losses(
-        self, losses: Losses, step: int, visual: VisualBatch, subjects: Subjects, named: Tensor, hidden: Tensor
+        self,
+        losses: Losses,
+        step: int,
+        visual: VisualBatch,
+        subjects: Subjects,
+        named: Tensor,
+        hidden: Tensor,
     ) -> None:
         pooled = aggregate(hidden[subjects.image].float(), subjects.regions[:, None])[:, 0]
         vectors = F.normalize(self.projection(pooled), dim=-1)
         same = subjects.same()
         losses["subject"] = objectives.subject_contrast(named, vectors, self.subject_temperature(), same)
-        losses["misalignment"] = objectives.misalignment(named, vectors, subjects.image, self.weights.margin, same)
+        losses["misalignment"] = objectives.misalignment(
+            named, vectors, subjects.image, self.weights.margin, same
+        )
 
         rng = np.random.default_rng((self.seed, step, 1))
         share = max(1, int(len(subjects.phrases) * self.weights.phrase_share))
@@ -227,7 +246,10 @@ class SalientStage(nn.Module):
         absent = self._absent(subjects, picked, rng)
         wrong = self.head(seen.tokens, seen.valid, named[absent].detach())
         present = torch.tensor(
-            [subjects.phrases[a] in self._phrases_of(subjects, p) for a, p in zip(absent, picked, strict=True)],
+            [
+                subjects.phrases[a] in self._phrases_of(subjects, p)
+                for a, p in zip(absent, picked, strict=True)
+            ],
             device=seen.valid.device,
         )
         dark = objectives.salience_bce(wrong, torch.zeros_like(regions), seen.valid & ~present[:, None])
@@ -235,9 +257,13 @@ class SalientStage(nn.Module):
         salience = logits.detach().sigmoid() * seen.valid
         regenerated = self.regeneration(seen, salience, regions[:, None])
         phrases = [subjects.phrases[p] for p in picked]
-        rows = self.backbone.language_pass(phrases, regenerated.visual, regenerated.key_bias, collect_rows=True).rows
+        rows = self.backbone.language_pass(
+            phrases, regenerated.visual, regenerated.key_bias, collect_rows=True
+        ).rows
         assert rows is not None
-        losses["attention"] = losses["attention"] + objectives.attention_alignment(rows.float(), regions, seen.valid)
+        losses["attention"] = losses["attention"] + objectives.attention_alignment(
+            rows.float(), regions, seen.valid
+        )
 
     @staticmethod
     def _absent(subjects: Subjects, picked: Sequence[int], rng: np.random.Generator) -> list[int]:
@@ -247,4 +273,6 @@ class SalientStage(nn.Module):
     @staticmethod
     def _phrases_of(subjects: Subjects, row: int) -> set[str]:
         image = subjects.image[row]
-        return {phrase for phrase, other in zip(subjects.phrases, subjects.image, strict=True) if other == image}
+        return {
+            phrase for phrase, other in zip(subjects.phrases, subjects.image, strict=True) if other == image
+        }

@@ -35,8 +35,8 @@ class FakeEmbedded:
 
 
 class FakeEmbedder:
-    """The mean colour, as a unit vector of 4 numbers (ssa-me: of the squared colour). A subject is a half of the image;
-    conditioned on a phrase, an image is the half that is more like it. `fails_at`: raise at the n-th image."""
+    """The mean colour, as a unit vector of 4 numbers (ssa-me: of the squared colour). A subject is a half of the
+    image; conditioned on a phrase, an image is the half that is more like it. `fails_at`: raise at the n-th image."""
 
     def __init__(self, fingerprint: str = "0", fails_at: int | None = None) -> None:
         self.info = FakeInfo({v: f"{v}-{fingerprint}" for v in VERSIONS}, checkpoint=f"fake-{fingerprint}")
@@ -59,12 +59,15 @@ class FakeEmbedder:
             self.images += sum(sample.image is not None for sample in samples)
             if self.fails_at is not None and self.images >= self.fails_at:
                 raise RuntimeError("the model failed")
-        vectors = {v: np.array([self._vector(s, v, conditioned_on) for s in samples], np.float32) for v in versions}
+        vectors = {
+            v: np.array([self._vector(s, v, conditioned_on) for s in samples], np.float32) for v in versions
+        }
         vectors = {v: rows.reshape(len(samples), 4) for v, rows in vectors.items()}
         halves = [_halves(s.image) if subjects and s.image else [] for s in samples]
         found = {
             v: tuple(
-                np.array([_unit(_mean(half), v) for _, half in of], np.float32).reshape(len(of), 4) for of in halves
+                np.array([_unit(_mean(half), v) for _, half in of], np.float32).reshape(len(of), 4)
+                for of in halves
             )
             for v in versions
         }
@@ -72,7 +75,11 @@ class FakeEmbedder:
         return FakeEmbedded(vectors, regions, found)
 
     def embed_query(
-        self, text: str | None, image: Image.Image | None, image_weight: float = 0.5, versions: Sequence[str] = VERSIONS
+        self,
+        text: str | None,
+        image: Image.Image | None,
+        image_weight: float = 0.5,
+        versions: Sequence[str] = VERSIONS,
     ) -> dict[str, np.ndarray]:
         parts = []
         if text is not None:
@@ -107,7 +114,8 @@ def _halves(image: Image.Image) -> list[tuple[tuple[float, float, float, float],
     half = image.width // 2
     boxes = [(0, half), (half, image.width - half)]
     return [
-        ((float(x), 0.0, float(w), float(image.height)), image.crop((x, 0, x + w, image.height))) for x, w in boxes
+        ((float(x), 0.0, float(w), float(image.height)), image.crop((x, 0, x + w, image.height)))
+        for x, w in boxes
     ]
 
 
@@ -117,7 +125,7 @@ def _unit(colour: np.ndarray, version: str) -> np.ndarray:
 
 
 def picture(*colours: str, size: tuple[int, int] = (40, 30), dot: int | None = None) -> Image.Image:
-    """Vertical stripes of equal width; `dot` changes one pixel, so that another file of the same look comes out."""
+    """Vertical stripes of equal width; `dot` changes one pixel, so that hash and file differ."""
     image = Image.new("RGB", size)
     width = size[0] // len(colours)
     for n, name in enumerate(colours):

@@ -68,21 +68,25 @@ def test_k_below_1_is_refused_and_k_above_the_size_gives_all_with_a_note(filled,
 
 
 def test_unknown_or_no_rankings_are_refused(filled, embedder):
-    with pytest.raises(InputError, match="no ranking 'sssa-me'. Choose from baseline, ssa-me"):
+    with pytest.raises(InputError, match=r"no ranking 'sssa-me'\. Choose from baseline, ssa-me"):
         search(filled, embedder, Query("red"), ("baseline", "sssa-me"))
     with pytest.raises(InputError, match="No ranking is given"):
         search(filled, embedder, Query("red"), ())
 
 
 def test_an_empty_gallery_and_another_checkpoint_say_what_to_do(gallery, photos, embedder, make_embedder):
-    with pytest.raises(InputError, match="empty. Add images"):
+    with pytest.raises(InputError, match=r"empty\. Add images"):
         search(gallery, embedder, Query("red"))
     ingest(gallery, photos, embedder)
-    with pytest.raises(InputError, match=r"no vectors of this model.*python -m ssa_me index SOURCE --gallery .*fake-1"):
+    with pytest.raises(
+        InputError, match=r"no vectors of this model.*python -m ssa_me index SOURCE --gallery .*fake-1"
+    ):
         search(gallery, make_embedder("1"), Query("red"))
 
 
-def test_images_without_vectors_of_this_checkpoint_are_left_out_with_a_note(gallery, photos, draw, make_embedder):
+def test_images_without_vectors_of_this_checkpoint_are_left_out_with_a_note(
+    gallery, photos, draw, make_embedder
+):
     ingest(gallery, photos, make_embedder("0"))
     with pytest.raises(RuntimeError):
         ingest(gallery, photos, make_embedder("1", fails_at=1))
@@ -133,7 +137,9 @@ def test_subjects_are_exact_in_a_large_gallery(gallery, draw, embedder, tmp_path
         pixels = generator.integers(0, 256, (1, 2, 3), dtype=np.uint8)
         Image.fromarray(pixels.repeat(10, 0).repeat(8, 1)).save(folder / f"{n:03d}.png")
     ingest(gallery, folder, embedder)
-    few = search(gallery, embedder, Query("red and blue"), ("baseline+subjects",), k=3).results["baseline+subjects"]
+    few = search(gallery, embedder, Query("red and blue"), ("baseline+subjects",), k=3).results[
+        "baseline+subjects"
+    ]
     everything = search(gallery, embedder, Query("red and blue"), ("baseline+subjects",), k=150)
     assert [hit.id for hit in few] == [hit.id for hit in everything.results["baseline+subjects"][:3]]
 
@@ -169,7 +175,9 @@ def test_rerank_keeps_what_it_cannot_open_and_what_lies_behind(gallery, draw, em
 
 
 def test_an_image_alone_ranks_by_one_vector_and_says_so(filled, embedder, draw):
-    result = search(filled, embedder, Query(image=draw("red")), ("ssa-me", "ssa-me+subjects", "ssa-me+rerank"), k=3)
+    result = search(
+        filled, embedder, Query(image=draw("red")), ("ssa-me", "ssa-me+subjects", "ssa-me+rerank"), k=3
+    )
     plain, *others = result.results.values()
     assert others == [plain, plain]
     assert plain[0].score == pytest.approx(1.0, abs=1e-6)
@@ -198,7 +206,9 @@ def test_every_hit_of_a_text_says_which_region_answers_to_its_first_phrase(fille
 
 def test_under_subjects_the_winner_is_shown_with_the_phrase_that_fits_it(filled, embedder):
     result = search(filled, embedder, Query("blue and red red"), ("baseline+subjects",), k=5)
-    hit = next(hit for hit in result.results["baseline+subjects"] if filled.item(hit.id).file_name == "red-blue.png")
+    hit = next(
+        hit for hit in result.results["baseline+subjects"] if filled.item(hit.id).file_name == "red-blue.png"
+    )
     assert (hit.subject.phrase, hit.subject.bbox) == ("red red", (0, 0, 20, 30))
 
 
@@ -271,7 +281,9 @@ def test_parallel_searches_equal_serial_ones(gallery, draw, embedder, tmp_path):
     folder = tmp_path / "many"
     folder.mkdir()
     for n in range(60):
-        draw(*(("red", "green"), ("blue", "yellow"), ("white", "red"))[n % 3], dot=n).save(folder / f"{n:02d}.png")
+        draw(*(("red", "green"), ("blue", "yellow"), ("white", "red"))[n % 3], dot=n).save(
+            folder / f"{n:02d}.png"
+        )
     ingest(gallery, folder, embedder)
     texts = ["red", "green and blue", "yellow", "white and red", "blue"] * 4
 

@@ -27,7 +27,12 @@ def test_a_folder_comes_in_with_thumbnails_regions_and_both_versions_vectors(gal
     report = ingest(gallery, photos, embedder)
     assert (report.found, report.added, report.duplicates, report.skipped) == (5, 5, (), ())
     item = gallery.items()[3]
-    assert (item.file_name, item.path, item.width, item.height) == ("red-blue.png", photos / "red-blue.png", 40, 30)
+    assert (item.file_name, item.path, item.width, item.height) == (
+        "red-blue.png",
+        photos / "red-blue.png",
+        40,
+        30,
+    )
     assert Image.open(item.thumbnail).size == (40, 30)
     assert [region.bbox for region in item.regions] == [(0, 0, 20, 30), (20, 0, 20, 30)]
     spaces = Spaces(embedder.info.fingerprints)
@@ -78,11 +83,17 @@ def test_metadata_comes_along(gallery, photos, embedder):
     ingest(gallery, photos, embedder)
     item = next(item for item in gallery.items() if item.file_name == "red.png")
     assert item.captions == ("a red wall",)
-    assert (item.subjects[0].phrase, item.subjects[0].bbox, item.subjects[0].extra) == ("wall", (1, 2, 30, 20), {"note": 7})
+    assert (item.subjects[0].phrase, item.subjects[0].bbox, item.subjects[0].extra) == (
+        "wall",
+        (1, 2, 30, 20),
+        {"note": 7},
+    )
     assert item.extra == {"source": "me", "split": "val"}
 
 
-def test_a_zip_is_copied_into_the_gallery_without_its_exif_and_nothing_else_stays(gallery, photos, embedder, draw, tmp_path):
+def test_a_zip_is_copied_into_the_gallery_without_its_exif_and_nothing_else_stays(
+    gallery, photos, embedder, draw, tmp_path
+):
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "where I live"
     draw("red", "blue").save(photos / "turned.jpg", exif=exif, quality=95)
@@ -138,7 +149,9 @@ def test_a_source_without_images_is_refused(gallery, embedder, tmp_path, name, w
         ingest(gallery, tmp_path / name, embedder)
 
 
-def test_a_bad_metadata_line_in_a_zip_names_the_zip_not_a_temporary_folder(gallery, photos, embedder, tmp_path):
+def test_a_bad_metadata_line_in_a_zip_names_the_zip_not_a_temporary_folder(
+    gallery, photos, embedder, tmp_path
+):
     archive = tmp_path / "set.zip"
     with zipfile.ZipFile(archive, "w") as packed:
         packed.write(photos / "red.png", "red.png")
@@ -165,7 +178,12 @@ def test_cancelling_keeps_what_is_done_and_another_run_goes_on(gallery, draw, em
     report = ingest(gallery, source, embedder, progress=seen.append, cancelled=lambda: seen[-1].done >= BATCH)
     assert (report.cancelled, report.added, len(gallery)) == (True, BATCH, BATCH)
     report = ingest(gallery, source, embedder)
-    assert (report.cancelled, report.added, len(report.duplicates), len(gallery)) == (False, BATCH + 3, BATCH, 2 * BATCH + 3)
+    assert (report.cancelled, report.added, len(report.duplicates), len(gallery)) == (
+        False,
+        BATCH + 3,
+        BATCH,
+        2 * BATCH + 3,
+    )
 
 
 def test_a_model_that_fails_in_the_middle_leaves_a_whole_gallery(gallery, draw, make_embedder, tmp_path):

@@ -18,7 +18,12 @@ from ssa_me.gallery.vectors import append_rows, map_rows, whole_rows
 def test_a_gallery_remembers_its_name_and_checkpoint(tmp_path):
     Gallery.create(tmp_path / "g", "O'Hara's 写真", "assets/mini")
     opened = Gallery.open(tmp_path / "g")
-    assert (opened.name, opened.checkpoint, len(opened), opened.items()) == ("O'Hara's 写真", "assets/mini", 0, [])
+    assert (opened.name, opened.checkpoint, len(opened), opened.items()) == (
+        "O'Hara's 写真",
+        "assets/mini",
+        0,
+        [],
+    )
 
 
 def test_create_refuses_a_folder_that_holds_something(tmp_path):
@@ -28,7 +33,7 @@ def test_create_refuses_a_folder_that_holds_something(tmp_path):
 
 
 def test_open_refuses_what_is_no_gallery_half_written_damaged_or_newer(tmp_path):
-    with pytest.raises(InputError, match="is not a gallery. Make one: python -m ssa_me index"):
+    with pytest.raises(InputError, match=r"is not a gallery\. Make one: python -m ssa_me index"):
         Gallery.open(tmp_path)
     sqlite3.connect(tmp_path / DATABASE).close()
     with pytest.raises(InputError, match="half-written"):
@@ -112,7 +117,9 @@ def test_two_writers_and_a_reader_at_once_keep_every_row_with_its_image(gallery,
             draw(name, "white", dot=n).save(folder / f"{name}-{n}.png")
         sources.append(folder)
     others = [Gallery.open(gallery.folder) for _ in sources]
-    threads = [threading.Thread(target=ingest, args=(g, s, embedder)) for g, s in zip(others, sources, strict=True)]
+    threads = [
+        threading.Thread(target=ingest, args=(g, s, embedder)) for g, s in zip(others, sources, strict=True)
+    ]
     for thread in threads:
         thread.start()
     space = Spaces(embedder.info.fingerprints).images("baseline")

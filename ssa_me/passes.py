@@ -1,0 +1,146 @@
+"""The model's passes as the two versions run them: adapters switched, salience found, tokens regenerated, subjects pooled.
+
+One step below the facade. It holds no lock and no user input: its owner calls it under a lock and in inference mode.
+
+B samples, N image tokens, K subjects of an image, D width. Boxes are in pixels of the upright image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from ssa_me.adapters import Adapters
+from ssa_me.backbone import Backbone, LanguagePass, VisualBatch
+from ssa_me.checkpoint import SSA_ME, VERSIONS, Parts, Settings
+from ssa_me.regeneration import Regenerated, aggregate
+from ssa_me.salience import relevance
+from ssa_me.salience.experts import VisualExpert
+from ssa_me.salience.fusion import to_tokens
+from ssa_me.salience.regions import TokenRegion, peaks
+
+MOST_SUBJECTS = 6
+
+
+@dataclass(frozen=True)
+class Salient:
+    """Salience of a batch: (B, N) in [0, 1], and the regions of its peaks."""
+
+    salience: Tensor
+    regions: tuple[tuple[TokenRegion, ...], ...]
+
+    def stacked(self) -> Tensor:
+        """(B, K, N) region weights, zeros where an image has fewer than the most."""
+        batch, tokens = self.salience.shape
+        stacked = np.zeros((batch, max((len(r) for r in self.regions), default=0), tokens), dtype=np.float32)
+        for b, regions in enumerate(self.regions):
+            for k, region in enumerate(regions):
+                stacked[b, k, : len(region.weights)] = region.weights
+        return torch.from_numpy(stacked).to(self.salience.device, self.salience.dtype)
+
+
+class Passes:
+    """What both versions share. distilled: a trained salience head is there; without one the expert finds salience."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        adapters: Adapters,
+        parts: Parts | None,
+        settings: Settings,
+        expert: VisualExpert,
+    ) -> None:
+        fresh = parts if parts is not None else Parts(backbone.width, settings)
+        self.backbone, self.adapters, self.settings, self.expert = backbone, adapters, settings, expert
+        self.parts = fresh.to(backbone.device, backbone.dtype).eval()
+        self.distilled = parts is not None
+
+    def use(self, version: str) -> None:
+        self.adapters.use(version if version in self.adapters.names else None)
+
+    def read(
+        self,
+        version: str,
+        texts: Sequence[str],
+        visual: VisualBatch,
+        found: Salient | None,
+        rows: bool = False,
+    ) -> LanguagePass:
+        """One language pass: the baseline's on V, SSA-ME's on the regenerated V″ with its key bias."""
+        self.use(version)
+        if version != SSA_ME or found is None:
+            return self.backbone.language_pass(texts, visual, collect_rows=rows)
+        regenerated = self.regenerate(visual, found)
+        return self.backbone.language_pass(texts, regenerated.visual, regenerated.key_bias, collect_rows=rows)
+
+    def regenerate(self, visual: VisualBatch, found: Salient) -> Regenerated:
+        regenerated: Regenerated = self.parts.regeneration(visual, found.salience, found.stacked())
+        return regenerated
+
+    def salience(
+        self, visual: VisualBatch, images: Sequence[Image.Image], phrases: Sequence[str | None]
+    ) -> Salient:
+        """Salience for each image's phrase, None being query-free: the head's, or the expert's where none was trained.
+        One batch is either all named or all query-free, or mixed."""
+        if self.distilled:
+            salience = self.head_salience(visual, phrases)
+        else:
+            rows = np.zeros(visual.valid.shape, dtype=np.float32)
+            for b, (image, phrase) in enumerate(zip(images, phrases, strict=True)):
+                count = int(visual.valid[b].sum())
+                rows[b, :count] = self.expert_map(image, phrase or "", visual.boxes[b, :count])
+            salience = torch.from_numpy(rows).to(visual.tokens)
+        values = salience.float().cpu().numpy()
+        counts = visual.counts()
+        found = tuple(
+            peaks(values[b, :count], visual.boxes[b, :count], MOST_SUBJECTS) for b, count in enumerate(counts)
+        )
+        return Salient(salience, found)
+
+    def head_salience(self, visual: VisualBatch, phrases: Sequence[str | None]) -> Tensor:
+        head = self.parts.head
+        named = [i for i, phrase in enumerate(phrases) if phrase]
+        salience: Tensor = head.salience(visual.tokens, visual.valid)
+        if named:
+            distinct = list(dict.fromkeys(phrases[i] or "" for i in named))
+            self.use(SSA_ME)
+            spoken = F.normalize(self.backbone.language_pass(distinct).last.float(), dim=-1)
+            rows = spoken[[distinct.index(phrases[i] or "") for i in named]].to(visual.tokens.dtype)
+            salience[named] = head.salience(visual.tokens[named], visual.valid[named], rows)
+        return salience
+
+    def expert_map(self, image: Image.Image, phrase: str, boxes: np.ndarray) -> np.ndarray:
+        return to_tokens(self.expert(image, [phrase])[0], boxes, image.size)
+
+    def attention(self, visual: VisualBatch, found: Salient, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """Version → (B, N): the last token's attention on image tokens, mean over heads and the chosen layers."""
+        result = {}
+        for version in VERSIONS:
+            output = self.read(version, texts, visual, found, rows=True)
+            assert output.rows is not None and output.hidden is not None
+            mean = relevance.layer_mean(output.rows.float(), self.settings.layers)
+            result[version] = (mean * ~relevance.sink_tokens(output.hidden)).cpu().numpy()
+        return result
+
+    def subject_vectors(self, version: str, output: LanguagePass, found: Salient) -> tuple[np.ndarray, ...]:
+        """B arrays (K_b, D): a_k = normalise(W · mean of H under M_k), W the identity for the baseline."""
+        assert output.hidden is not None
+        stacked = found.stacked()
+        if stacked.shape[1] == 0:
+            return tuple(np.zeros((0, self.backbone.width), dtype=np.float32) for _ in found.regions)
+        pooled = aggregate(output.hidden, stacked)
+        if version == SSA_ME:
+            pooled = self.parts.projection(pooled)
+        rows = F.normalize(pooled.float(), dim=-1).cpu().numpy()
+        return tuple(rows[b, : len(regions)] for b, regions in enumerate(found.regions))
+
+
+def unit_rows(rows: Tensor) -> np.ndarray:
+    """(R, D) float32 of unit length, on the CPU."""
+    return F.normalize(rows.float(), dim=-1).cpu().numpy()

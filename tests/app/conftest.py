@@ -1,0 +1,74 @@
+"""A workspace with a small drawn gallery and an embedder that knows colours, and a page that serves it."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+from PIL import Image
+
+from app.workspace import Workspace
+from tests.app.fakes import COLOURS, FakeEmbedder
+
+SCENES = 24
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Started, with the demo gallery. Shared: make galleries of other names only."""
+    started = Workspace(tmp_path_factory.mktemp("workspace"), demo_images=SCENES, load=FakeEmbedder).start()
+    assert started._start.wait(60).phase == "done"
+    return started
+
+
+@pytest.fixture
+def picture() -> Callable[..., bytes]:
+    """The bytes of an image of one colour: `picture("red", "PNG", size=(64, 48))`."""
+
+    def make(colour: str = "red", kind: str = "PNG", size: tuple[int, int] = (64, 48), mode: str = "RGB") -> bytes:
+        buffer = io.BytesIO()
+        Image.new("RGB", size, COLOURS[colour]).convert(mode).save(buffer, kind)
+        return buffer.getvalue()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def address(workspace: Workspace) -> Iterator[str]:
+    """Where the page of the shared workspace is served, on this machine and a free port."""
+    os.environ["GRADIO_TEMP_DIR"] = str(workspace.folder / "uploaded")
+    from app.studio import build, launch_options
+
+    page = build(workspace).queue(max_size=64, default_concurrency_limit=4)
+    page.launch(server_name="127.0.0.1", server_port=free_port(), prevent_thread_lock=True, quiet=True, **launch_options(workspace))
+    yield str(page.local_url)
+    page.close(verbose=False)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def photographs(tmp_path: Path, picture: Callable[..., bytes]) -> Path:
+    """A zip as a visitor may send it: three pictures, one twice, a text, a broken image and a path that leaves."""
+    import zipfile
+
+    target = tmp_path / "holiday.zip"
+    with zipfile.ZipFile(target, "w") as archive:
+        for colour in ("red", "green", "blue"):
+            archive.writestr(f"{colour}.png", picture(colour))
+        archive.writestr("red again.png", picture("red"))
+        archive.writestr("notes.txt", "not an image")
+        archive.writestr("broken.jpg", b"\xff\xd8 this is no photograph")
+        archive.writestr("../../outside.png", picture("yellow"))
+    return target

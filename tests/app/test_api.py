@@ -1,0 +1,69 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Iterator[Client]:
+    connected = Client(address, verbose=False, analytics_enabled=False)
+    yield connected
+    connected.close()
+
+
+def test_only_the_named_endpoints_are_public(client: Client) -> None:
+    assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {
+        "/search",
+        "/compare",
+        "/explain",
+    }
+
+
+def test_search_answers_as_the_command_prints(client: Client) -> None:
+    found = client.predict("a red car", k=3, api_name="/search")
+    assert list(found["results"]) == ["ssa-me"]
+    hits = found["results"]["ssa-me"]
+    assert [hit["rank"] for hit in hits] == [1, 2, 3]
+    assert set(hits[0]) == {"rank", "id", "file_name", "url", "score", "subject"}
+    assert hits[0]["url"].startswith(f"studio/image/scenes/{hits[0]['id']}?")
+
+
+def test_compare_gives_both_lists_and_their_overlap(client: Client, tmp_path: Path, picture: Callable[..., bytes]) -> None:
+    (tmp_path / "q.png").write_bytes(picture("red"))
+    found = client.predict("a red car", handle_file(tmp_path / "q.png"), 0.5, 4, "scenes", api_name="/compare")
+    first, second = ({hit["id"] for hit in found["results"][name]} for name in ("baseline", "ssa-me"))
+    assert found["overlap"] == pytest.approx(len(first & second) / 4)
+
+
+def test_explain_aligns_the_subjects_of_the_text(client: Client, tmp_path: Path, picture: Callable[..., bytes]) -> None:
+    (tmp_path / "q.png").write_bytes(picture("red"))
+    found = client.predict("a red car", handle_file(tmp_path / "q.png"), api_name="/explain")
+    assert set(found["models"]) == {"baseline", "ssa-me"}
+    assert found["models"]["ssa-me"]["attention_on_image"] > 0
+    assert [subject["phrase"] for subject in found["alignment"]] == ["a red car"]
+    assert (found["attributions"], found["files"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"text": ""}, "nothing to search for"),
+        ({"text": "red", "k": 0}, "1 or more"),
+        ({"text": "red", "gallery": "../.."}, "not the name of a gallery"),
+        ({"text": "red", "model": "magic"}, "magic"),
+        ({"text": "red", "image_weight": 7}, "from 0"),
+        ({"text": "a" * 10_001}, "10,001"),
+    ],
+)
+def test_bad_input_is_a_sentence(arguments: dict[str, Any], words: str, client: Client) -> None:
+    with pytest.raises(AppError, match=words):
+        client.predict(**arguments, api_name="/search")
+
+
+def test_a_file_that_is_no_image_is_refused_by_name(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "letter.png").write_text("dear all")
+    with pytest.raises(AppError, match="letter.png"):
+        client.predict("red", handle_file(tmp_path / "letter.png"), api_name="/search")

@@ -1,0 +1,62 @@
+"""The entry `app.py`, loaded by its path: the name `app` is the package's."""
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ENTRY = Path(__file__).parents[2] / "app.py"
+
+
+@pytest.fixture(scope="module")
+def entry() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("entry", ENTRY)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_port_comes_from_the_argument_or_the_environment(entry: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PORT", raising=False)
+    assert entry.parse([]).port == 7860
+    monkeypatch.setenv("PORT", "8123")
+    assert entry.parse([]).port == 8123
+    assert entry.parse(["--port", "9000"]).port == 9000
+    assert entry.parse([]).host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("arguments", [["--port", "0"], ["--port", "70000"], ["--checkpoint", "/nowhere/at/all"]])
+def test_bad_arguments_end_with_two(arguments: list[str], entry: ModuleType) -> None:
+    with pytest.raises(SystemExit) as caught:
+        entry.parse(arguments)
+    assert caught.value.code == 2
+
+
+def test_a_port_that_is_taken_is_said_plainly() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, str(ENTRY), "--port", str(port)], capture_output=True, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 2
+    assert f"Port {port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nothing_is_sent_and_nothing_is_written_elsewhere(
+    entry: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE", "GRADIO_TEMP_DIR", "TOKENIZERS_PARALLELISM"):
+        monkeypatch.setenv(name, "before")
+    entry.seclude(tmp_path)
+    assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+    assert Path(os.environ["GRADIO_TEMP_DIR"]).is_relative_to(tmp_path)
