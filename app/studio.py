@@ -62,7 +62,7 @@ def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
             new = masthead_value(workspace, before)
             grid: Any = gr.skip()
             ranking: Any = gr.skip()
-            if new["current"] != before:
+            if new["current"] != before or new["starting"]["phase"] != "running":
                 grid = gallery_tab.grid_value(workspace, new["current"])
                 if "empty" in (shown or {}):
                     ranking = search_tab.empty_ranking(workspace, new["current"])

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 DEMO = "scenes"
 DEMO_NAME = "Scenes"
 DEMO_SEED = 1
+DEMO_SOURCE = "source"
 EXPLANATION_BYTES = 64 * 2**20
 RANKINGS = {
     "vector": ("baseline", "ssa-me"),
@@ -101,7 +102,7 @@ class Workspace:
     # Galleries
 
     def galleries(self) -> list[GalleryCard]:
-        """All galleries, the demo gallery first, then by name. Folders that are no (whole) gallery are left out."""
+        """All galleries that hold something, the demo gallery first, then by name. What is damaged is left out."""
         cards = []
         for folder in self._galleries_folder.iterdir():
             if folder.is_dir() and not folder.name.startswith("."):
@@ -110,6 +111,7 @@ class Workspace:
                 except InputError:
                     continue
                 cards.append(GalleryCard(folder.name, gallery.name, len(gallery)))
+        cards = [card for card in cards if card.count > 0]
         return sorted(cards, key=lambda card: (card.id != DEMO, card.name.casefold(), card.id))
 
     def gallery(self, gallery_id: object) -> Gallery:
@@ -271,31 +273,26 @@ class Workspace:
     def _prepare(self, job: Job) -> JobState:
         job.report("Loading the model …")
         self._embedder = self._load()
-        if (self._galleries_folder / DEMO).is_dir():
-            self._refresh_demo(job, self._embedder)
-        elif self._demo_images:
-            self._build_demo(job, self._embedder)
+        if self._demo_images:
+            self._prepare_demo(job, self._embedder)
         return JobState("done", "Ready.", 1.0)
 
-    def _build_demo(self, job: Job, embedder: SalientEmbedder) -> None:
+    def _prepare_demo(self, job: Job, embedder: SalientEmbedder) -> None:
+        """Draw the demo gallery's scenes once; embed what is not embedded yet. It can be searched from its first
+        images on, and goes on where it was where the last start was interrupted or had another checkpoint."""
+        from ssa_me.gallery.store import Spaces
         from ssa_me.scenes import write_scenes
 
         def drawn(done: int, of: int) -> None:
             job.report(f"Drawing the demo gallery: {done} of {of} scenes", done / of)
 
-        with self._building(DEMO, DEMO_NAME, embedder) as gallery:
-            source = gallery.folder / "source"
-            write_scenes(source, self._demo_images, DEMO_SEED, progress=drawn)
-            self._add(job, gallery, source, embedder)
-            gallery.folder.rename(self._galleries_folder / DEMO)
-
-    def _refresh_demo(self, job: Job, embedder: SalientEmbedder) -> None:
-        """Embed the demo gallery again where it was made with another checkpoint."""
-        from ssa_me.gallery.store import Spaces
-
+        if not (self._galleries_folder / DEMO).is_dir():
+            with self._building(DEMO, DEMO_NAME, embedder) as new:
+                write_scenes(new.folder / DEMO_SOURCE, self._demo_images, DEMO_SEED, progress=drawn)
+                new.folder.rename(self._galleries_folder / DEMO)
         gallery = self.gallery(DEMO)
-        if gallery.lacking(Spaces(embedder.info.fingerprints)):
-            self._add(job, gallery, [], embedder)
+        if len(gallery) < self._demo_images or gallery.lacking(Spaces(embedder.info.fingerprints)):
+            self._add(job, gallery, gallery.folder / DEMO_SOURCE, embedder)
 
     def _gallery_id(self, state: SearchState) -> str:
         gallery_id = state.gallery or self.default_gallery()

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ssa_me.backbone import Backbone, check_keys
+from ssa_me.backbone import Backbone, check_state
 from ssa_me.errors import InputError
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -47,20 +47,16 @@ class Adapters:
         return self.parameters(name)
 
     def load(self, name: str, folder: Path) -> None:
-        """Attach the adapter saved in `folder`. InputError names missing or unexpected weights."""
+        """Attach the adapter saved in `folder`. InputError names missing, unexpected or misshapen weights."""
         try:
             config = LoraConfig.from_pretrained(str(folder))
             weights = load_file(folder / WEIGHTS)
+            self._inject(name, config)
         except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise InputError(f"The adapter in {folder} cannot be read: {error}") from error
-        self._inject(name, config)
         state = {key.removeprefix(_PREFIX): value for key, value in weights.items()}
-        expected = set(get_peft_model_state_dict(self.backbone.model, adapter_name=name))
-        check_keys(folder, expected - set(state), set(state) - expected)
-        try:
-            set_peft_model_state_dict(self.backbone.model, state, adapter_name=name)
-        except RuntimeError as error:
-            raise InputError(f"The adapter in {folder} does not fit its backbone: {error}") from error
+        check_state(folder, self.state(name), state)
+        set_peft_model_state_dict(self.backbone.model, state, adapter_name=name)
 
     def save(self, name: str, folder: Path) -> None:
         """Write the adapter in PEFT's format, in 16 bits."""

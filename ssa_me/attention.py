@@ -1,9 +1,9 @@
-"""Scaled dot-product attention with a probe: an exact last-token row and a key bias, under SDPA, with its gradient.
+"""Attention under SDPA: with a probe for language layers, in one call for all images of a vision layer.
 
-Registered with transformers under ATTENTION, for attention and mask alike (without the latter the causal mask would be
-lost). It knows nothing of images or prompts.
+The probe reads the exact last-token row, with its gradient, and adds a key bias. Both functions are registered with
+transformers, the language one for masks too (or the causal mask would be lost). Nothing here knows images or prompts.
 
-B samples, T tokens, H heads of width d, H_kv heads of keys and values.
+B samples, T tokens, H heads of width d, H_kv heads of keys and values, P patches of all images together.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 ATTENTION = "sdpa_with_probe"
+VISION_ATTENTION = "packed_sdpa_for_flash"
+"""Transformers hands all images at once, with their lengths, to a function with "flash" in its name only; under
+any other it loops over images."""
 
 
 @dataclass
@@ -89,5 +93,57 @@ def _biased_mask(mask: Tensor | None, key_bias: Tensor, query: Tensor) -> Tensor
     return mask + bias
 
 
+def packed_sdpa(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    cu_seq_lens_q: Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Each image's (or window's) patches attend to one another: query, key, value (1, H, P, d) → (1, P, H, d).
+
+    cu_seq_lens_q: where each image starts, and P at the end. Images of unequal length are padded to the longest.
+    """
+    assert cu_seq_lens_q is not None
+    lengths = cu_seq_lens_q.diff().tolist()
+    mask = None
+    if len(set(lengths)) == 1:
+        rows = [t[0].unflatten(1, (len(lengths), -1)).transpose(0, 1) for t in (query, key, value)]
+    else:
+        steps = torch.arange(max(lengths), device=query.device)
+        mask = steps[None] < torch.tensor(lengths, device=query.device)[:, None]
+        place = (cu_seq_lens_q[:-1, None] + steps[None]).clamp(max=query.shape[2] - 1)
+        rows = [t[0][:, place].transpose(0, 1) for t in (query, key, value)]
+    if query.device.type == "cpu" and query.requires_grad:
+        attended = _attend_in_chunks(*rows, mask, scaling)
+    else:
+        bias = None if mask is None else mask[:, None, None]
+        attended = F.scaled_dot_product_attention(*rows, attn_mask=bias, dropout_p=dropout, scale=scaling)
+    attended = attended.transpose(1, 2)
+    flat = attended.flatten(0, 1) if mask is None else attended[mask]
+    return flat[None], None
+
+
+def _attend_in_chunks(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None, chunk: int = 8
+) -> Tensor:
+    """The same by plain products, a few images at a time: on a CPU the fused kernel's backward pass is far slower,
+    and all images at once do not fit its cache. query, key, value (B, H, L, d)."""
+    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    masks = [None] * len(query) if mask is None else mask[:, None, None].split(chunk)
+    parts = []
+    for q, k, v, kept in zip(*(t.split(chunk) for t in (query, key, value)), masks, strict=False):
+        logits = (q * scale) @ k.transpose(2, 3)
+        if kept is not None:
+            logits = logits.masked_fill(~kept, torch.finfo(logits.dtype).min)
+        parts.append(logits.softmax(-1).to(v.dtype) @ v)
+    return torch.cat(parts)
+
+
+AttentionInterface.register(VISION_ATTENTION, packed_sdpa)
 AttentionInterface.register(ATTENTION, sdpa_with_probe)
 AttentionMaskInterface.register(ATTENTION, sdpa_mask)

@@ -8,7 +8,7 @@ Shapes: B samples, N image tokens (padded to the longest, raster order), T token
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
-from ssa_me.attention import ATTENTION, AttentionProbe
+from ssa_me.attention import ATTENTION, VISION_ATTENTION, AttentionProbe
 from ssa_me.errors import InputError
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
@@ -161,6 +161,7 @@ class Backbone:
                 f"Checkpoints of type {family!r} are not supported. Supported: {', '.join(FAMILIES)}."
             )
         model.set_attn_implementation(ATTENTION)
+        model.config.vision_config._attn_implementation = VISION_ATTENTION
         projection = model.model.visual.patch_embed.proj
         if type(projection) is nn.Conv3d and projection.kernel_size == projection.stride:
             projection.__class__ = PatchProjection
@@ -184,17 +185,22 @@ class Backbone:
         if not (checkpoint / "config.json").is_file():
             raise InputError(f"{checkpoint} is not a checkpoint folder: it holds no config.json.")
         try:
-            config = AutoConfig.from_pretrained(checkpoint)
+            config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
             if config.model_type not in FAMILIES:
                 raise InputError(
                     f"{checkpoint} holds a model of type {config.model_type!r}. Supported: {', '.join(FAMILIES)}."
                 )
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-            image_processor = AutoImageProcessor.from_pretrained(checkpoint)
+            tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
+            image_processor = AutoImageProcessor.from_pretrained(checkpoint, trust_remote_code=False)
             loader: Any = AutoModelForImageTextToText
             with _Quiet():
                 model, info = loader.from_pretrained(
-                    checkpoint, dtype=dtype, use_safetensors=True, output_loading_info=True
+                    checkpoint,
+                    dtype=dtype,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    ignore_mismatched_sizes=True,  # named below, with what is missing
+                    output_loading_info=True,
                 )
         except InputError:
             raise
@@ -202,7 +208,8 @@ class Backbone:
             Exception
         ) as error:  # the loaders raise OSError, ValueError, RuntimeError, SafetensorError, KeyError …
             raise InputError(f"{checkpoint} cannot be loaded: {_first_line(error)}") from error
-        check_keys(checkpoint, info["missing_keys"], info["unexpected_keys"], info["mismatched_keys"])
+        mismatched = [key for key, *_ in info["mismatched_keys"]]
+        check_keys(checkpoint, info["missing_keys"], info["unexpected_keys"], mismatched)
         return cls(model.to(device).eval(), tokenizer, image_processor)
 
     @property
@@ -333,7 +340,7 @@ class Backbone:
         """Token ids of a user's text, at most MAX_TEXT_TOKENS. Special tokens in it are read as a space."""
         for special in self._specials:
             text = text.replace(special, " ")
-        text = text.strip()
+        text = text.strip().encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair becomes "?"
         if not text:
             return []
         return self.tokenizer(text, add_special_tokens=False)["input_ids"][:MAX_TEXT_TOKENS]
@@ -357,6 +364,13 @@ def check_keys(source: Path, missing: Any, unexpected: Any, mismatched: Any = ()
         )
 
 
+def check_state(source: Path, expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """`check_keys` for the weights `state` that `source` holds against those of the module that takes them."""
+    shared = set(expected) & set(state)
+    mismatched = {key for key in shared if expected[key].shape != state[key].shape}
+    check_keys(source, set(expected) - shared, set(state) - shared, mismatched)
+
+
 def _encoder_outputs(visual: VisualBatch) -> BaseModelOutputWithPooling:
     counts = visual.counts()
 
@@ -374,7 +388,13 @@ def _prompt_format(tokenizer: Any, config: Any) -> PromptFormat:
     """From the chat template where there is one; else image placeholder, text, end of sequence."""
     if not tokenizer.chat_template:
         ids = (config.vision_start_token_id, config.image_token_id, config.vision_end_token_id)
-        placeholder = "".join(tokenizer.convert_ids_to_tokens(list(ids)))
+        names = tokenizer.convert_ids_to_tokens(list(ids))
+        if None in names:
+            raise InputError(
+                f"The tokenizer of this checkpoint does not know the image tokens {ids} of its config.json. "
+                "Copy the tokenizer's files beside it."
+            )
+        placeholder = "".join(names)
         end = tokenizer.eos_token or ""
         return PromptFormat((placeholder, end), ("", end))
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ssa_me.adapters import CONFIG, WEIGHTS
-from ssa_me.backbone import check_keys
+from ssa_me.backbone import check_state
 from ssa_me.errors import InputError
 from ssa_me.regeneration import FeatureRegeneration
 from ssa_me.salience.head import SalienceHead
@@ -84,10 +84,12 @@ def load_parts(folder: Path, width: int) -> tuple[Parts, Settings]:
     """Read what `save_parts` wrote; raises InputError naming missing or unexpected weights or settings."""
     try:
         table = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        if not isinstance(table, dict):
+            raise TypeError(f"{SETTINGS} holds no JSON object")
         settings = Settings(**table | {"layers": tuple(table["layers"]) if table.get("layers") else None})
         state = load_file(folder / PARTS)
         parts = Parts(width, settings)
-        check_keys(folder / PARTS, set(parts.state_dict()) - set(state), set(state) - set(parts.state_dict()))
+        check_state(folder / PARTS, parts.state_dict(), state)
         parts.load_state_dict(state)
     except InputError:
         raise

@@ -24,6 +24,7 @@ from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import (
     BASELINE,
     MINI,
+    SETTINGS,
     SSA_ME,
     VERSIONS,
     Parts,
@@ -113,6 +114,9 @@ class SalientEmbedder:
         parts, settings = (
             load_parts(folder / SSA_ME, backbone.width) if trained[SSA_ME] else (None, Settings())
         )
+        beyond = [layer for layer in settings.layers or () if layer not in range(backbone.layers)]
+        if beyond:
+            raise InputError(f"{folder / SSA_ME / SETTINGS} reads layers {beyond} of a model with {backbone.layers}.")
         info = _describe(folder, chosen, backbone, trained, settings)
         return cls(backbone, adapters, parts, settings, info, OpenCVExpert())
 

@@ -1,6 +1,6 @@
 """The mini model's shape: Qwen2-VL's architecture, small, with a tokenizer of its own. It knows nothing of training.
 
-At 112×112 pixels an image is 196 patches of 8×8, merged 2×2 to 49 image tokens. Images keep their aspect ratio.
+At 112×112 pixels an image is a grid of 8×8 patches, one image token each. Images keep their aspect ratio.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ssa_me.backbone import Backbone
 
 SPECIALS = ("<|pad|>", "<|end|>", "<|vision_start|>", "<|vision_end|>", "<|image|>", "<|video|>")
 SIDE = 112
-PATCH = 8
-MERGE = 2
+PATCH = 14
+MERGE = 1
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int = 4096) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], vocabulary: int = 3500) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer, lower-casing, so that any script can be read. Deterministic in `texts`."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
@@ -49,7 +49,7 @@ def build_mini(
     heads: int = 6,
     mlp: int = 384,
     vision_width: int = 192,
-    vision_layers: int = 4,
+    vision_layers: int = 5,
     side: int = SIDE,
 ) -> Backbone:
     """A randomly initialised mini model (seed with `torch.manual_seed`). `side`: pixels of a square image's side."""
@@ -78,7 +78,7 @@ def build_mini(
             "depth": vision_layers,
             "embed_dim": vision_width,
             "hidden_size": width,
-            "num_heads": max(1, vision_width // 32),
+            "num_heads": max(1, vision_width // 64),
             "mlp_ratio": 3,
             "hidden_act": "gelu",
             "patch_size": PATCH,

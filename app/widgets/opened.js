@@ -65,7 +65,8 @@ function attention(value) {
   const [first, second] = [value.attention.baseline, value.attention["ssa-me"]];
   const high = Math.max(...first, ...second) || 1;
   const difference = second.map((share, index) => share - first[index]);
-  const far = Math.max(...difference.map(Math.abs)) || 1;
+  // At least a quarter of the shared scale, so that a trifle is not blown up into a difference.
+  const far = Math.max(...difference.map(Math.abs), high / 4);
   const onImage = (version) => h("span.number", { title: "The share of the last token's attention that falls on the image; the rest falls on the prompt" }, `${percent(value.on_image[version])} on the image`);
   return h("div.attention", {},
     h("div.row.four", {},
@@ -98,8 +99,9 @@ function stages(value) {
 
 function verdict(subject) {
   if (!subject.region) return h("span.quiet", {}, "No region found");
-  if (subject.misaligned) return h("span.bad", {}, "⚠ Misaligned: another region fits better", subject.rival_score === null ? "" : ` (${subject.rival_score.toFixed(2)} > ${subject.score.toFixed(2)})`);
-  return h("span.good", {}, "✔ Aligned", subject.rival_score === null ? "" : h("span.quiet", {}, ` (best rival ${subject.rival_score.toFixed(2)})`));
+  if (subject.misaligned) return h("span.bad", {}, `⚠ Misaligned: another region fits better (${subject.rival_score.toFixed(2)} > ${subject.score.toFixed(2)})`);
+  if (subject.rival_score === null) return h("span.quiet", {}, "Found; no other region to compare with");
+  return h("span.good", {}, "✔ Aligned", h("span.quiet", {}, ` (best rival ${subject.rival_score.toFixed(2)})`));
 }
 
 function bar(version, share) {

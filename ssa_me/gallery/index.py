@@ -27,8 +27,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class VectorIndex:
-    """Unit `vectors` `(N, D)` of images, and `owners`: (image id, first row, rows) of each image that has
-    any entry."""
+    """Unit `vectors` `(N, D)` of images, and `owners`: (image id, first row, rows) of each image in the space."""
 
     vectors: np.ndarray
     owners: Sequence[tuple[int, int, int]]

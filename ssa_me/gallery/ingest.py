@@ -120,8 +120,7 @@ class _Prepared:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What came of one task: an image to embed, the hash of one that is known, or the reason why it is
-    skipped."""
+    """What came of one task: an image to embed, the hash of a known one, or why it is skipped."""
 
     name: str
     prepared: _Prepared | None = None
@@ -174,8 +173,7 @@ class _Run:
         )
 
     def _embed(self, tasks: Sequence[Callable[[], _Outcome]], stage: str, known: dict[str, str]) -> None:
-        """Run `tasks` ahead and embed in batches what they give. `known`: hash → name, grows with each
-        image."""
+        """Run `tasks` ahead and embed in batches what they give. `known`: hash → name, grows."""
         if not tasks:
             return
         self.tell(stage, 0, len(tasks))
@@ -295,8 +293,7 @@ def _reason(name: str, error: InputError) -> str:
 
 
 def _save_jpeg(image: Image.Image, path: Path, quality: int) -> None:
-    """Write the pixels (and nothing else of the file they came from), whole or not at all; an existing file
-    stays."""
+    """Write the pixels (and nothing else of the file they came from), whole or not at all; once."""
     if path.is_file():
         return
     encoded = io.BytesIO()
@@ -350,8 +347,7 @@ def _read_unpacked(folder: Path, archive: str) -> list[Record]:
 
 
 def _is_inside(path: Path, gallery: Gallery, source: Path) -> bool:
-    """Whether an image below `source` is one of the gallery's own: someone keeps the gallery among their
-    photographs."""
+    """Whether an image below `source` is one of the gallery's own: a gallery kept among photographs."""
     if source.resolve().is_relative_to(gallery.folder):
         return False
     return path.resolve().is_relative_to(gallery.folder)

@@ -11,6 +11,7 @@ All cosines are exact (flat index). Equal scores are ordered by id.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -274,8 +275,7 @@ class _Searcher:
         return _Ranked(id, _mix(whole, float(scores[winner])), version, winner)
 
     def _reranked(self, ranking: _Ranking, ranked: Sequence[_Ranked]) -> list[_Ranked]:
-        """The first 20 by their conditioned embedding; those behind keep place and score, as do unreadable
-        images."""
+        """The first 20 by their conditioned embedding; the rest, and unreadable ones, keep their score."""
         version, first = ranking.version, ranked[:RERANK_DEPTH]
         self._condition([entry.id for entry in first], version)
         again, unread = [], []
@@ -287,7 +287,7 @@ class _Searcher:
                 again.append(replace(entry, score=float(vector @ self.vectors[version])))
         if unread:
             self.notes.append(
-                f"{len(unread)} images of {ranking.name} could not be opened and keep their score."
+                f"{ranking.name} could not open {len(unread)} of its images; they keep their score."
             )
         if self.k > RERANK_DEPTH:
             self.notes.append(
@@ -358,8 +358,11 @@ class _Searcher:
         return index
 
     def _how_to_embed(self) -> str:
-        command = f"python -m ssa_me index SOURCE --gallery {self.gallery.folder}"
-        return f"Embed them with: {command} --checkpoint {self.embedder.info.checkpoint}"
+        gallery, checkpoint = (
+            shlex.quote(str(self.gallery.folder)),
+            shlex.quote(self.embedder.info.checkpoint),
+        )
+        return f"Embed them with: python -m ssa_me index SOURCE --gallery {gallery} --checkpoint {checkpoint}"
 
 
 def _mix(whole: float, subject: float) -> float:

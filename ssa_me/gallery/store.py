@@ -48,7 +48,9 @@ CREATE TABLE regions (
     y REAL NOT NULL, width REAL NOT NULL, height REAL NOT NULL, salience REAL NOT NULL, PRIMARY KEY (head,
     image, number)
 ) WITHOUT ROWID;
-CREATE TABLE spaces (name TEXT PRIMARY KEY, dimension INTEGER NOT NULL, rows INTEGER NOT NULL);
+CREATE TABLE spaces (
+    name TEXT PRIMARY KEY, dimension INTEGER NOT NULL, rows INTEGER NOT NULL, images INTEGER NOT NULL
+);
 CREATE TABLE vectors (
     space TEXT NOT NULL REFERENCES spaces, image INTEGER NOT NULL REFERENCES images,
     start INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (space, image)
@@ -139,6 +141,7 @@ class Gallery:
             raise InputError(f"{folder} is not empty. Give a new folder, or open the gallery that is there.")
         folder.mkdir(parents=True, exist_ok=True)
         gallery = cls(folder)
+        (folder / DATABASE).touch()
         with gallery._connect() as db:
             db.execute("PRAGMA journal_mode = WAL")
             with _writing(db):
@@ -245,24 +248,23 @@ class Gallery:
         """The index of a space as it is now; None where no image has an entry in it."""
         with self._index_lock, self._connect() as db:
             db.execute("BEGIN")
-            entries = db.execute("SELECT count(*) FROM vectors WHERE space = ?", (space,)).fetchone()[0]
-            if entries == 0:
+            known = "SELECT dimension, rows, images FROM spaces WHERE name = ? AND images > 0"
+            state = db.execute(known, (space,)).fetchone()
+            if state is None:
                 return None
-            known = "SELECT dimension, rows FROM spaces WHERE name = ?"
-            dimension, rows = db.execute(known, (space,)).fetchone()
+            dimension, rows, images = state
             cached = self._indexes.get(space)
-            if cached is None or cached[0] != (entries, rows):
+            if cached is None or cached[0] != (rows, images):
                 owners = db.execute(
                     "SELECT image, start, count FROM vectors WHERE space = ?", (space,)
                 ).fetchall()
                 vectors = map_rows(self._vector_file(space), rows, dimension)
-                cached = (entries, rows), VectorIndex(vectors, [tuple(owner) for owner in owners])
+                cached = (rows, images), VectorIndex(vectors, [tuple(owner) for owner in owners])
                 self._indexes[space] = cached
             return cached[1]
 
     def write(self, images: Sequence[NewImage | int], found: NewVectors, checkpoint: str) -> list[int]:
-        """Store images (or, by id, images that are there already) with what a model found in them, all or
-        none.
+        """Store images (or, by id, images that are there already) with what a model found, all or none.
 
         Entries that an image already has are kept. Returns the ids.
         """
@@ -280,18 +282,21 @@ class Gallery:
         return ids
 
     def _append(self, db: sqlite3.Connection, space: str, arrays: Mapping[int, np.ndarray]) -> None:
-        present = {row[0] for row in db.execute("SELECT image FROM vectors WHERE space = ?", (space,))}
+        query = "SELECT image FROM vectors WHERE space = ? AND image IN (SELECT value FROM json_each(?))"
+        present = {row[0] for row in db.execute(query, (space, json.dumps(list(arrays))))}
         fresh = {id: rows for id, rows in arrays.items() if id not in present}
         if not fresh:
             return
         dimension = next(iter(fresh.values())).shape[1]
-        db.execute("INSERT OR IGNORE INTO spaces VALUES (?, ?, 0)", (space, dimension))
+        db.execute("INSERT OR IGNORE INTO spaces VALUES (?, ?, 0, 0)", (space, dimension))
         start = db.execute("SELECT rows FROM spaces WHERE name = ?", (space,)).fetchone()[0]
         append_rows(self._vector_file(space), np.concatenate(list(fresh.values())), start)
         for id, rows in fresh.items():
             db.execute("INSERT INTO vectors VALUES (?, ?, ?, ?)", (space, id, start, len(rows)))
             start += len(rows)
-        db.execute("UPDATE spaces SET rows = ? WHERE name = ?", (start, space))
+        db.execute(
+            "UPDATE spaces SET rows = ?, images = images + ? WHERE name = ?", (start, len(fresh), space)
+        )
 
     def _vector_file(self, space: str) -> Path:
         return self.folder / "vectors" / f"{space}.f32"
@@ -308,8 +313,9 @@ class Gallery:
                     db.execute(
                         "DELETE FROM vectors WHERE space = ? AND start + count > ?", (name, held[name])
                     )
-                    last = "(SELECT coalesce(max(start + count), 0) FROM vectors WHERE space = ?)"
-                    db.execute(f"UPDATE spaces SET rows = {last} WHERE name = ?", (name, name))
+                    left = "SELECT coalesce(max(start + count), 0), count(*) FROM vectors WHERE space = ?"
+                    rows, images = db.execute(left, (name,)).fetchone()
+                    db.execute("UPDATE spaces SET rows = ?, images = ? WHERE name = ?", (rows, images, name))
 
     # Rows
 
@@ -363,6 +369,10 @@ class Gallery:
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
+        if not is_gallery(self.folder):  # SQLite would make a new, empty one
+            raise InputError(
+                f"The gallery in {self.folder} is no longer there. Choose another, or index again."
+            )
         with closing(sqlite3.connect(self.folder / DATABASE, timeout=60, isolation_level=None)) as db:
             db.row_factory = sqlite3.Row
             yield db

@@ -87,18 +87,28 @@ def _climb(salience: np.ndarray, touching: np.ndarray, floor: float, prominence:
     A watershed from the top down: each token, in falling order, joins the highest peak that it touches; where it is the
     saddle to a lower peak of too little prominence, that peak dissolves into the higher one.
     """
-    peak = np.full(len(salience), -1)
+    values: list[float] = salience.tolist()
+    neighbours = [np.flatnonzero(row).tolist() for row in touching]
     candidates = np.flatnonzero((salience > floor) & touching.diagonal())
-    for token in candidates[np.argsort(-salience[candidates], kind="stable")]:
-        met = np.unique(peak[touching[token] & (peak >= 0)])
-        if len(met) == 0:
-            peak[token] = token
+    joined = [-1] * len(values)  # the peak that a token joined
+    dissolved: dict[int, int] = {}  # peak → the higher peak that it became part of, or itself
+
+    def now(peak: int) -> int:
+        while dissolved[peak] != peak:
+            peak = dissolved[peak]
+        return peak
+
+    for token in candidates[np.argsort(-salience[candidates], kind="stable")].tolist():
+        met = {now(joined[other]) for other in neighbours[token] if joined[other] >= 0}
+        if not met:
+            dissolved[token] = joined[token] = token
             continue
-        highest = min(met, key=lambda p: (-salience[p], p))
-        peak[token] = highest
-        shallow = met[salience[met] - salience[token] < prominence]
-        peak[np.isin(peak, shallow)] = highest
-    return peak
+        highest = min(met, key=lambda peak: (-values[peak], peak))
+        joined[token] = highest
+        for peak in met:
+            if values[peak] - values[token] < prominence:
+                dissolved[peak] = highest
+    return np.array([now(peak) if peak >= 0 else -1 for peak in joined])
 
 
 def _region(weights: np.ndarray, boxes: np.ndarray) -> TokenRegion:

@@ -26,6 +26,7 @@ from ssa_me.samples import Record, Subject
 from ssa_me.scenes import EVALUATION_SEED, plan_scene, render, twin_plan
 
 _PERSONS = re.compile(r"\b(?:man|woman|child|boy|girl)\b")
+_SIDED = re.compile(r"\b(?:left|right)\b", re.IGNORECASE)
 COLOUR_SHARE = 0.5
 """A subject's `auto_colour` leads its phrase where at least this share of its pixels has it."""
 
@@ -85,7 +86,8 @@ class SceneSource:
 @dataclass(frozen=True)
 class FolderSource:
     """The records of an ImageFolder set that have a text or a named subject, `views` times each: as they are, then
-    mirrored or cropped. A mirrored image drops the texts that speak of left or right."""
+    mirrored or cropped. A mirrored image drops the texts that speak of left or right; one that would lose all of
+    them, or whose phrases speak so, is cropped only."""
 
     records: tuple[Record, ...]
     name: str
@@ -159,11 +161,10 @@ def _another_view(loaded: Loaded, rng: np.random.Generator, mirror: bool) -> Loa
     image = loaded.image.crop((x, y, x + w, y + h))
     subjects = tuple((phrase, mask[y : y + h, x : x + w]) for phrase, mask in loaded.subjects)
     texts = loaded.texts
-    if mirror:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    unsided = tuple(text for text in texts if not _SIDED.search(text))
+    if mirror and bool(unsided) == bool(texts) and not any(_SIDED.search(phrase) for phrase, _ in subjects):
+        image, texts = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), unsided
         subjects = tuple((phrase, mask[:, ::-1]) for phrase, mask in subjects)
-        sided = ("left", "right")
-        texts = tuple(t for t in texts if not any(word in t.lower() for word in sided)) or texts[:1]
     return Loaded(image, texts, tuple((phrase, mask) for phrase, mask in subjects if mask.any()))
 
 

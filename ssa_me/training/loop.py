@@ -74,6 +74,7 @@ def fit(name: str, stage: nn.Module, schedule: Schedule, run: Run, resume: bool)
         [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": plain, "weight_decay": 0.0}],
         lr=schedule.learning_rate,
         betas=(0.9, 0.98),
+        fused=True,
     )
     state = run.folder / f"{name}.safetensors"
     first = _load_state(state, named, optimizer) if resume and state.is_file() else 0

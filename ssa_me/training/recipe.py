@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,13 +48,13 @@ class Lora(Schedule):
 class Scratch:
     """The shape of a model that starts from nothing."""
 
-    vocabulary: int = 4096
+    vocabulary: int = 3500
     width: int = 192
     layers: int = 4
     heads: int = 6
     mlp: int = 384
     vision_width: int = 192
-    vision_layers: int = 4
+    vision_layers: int = 5
     side: int = 112
 
 
@@ -105,7 +106,23 @@ _SECTIONS: dict[str, type] = {
     "objectives": Weights,
 }
 
-_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,)}
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": ((str,), "a text"),
+}
+_RANGES: dict[str, tuple[float, float]] = {
+    "batch": (2, math.inf),
+    "rank": (1, math.inf),
+    "save_every": (1, math.inf),
+    "views": (1, math.inf),
+    "floor": (0, 1),
+    "temperature": (0.01, 1),
+    "caption_share": (0, 1),
+    "phrase_share": (0, 1),
+    "dropout": (0, 1),
+}
+"""Least and most of a setting; every other number is 0 or more."""
 
 T = TypeVar("T")
 
@@ -129,10 +146,8 @@ def load_recipe(recipe: str | Path) -> Recipe:
     }
     plain = {key: value for key, value in table.items() if key not in _SECTIONS}
     recipe_ = _build(Recipe, {"name": path.stem} | plain | sections, path.name)
-    if not 0 < recipe_.floor <= 1:
-        raise InputError(f"{path.name}: floor must lie in (0, 1], not {recipe_.floor}.")
-    if recipe_.views < 1:
-        raise InputError(f"{path.name}: views must be at least 1.")
+    if recipe_.floor == 0:
+        raise InputError(f"{path.name}: floor must be above 0.")
     if recipe_.precision not in ("auto", "fp32", "bf16"):
         raise InputError(f"{path.name}: precision is auto, fp32 or bf16, not {recipe_.precision!r}.")
     return recipe_
@@ -146,9 +161,12 @@ def _build(kind: type[T], table: Any, where: str) -> T:
     if unknown:
         raise InputError(f"{where}: unknown {', '.join(unknown)}. Known: {', '.join(fields)}.")
     for key, value in table.items():
-        wanted = _TYPES.get(str(fields[key].type))
-        if wanted is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
-            raise InputError(f"{where}: {key} is of type {fields[key].type}, not {value!r}.")
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 0:
-            raise InputError(f"{where}: {key} must not be negative, but is {value}.")
+        types, name = _TYPES.get(str(fields[key].type), ((object,), ""))
+        if not isinstance(value, types) or isinstance(value, bool):
+            raise InputError(f"{where}: {key} is {name}, not {value!r}.")
+        if isinstance(value, (int, float)):
+            least, most = _RANGES.get(key, (0, math.inf))
+            if not (least <= value <= most and math.isfinite(value)):
+                bound = f"at least {least}" if most == math.inf else f"between {least} and {most}"
+                raise InputError(f"{where}: {key} must be {bound}, not {value}.")
     return kind(**table)

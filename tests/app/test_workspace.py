@@ -84,12 +84,10 @@ def test_an_image_finds_itself(workspace: Workspace) -> None:
     assert view["lists"][0]["hits"][0]["score"] == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize("text", ["人が赤い服を着ている", "شخص بالأحمر", "👩‍🦰 rouge", "a" * 10_000, "\x00\n"])
-def test_text_in_any_script_is_searched_or_refused(text: str, workspace: Workspace) -> None:
-    try:
-        assert workspace.search(SearchState(text=text, gallery="scenes"))["lists"]
-    except InputError as error:
-        assert str(error).endswith(".")
+@pytest.mark.parametrize("text", ["人が赤い服を着ている", "شخص بالأحمر", "👩‍🦰 rouge", "a" * 10_000, "\x00 red"])
+def test_text_in_any_script_is_searched(text: str, workspace: Workspace) -> None:
+    lists = workspace.search(SearchState(text=text, gallery="scenes"))["lists"]
+    assert [len(ranking["hits"]) for ranking in lists] == [10, 10]
 
 
 @pytest.mark.parametrize(

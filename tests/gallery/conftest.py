@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,10 +163,10 @@ def gallery(tmp_path: Path) -> Gallery:
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Iterator[Path]:
+def photos(tmp_path: Path) -> Path:
     """Five pictures: red, green, blue, red|blue, green|yellow."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for colours in (("red",), ("green",), ("blue",), ("red", "blue"), ("green", "yellow")):
         (folder / f"{'-'.join(colours)}.png").write_bytes(png(picture(*colours)))
-    yield folder
+    return folder

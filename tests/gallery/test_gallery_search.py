@@ -170,7 +170,7 @@ def test_rerank_keeps_what_it_cannot_open_and_what_lies_behind(gallery, draw, em
     hits = result.results["ssa-me+rerank"]
     assert [hit.id for hit in hits[20:]] == [hit.id for hit in plain[20:]]
     assert (hits[19].id, hits[19].score) == (gone.id, plain[0].score)
-    assert "1 images of ssa-me+rerank could not be opened" in result.notes[0]
+    assert "ssa-me+rerank could not open 1 of its images" in result.notes[0]
     assert "first 20" in result.notes[1]
 
 

@@ -108,6 +108,38 @@ def test_a_write_that_fails_leaves_no_trace(gallery, photos, embedder, monkeypat
     assert ingest(gallery, photos, embedder).added == 5
 
 
+def test_a_writer_killed_between_its_vectors_and_its_rows_leaves_the_gallery_as_it_was(
+    gallery, photos, embedder, draw, monkeypatch
+):
+    ingest(gallery, photos, embedder)
+    space = Spaces(embedder.info.fingerprints).subjects("ssa-me")
+    before = np.array(gallery.index(space).vectors)
+
+    def killed(path: Path, rows: np.ndarray, start: int) -> None:
+        append_rows(path, rows, start)
+        raise KeyboardInterrupt
+
+    draw("white").save(photos / "white.png")
+    monkeypatch.setattr("ssa_me.gallery.store.append_rows", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(gallery, photos, embedder)
+    monkeypatch.undo()
+    reopened = Gallery.open(gallery.folder)
+    assert len(reopened) == 5
+    np.testing.assert_array_equal(reopened.index(space).vectors, before)
+    assert ingest(reopened, photos, embedder).added == 1
+    np.testing.assert_array_equal(
+        reopened.index(space).of(6), [embedder.embed_query("white", None)["ssa-me"]] * 2
+    )
+
+
+def test_a_gallery_that_was_deleted_says_so_and_is_not_made_anew(gallery):
+    (gallery.folder / DATABASE).unlink()
+    with pytest.raises(InputError, match="no longer there"):
+        len(gallery)
+    assert not is_gallery(gallery.folder)
+
+
 def test_two_writers_and_a_reader_at_once_keep_every_row_with_its_image(gallery, draw, embedder, tmp_path):
     sources = []
     for name in ("red", "green"):

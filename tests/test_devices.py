@@ -1,0 +1,63 @@
+"""The device that is chosen, its precision, and the reason that the page shows, with and without a (pretended) GPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ssa_me.devices import choose_device
+from ssa_me.errors import InputError
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Pretend that torch finds so many GPUs."""
+
+    def pretend(count: int, bf16: bool = True) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+
+    return pretend
+
+
+def described(wanted: str) -> tuple[str, str, str]:
+    chosen = choose_device(wanted)
+    return str(chosen.device), chosen.precision, chosen.reason
+
+
+def test_without_a_gpu(gpus):
+    gpus(0)
+    assert described("auto") == ("cpu", "fp32", "no GPU was found")
+    assert described("cpu") == ("cpu", "fp32", "the CPU was asked for")
+
+
+def test_with_a_gpu(gpus):
+    gpus(2)
+    assert described("auto") == ("cuda", "bf16", "a GPU was found")
+    assert described("cuda:1") == ("cuda:1", "bf16", "a GPU was asked for")
+    assert described("cpu") == ("cpu", "fp32", "the CPU was asked for")
+
+
+def test_an_old_gpu_computes_in_another_precision_and_says_so(gpus):
+    gpus(1, bf16=False)
+    assert described("auto") == ("cuda", "fp16", "a GPU was found; it has no bf16")
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(0, "cuda"), (0, "cuda:0"), (1, "cuda:1")])
+def test_a_gpu_that_is_not_there(count, wanted, gpus):
+    gpus(count)
+    with pytest.raises(InputError, match=f"no device '{wanted}' here"):
+        choose_device(wanted)
+
+
+@pytest.mark.parametrize("wanted", ["gpu", "", "cuda:x", "cpu,cuda"])
+def test_not_a_device(wanted):
+    with pytest.raises(InputError, match="is not a device. Use auto, cpu"):
+        choose_device(wanted)
+
+
+@pytest.mark.parametrize("wanted", ["mps", "meta"])
+def test_devices_that_are_not_supported(wanted):
+    with pytest.raises(InputError, match=f"type '{wanted}' are not supported"):
+        choose_device(wanted)

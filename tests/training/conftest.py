@@ -1,0 +1,134 @@
+"""A model of a few thousand weights, six tiny scenes, a folder of photographs, and a run's context."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from PIL import Image
+
+from ssa_me.backbone import Backbone
+from ssa_me.mini import build_mini, train_tokenizer
+from ssa_me.samples import Record, Subject, encode_mask, write_metadata
+from ssa_me.training.data import Corpus, SceneSource
+from ssa_me.training.loop import Run
+
+WORDS = ["a person in red on the beach", "a blue dog left of a green car", "a scene of a tree and a house"]
+RECIPE = """
+seed = 3
+precision = "fp32"
+save_every = 1
+
+[scratch]
+vocabulary = 300
+width = 48
+layers = 2
+heads = 3
+mlp = 64
+vision_width = 32
+vision_layers = 1
+side = 64
+
+[scenes]
+pairs = 3
+size = 64
+
+[base]
+steps = 2
+batch = 4
+warmup = 1
+
+[adapters]
+steps = 2
+batch = 4
+rank = 2
+alpha = 4
+warmup = 1
+"""
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator() -> None:
+    """Accelerate holds the first precision that a process asks for."""
+    AcceleratorState._reset_state()
+
+
+@pytest.fixture
+def make_backbone() -> Callable[[], Backbone]:
+    """A fresh model, the same at every call. An image of 64×64 pixels has 16 tokens of 16×16."""
+
+    def make() -> Backbone:
+        torch.manual_seed(0)
+        tokenizer = train_tokenizer(WORDS, 300)
+        return build_mini(
+            tokenizer, width=48, layers=2, heads=3, mlp=64, vision_width=32, vision_layers=1, side=64
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Corpus:
+    """Three scenes and their twins."""
+    torch.manual_seed(0)
+    backbone = build_mini(train_tokenizer(WORDS, 300), width=48, heads=3, vision_width=32, side=64)
+    source = SceneSource(first=1, pairs=3, size=64)
+    return Corpus.load([source], backbone.image_processor, backbone.merge, 0, lambda _: None)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Run]:
+    """A run's context in fp32 on the CPU, in a folder of its own; the lines that it reports go to `said`."""
+
+    def make(name: str = "run", save_every: int = 100, said: list[str] | None = None) -> Run:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        accelerator = Accelerator(cpu=True, mixed_precision="no")
+        report = said.append if said is not None else lambda _: None
+        return Run(folder, 7, accelerator, save_every, report, threading.Event())
+
+    return make
+
+
+def photograph(folder: Path, name: str, colour: tuple[int, int, int], box: tuple[int, int, int, int]) -> np.ndarray:
+    """Write a grey picture with one coloured rectangle x, y, w, h; returns where it is, (H, W) bool."""
+    pixels = np.full((64, 64, 3), 90, np.uint8)
+    x, y, w, h = box
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[y : y + h, x : x + w] = True
+    pixels[mask] = colour
+    Image.fromarray(pixels).save(folder / name)
+    return mask
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Four photographs: with captions and a mask, with a subject alone, of the validation split, and with nothing."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    mask = photograph(folder, "a.png", (255, 0, 0), (4, 8, 20, 30))
+    photograph(folder, "b.png", (0, 0, 255), (30, 20, 24, 16))
+    photograph(folder, "c.png", (0, 255, 0), (0, 0, 30, 30))
+    photograph(folder, "d.png", (0, 255, 255), (0, 0, 30, 30))
+    records = [
+        Record(
+            folder / "a.png", "a.png", ("a red box", "something red"), (Subject("red box", (4, 8, 20, 30), encode_mask(mask)),)
+        ),
+        Record(folder / "b.png", "b.png", (), (Subject("blue box", (30, 20, 24, 16)),)),
+        Record(folder / "c.png", "c.png", ("a green box",), split="val"),
+    ]
+    write_metadata(folder, records)
+    return folder
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return path
