@@ -45,7 +45,7 @@ def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
             return (
                 head,
                 (entered or {}) | {"linked": True} if linked else gr.skip(),
-                search_tab.empty_ranking(workspace, head["current"]),
+                search_tab.empty_ranking(workspace, head["current"], arrival=True),
                 answers.notice(trouble) if trouble else gr.skip(),
                 gallery_tab.grid_value(workspace, head["current"]),
                 gallery_tab.progress_value(workspace),
@@ -65,7 +65,7 @@ def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
             if new["current"] != before or new["starting"]["phase"] != "running":
                 grid = gallery_tab.grid_value(workspace, new["current"])
                 if "empty" in (shown or {}):
-                    ranking = search_tab.empty_ranking(workspace, new["current"])
+                    ranking = search_tab.empty_ranking(workspace, new["current"], arrival=True)
             return new, grid, ranking, gr.Timer(active=new["starting"]["phase"] == "running")
 
         def switch(event: gr.EventData) -> tuple[Any, Any]:

@@ -139,6 +139,7 @@ class Workspace:
         offset = min(max(0, offset), max(0, count - 1)) // limit * limit
         items = [views.item_view(str(gallery_id), item) for item in gallery.items(offset, limit)]
         return {
+            "lacking": self._lacking(gallery),
             "id": gallery_id,
             "name": gallery.name,
             "count": count,
@@ -204,11 +205,37 @@ class Workspace:
         if not files:
             raise InputError("There are no files to make a gallery of. Choose a zip or images first.")
         with self._lock:
-            if self._ingest and self._ingest.running:
-                raise InputError("Another gallery is being made. Wait for it, or cancel it.")
+            self._check_idle()
             gallery_id = self._free_id(clean)
             self._ingest = Job(clean, lambda job: self._build(job, gallery_id, clean, files))
             return self._ingest.start()
+
+    def start_refresh(self, gallery_id: object) -> Job:
+        """Begin to embed those images of a gallery that the loaded model has no vectors of. Raises InputError where
+        there is no such gallery, or another job runs."""
+        gallery, embedder = self.gallery(gallery_id), self.embedder()
+
+        def work(job: Job) -> JobState:
+            report = self._add(job, gallery, [], embedder)
+            result = {"gallery": gallery_id}
+            if report.cancelled:
+                return JobState("cancelled", f"Cancelled. {gallery.name} lacks some vectors still.", None, result)
+            return JobState("done", f"{gallery.name} is ready: {report.again:,} images embedded again.", 1.0, result)
+
+        with self._lock:
+            self._check_idle()
+            self._ingest = Job(gallery.name, work)
+            return self._ingest.start()
+
+    def _check_idle(self) -> None:
+        if self._ingest and self._ingest.running:
+            raise InputError("Another gallery is being made. Wait for it, or cancel it.")
+
+    def _lacking(self, gallery: Gallery) -> int:
+        """How many images have no vectors of the loaded model; 0 while none is loaded."""
+        from ssa_me.gallery.store import Spaces
+
+        return len(gallery.lacking(Spaces(self._embedder.info.fingerprints))) if self._embedder else 0
 
     def _build(self, job: Job, gallery_id: str, name: str, files: Sequence[Path]) -> JobState:
         job.report("Waiting for the model …")

@@ -1,7 +1,7 @@
 """`python app.py` leads to a usable page within 15 seconds, and a click to both lists within 1 second at the median.
 
 Usable: the page is served, the model is loaded, the demo gallery is there, and a search answers. The first start, which draws and
-embeds the demo gallery, is timed too. Clicks are real ones where Chromium is installed: from the click on Search until both
+embeds the demo gallery, is timed too, and so is how soon the page itself is served. Clicks are real ones where Chromium is installed: from the click on Search until both
 lists of the demo gallery show the new answer. Without Chromium the endpoint `compare` is called instead.
 """
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 COLOURS = ("red", "blue", "green", "yellow", "white", "black", "brown", "purple", "orange", "pink")
 QUERIES = tuple(f"a {thing} in {colour}" for thing in ("person", "house") for colour in COLOURS)
-PATIENCE = 180.0
+PATIENCE = 300.0
 
 
 def free_port() -> int:
@@ -56,15 +56,17 @@ def page(workspace: Path, args: Namespace) -> Iterator[str]:
         process.wait(30)
 
 
-def wait_until_usable(address: str) -> Client:
-    """A client of the page once a search of the demo gallery answers."""
-    deadline = time.perf_counter() + PATIENCE
+def wait_until_usable(address: str, start: float) -> tuple[Client, float, float]:
+    """A client once a search of the demo gallery answers; seconds since `start` until the page was served, and until then."""
     client: Client | None = None
-    while time.perf_counter() < deadline:
+    served = 0.0
+    while time.perf_counter() - start < PATIENCE:
         try:
-            client = client or Client(address, verbose=False, analytics_enabled=False)
+            if client is None:
+                client = Client(address, verbose=False, analytics_enabled=False)
+                served = time.perf_counter() - start
             if compare(client, "a person in red"):
-                return client
+                return client, served, time.perf_counter() - start
         except Exception:  # noqa: BLE001 - not up yet: a client raises whatever its transport raises
             time.sleep(0.1)
     raise TimeoutError(f"the page was not usable within {PATIENCE:.0f} s")
@@ -113,40 +115,27 @@ def click_times(address: str, executable: str) -> list[float]:
 def main() -> int:
     args = arguments(__doc__ or "", repeats=3)
     executable = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    starts: list[float] = []
     with tempfile.TemporaryDirectory() as temporary:
         workspace = Path(temporary) / "workspace"
-        start = time.perf_counter()
-        with page(workspace, args) as address:
-            wait_until_usable(address)
-            first = time.perf_counter() - start
-        starts = []
-        for _ in range(args.repeats):
+        for _ in range(args.repeats + 1):
             start = time.perf_counter()
             with page(workspace, args) as address:
-                client = wait_until_usable(address)
-                starts.append(time.perf_counter() - start)
-                if len(starts) == args.repeats:
+                client, served, usable = wait_until_usable(address, start)
+                print(f"  served after {served:.1f} s, usable after {usable:.1f} s", flush=True)
+                starts.append(usable)
+                if len(starts) > args.repeats:
                     calls = call_times(client)
                     clicks = click_times(address, executable) if executable else calls
-    print(f"  on {os.cpu_count()} cores; first start, with the demo gallery to draw: {first:.1f} s")
-    print(f"  later starts: {', '.join(f'{value:.1f}' for value in starts)} s")
+    first, later, clicked = starts[0], statistics.median(starts[1:]), statistics.median(clicks)
+    print(f"  on {os.cpu_count()} cores; the first start drew and embedded the demo gallery")
     print(f"  endpoint compare: {statistics.median(calls) * 1000:.0f} ms at the median")
     if not executable:
         print("  no Chromium here: calls of the endpoint stand for clicks")
     return conclude(
         Claim("from python app.py to a usable page, first start", first, 15, unit="s"),
-        Claim(
-            "from python app.py to a usable page, later starts (median)",
-            statistics.median(starts),
-            15,
-            unit="s",
-        ),
-        Claim(
-            "from the click to both lists of the demo gallery (median)",
-            statistics.median(clicks),
-            1,
-            unit="s",
-        ),
+        Claim("from python app.py to a usable page, later starts (median)", later, 15, unit="s"),
+        Claim("from the click to both lists of the demo gallery (median)", clicked, 1, unit="s"),
     )
 
 

@@ -40,7 +40,7 @@ class Adapters:
         return tuple(self._names)
 
     def attach(self, name: str, rank: int = 16, alpha: int = 32, dropout: float = 0.0) -> list[nn.Parameter]:
-        """A new adapter, at first the identity; returns its parameters, which are the only trainable ones."""
+        """A new adapter, the identity and switched off; returns its parameters. `use` makes them trainable."""
         targets = rf".*language_model\..*\.({'|'.join(TARGETS)})"
         config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets)
         self._inject(name, config)

@@ -112,17 +112,17 @@ def packed_sdpa(
     lengths = cu_seq_lens_q.diff().tolist()
     mask = None
     if len(set(lengths)) == 1:
-        rows = [t[0].unflatten(1, (len(lengths), -1)).transpose(0, 1) for t in (query, key, value)]
+        q, k, v = (t[0].unflatten(1, (len(lengths), -1)).transpose(0, 1) for t in (query, key, value))
     else:
         steps = torch.arange(max(lengths), device=query.device)
         mask = steps[None] < torch.tensor(lengths, device=query.device)[:, None]
         place = (cu_seq_lens_q[:-1, None] + steps[None]).clamp(max=query.shape[2] - 1)
-        rows = [t[0][:, place].transpose(0, 1) for t in (query, key, value)]
+        q, k, v = (t[0][:, place].transpose(0, 1) for t in (query, key, value))
     if query.device.type == "cpu" and query.requires_grad:
-        attended = _attend_in_chunks(*rows, mask, scaling)
+        attended = _attend_in_chunks(q, k, v, mask, scaling)
     else:
         bias = None if mask is None else mask[:, None, None]
-        attended = F.scaled_dot_product_attention(*rows, attn_mask=bias, dropout_p=dropout, scale=scaling)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=scaling)
     attended = attended.transpose(1, 2)
     flat = attended.flatten(0, 1) if mask is None else attended[mask]
     return flat[None], None

@@ -116,7 +116,9 @@ class SalientEmbedder:
         )
         beyond = [layer for layer in settings.layers or () if layer not in range(backbone.layers)]
         if beyond:
-            raise InputError(f"{folder / SSA_ME / SETTINGS} reads layers {beyond} of a model with {backbone.layers}.")
+            raise InputError(
+                f"{folder / SSA_ME / SETTINGS} reads layers {beyond} of a model with {backbone.layers}."
+            )
         info = _describe(folder, chosen, backbone, trained, settings)
         return cls(backbone, adapters, parts, settings, info, OpenCVExpert())
 
@@ -134,7 +136,8 @@ class SalientEmbedder:
         """Embed texts, images, or images with texts; a sample's result does not depend on its batch.
 
         subjects: also find each image's subjects and embed them. conditioned_on: a phrase that salience follows
-        instead of being query-free (for re-ranking). Raises InputError for an unknown version.
+        instead of being query-free (for re-ranking; the baseline then is its own control, suppressed by the same
+        salience without trained parts). Raises InputError for an unknown version.
         """
         unknown = sorted(set(versions) - set(VERSIONS))
         if unknown:
@@ -240,10 +243,13 @@ class SalientEmbedder:
         images = [sample.image for sample in samples if sample.image is not None]
         with self._locked():
             visual = self._passes.backbone.vision_pass(images)
-            needed = subjects or SSA_ME in versions
+            needed = subjects or phrase is not None or SSA_ME in versions
             found = self._passes.salience(visual, images, [phrase] * len(images)) if needed else None
             texts = [sample.text or "" for sample in samples]
-            passes = {version: self._passes.read(version, texts, visual, found) for version in versions}
+            passes = {
+                version: self._passes.read(version, texts, visual, found, control=phrase is not None)
+                for version in versions
+            }
             vectors = {version: unit_rows(output.last) for version, output in passes.items()}
             if not subjects or found is None:
                 empty = tuple(np.zeros((0, self.info.dimension), dtype=np.float32) for _ in images)

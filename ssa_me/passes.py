@@ -59,6 +59,7 @@ class Passes:
         fresh = parts if parts is not None else Parts(backbone.width, settings)
         self.backbone, self.adapters, self.settings, self.expert = backbone, adapters, settings, expert
         self.parts = fresh.to(backbone.device, backbone.dtype).eval()
+        self.untrained = Parts(backbone.width, settings).regeneration.to(backbone.device, backbone.dtype).eval()
         self.distilled = parts is not None
 
     def use(self, version: str) -> None:
@@ -71,17 +72,19 @@ class Passes:
         visual: VisualBatch,
         found: Salient | None,
         rows: bool = False,
+        control: bool = False,
     ) -> LanguagePass:
-        """One language pass: the baseline's on V, SSA-ME's on the regenerated V″ with its key bias."""
-        self.use(version)
-        if version != SSA_ME or found is None:
-            return self.backbone.language_pass(texts, visual, collect_rows=rows)
-        regenerated = self.regenerate(visual, found)
-        return self.backbone.language_pass(texts, regenerated.visual, regenerated.key_bias, collect_rows=rows)
+        """One language pass: the baseline's on V, SSA-ME's on the regenerated V″ with its key bias.
 
-    def regenerate(self, visual: VisualBatch, found: Salient) -> Regenerated:
-        regenerated: Regenerated = self.parts.regeneration(visual, found.salience, found.stacked())
-        return regenerated
+        control: the baseline too is suppressed by the same salience, without trained parts. Without it a comparison
+        under conditioned salience would give SSA-ME regions that the baseline never had.
+        """
+        self.use(version)
+        if found is None or (version != SSA_ME and not control):
+            return self.backbone.language_pass(texts, visual, collect_rows=rows)
+        regeneration = self.parts.regeneration if version == SSA_ME else self.untrained
+        regenerated: Regenerated = regeneration(visual, found.salience, found.stacked())
+        return self.backbone.language_pass(texts, regenerated.visual, regenerated.key_bias, collect_rows=rows)
 
     def salience(
         self, visual: VisualBatch, images: Sequence[Image.Image], phrases: Sequence[str | None]

@@ -27,7 +27,9 @@ SPECIALS = (
     "<|video_pad|>",
     "<unk>",
 )
-WORDS = "a an the red blue green square circle person house bird tree in on of and left right user assistant .".split()
+WORDS = (
+    "a an the red blue green square circle person house bird tree in on of and left right user assistant ."
+)
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part['text'] }}{% endif %}"
@@ -40,7 +42,7 @@ def _word_tokenizer() -> PreTrainedTokenizerFast:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {word: i for i, word in enumerate((*SPECIALS, *WORDS))}
+    vocabulary = {word: i for i, word in enumerate((*SPECIALS, *WORDS.split()))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     return PreTrainedTokenizerFast(
@@ -63,7 +65,7 @@ def _byte_tokenizer() -> PreTrainedTokenizerFast:
     trainer = trainers.BpeTrainer(
         vocab_size=300, special_tokens=list(SPECIALS[:7]), initial_alphabet=alphabet, show_progress=False
     )
-    tokenizer.train_from_iterator([" ".join(WORDS)], trainer)
+    tokenizer.train_from_iterator([WORDS], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<|endoftext|>",
@@ -146,7 +148,9 @@ def checkpoint_of(tmp_path_factory) -> Callable[[str], Path]:
     def of(name: str) -> Path:
         if name not in folders:
             family, _, chat = name.partition("-")
-            folders[name] = _write_checkpoint(tmp_path_factory.mktemp("checkpoints") / name, family, chat == "chat")
+            folders[name] = _write_checkpoint(
+                tmp_path_factory.mktemp("checkpoints") / name, family, chat == "chat"
+            )
         return folders[name]
 
     return of

@@ -111,6 +111,7 @@ def test_save_and_load(backbone, checkpoint_of, tmp_path):
     assert (config["peft_type"], config["r"], config["lora_alpha"]) == ("LORA", 3, 9)
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 @pytest.mark.parametrize("version", ["baseline", "ssa-me"])
 def test_peft_loads_what_is_saved(version, backbone, trained_checkpoint):
     base = AutoModelForImageTextToText.from_pretrained(trained_checkpoint, dtype=torch.float32)
@@ -132,7 +133,10 @@ KEY = "base_model.model.model.language_model.layers.0.mlp.down_proj.lora_A.weigh
     [
         (lambda state: state.pop(KEY), "missing .*layers.0.mlp.down_proj.lora_A"),
         (lambda state: state.update(strange=torch.zeros(2)), "unexpected strange"),
-        (lambda state: state.update({KEY: torch.zeros(7, 7)}), "of another shape .*layers.0.mlp.down_proj.lora_A"),
+        (
+            lambda state: state.update({KEY: torch.zeros(7, 7)}),
+            "of another shape .*layers.0.mlp.down_proj.lora_A",
+        ),
     ],
     ids=["missing", "unexpected", "shape"],
 )
@@ -160,11 +164,16 @@ def test_an_adapter_of_another_model_is_bad_input(checkpoint_of, saved):
         lambda folder: (folder / CONFIG).write_text("[]"),
         lambda folder: (folder / CONFIG).write_text("{}"),
         lambda folder: (folder / CONFIG).write_text((folder / CONFIG).read_text().replace('"LORA"', '"IA3"')),
-        lambda folder: (folder / CONFIG).write_text((folder / CONFIG).read_text().replace('"r": 2', '"r": 0')),
-        lambda folder: (folder / CONFIG).write_text((folder / CONFIG).read_text().replace("language_model", "none")),
+        lambda folder: (folder / CONFIG).write_text(
+            (folder / CONFIG).read_text().replace('"r": 2', '"r": 0')
+        ),
+        lambda folder: (folder / CONFIG).write_text(
+            (folder / CONFIG).read_text().replace("language_model", "none")
+        ),
     ],
     ids=["truncated", "no weights", "no json", "a list", "empty", "another method", "rank 0", "no layer"],
 )
+@pytest.mark.filterwarnings("ignore:Unexpected keyword arguments:UserWarning")
 def test_a_damaged_adapter_is_bad_input(damage, backbone, saved):
     damage(saved)
     with pytest.raises(InputError, match=str(saved)):

@@ -12,12 +12,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"ssa_me.errors"}),
-    frozenset({"ssa_me.samples", "ssa_me.images", "ssa_me.devices"}),
+    frozenset({"ssa_me.samples", "ssa_me.images", "ssa_me.devices", "ssa_me.attention"}),
     frozenset({"ssa_me.backbone", "ssa_me.scenes", "ssa_me.archives", "ssa_me.figures"}),
     frozenset(
         {"ssa_me.salience", "ssa_me.regeneration", "ssa_me.objectives", "ssa_me.adapters", "ssa_me.mini"}
     ),
     frozenset({"ssa_me.checkpoint", "ssa_me.explanation"}),
+    frozenset({"ssa_me.passes"}),
+    frozenset({"ssa_me.explaining"}),
     frozenset({"ssa_me.embedder"}),
     frozenset({"ssa_me.gallery", "ssa_me.training", "ssa_me.evaluation", "ssa_me.attribution"}),
     frozenset({"ssa_me.commands"}),

@@ -1,4 +1,4 @@
-"""The last token's attention row and the key bias, on numbers that can be worked out by hand."""
+"""The last token's row, the key bias and packed images, on numbers that can be worked out by hand or written out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import log
 import pytest
 import torch
 
-from ssa_me.attention import AttentionProbe, last_row, sdpa_with_probe
+from ssa_me.attention import AttentionProbe, last_row, packed_sdpa, sdpa_with_probe
 
 KEYS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
 
@@ -28,7 +28,9 @@ def test_row_by_hand():
 def test_scale_multiplies_the_logits():
     query, key = two_heads()
     row = last_row(query, key, torch.tensor([2]), scale=2.0)
-    torch.testing.assert_close(row, torch.tensor([[(4 / 6 + 1 / 11) / 2, (1 / 6 + 9 / 11) / 2, (1 / 6 + 1 / 11) / 2]]))
+    torch.testing.assert_close(
+        row, torch.tensor([[(4 / 6 + 1 / 11) / 2, (1 / 6 + 9 / 11) / 2, (1 / 6 + 1 / 11) / 2]])
+    )
 
 
 def test_padding_gets_nothing_and_the_last_real_token_asks():
@@ -62,7 +64,9 @@ def test_each_sample_has_its_own_last_token():
     last = torch.tensor([5, 0, 3])
     together = last_row(query, key, last, 0.3)
     for b, position in enumerate(last.tolist()):
-        alone = last_row(query[b : b + 1, :, : position + 1], key[b : b + 1, :, : position + 1], last[b : b + 1], 0.3)
+        alone = last_row(
+            query[b : b + 1, :, : position + 1], key[b : b + 1, :, : position + 1], last[b : b + 1], 0.3
+        )
         torch.testing.assert_close(together[b : b + 1, : position + 1], alone)
     torch.testing.assert_close(together.sum(1), torch.ones(3))
     assert together[1].tolist() == [1, 0, 0, 0, 0, 0]
@@ -121,4 +125,31 @@ def test_without_a_probe_nothing_is_changed_or_kept():
     assert torch.equal(plain, probed)
     assert weights is None and idle.rows == {}
     causal = torch.ones(5, 5, dtype=torch.bool).tril()
-    torch.testing.assert_close(plain, reference(query, key, value, causal, torch.zeros(1, 5))[0], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        plain, reference(query, key, value, causal, torch.zeros(1, 5))[0], atol=1e-6, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("lengths", [[6], [4, 4, 4], [5, 2, 9, 1], [3] * 17, [2, 7] * 9], ids=str)
+@pytest.mark.parametrize("trained", [False, True])
+def test_packed_images_attend_to_themselves_alone(lengths, trained):
+    """As one softmax over all patches with a block-diagonal mask, and so its gradients."""
+    torch.manual_seed(0)
+    total = sum(lengths)
+    inputs = [torch.randn(1, 2, total, 8, requires_grad=trained) for _ in range(3)]
+    image = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    starts = torch.tensor([0, *lengths]).cumsum(0).int()
+    output, weights = packed_sdpa(Layer(), *inputs, None, scaling=0.3, cu_seq_lens_q=starts, is_causal=False)
+    query, key, value = inputs
+    logits = (0.3 * query @ key.transpose(2, 3)).masked_fill(image[:, None] != image[None], float("-inf"))
+    expected = (logits.softmax(-1) @ value).transpose(1, 2)
+    assert weights is None and output.shape == (1, total, 2, 8)
+    torch.testing.assert_close(output, expected, atol=1e-6, rtol=1e-5)
+    if trained:
+        direction = torch.randn_like(expected)
+        for mine, other in zip(
+            torch.autograd.grad((output * direction).sum(), inputs),
+            torch.autograd.grad((expected * direction).sum(), inputs),
+            strict=True,
+        ):
+            torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-4)

@@ -203,6 +203,19 @@ def test_a_sample_does_not_depend_on_its_batch(name, backbone_of, images):
         torch.testing.assert_close(backbone.language_pass(["bird"]).last[0], texts.last[0], atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_vision_pass_is_the_same_while_it_is_trained(name, checkpoint_of, images):
+    backbone = Backbone.load(checkpoint_of(name), CPU, torch.float32)
+    with torch.no_grad():
+        still = backbone.vision_pass(images)
+    moving = backbone.vision_pass(images)
+    assert moving.tokens.requires_grad
+    torch.testing.assert_close(moving.tokens.detach(), still.tokens, atol=1e-5, rtol=1e-5)
+    moving.tokens.sum().backward()
+    gradients = [p.grad for p in backbone.model.model.visual.blocks.parameters()]
+    assert all(g is not None and g.isfinite().all() and g.any() for g in gradients)
+
+
 def test_image_states_do_not_depend_on_the_text(backbone_of, images):
     backbone = backbone_of("qwen2_vl")
     with torch.no_grad():
@@ -259,7 +272,14 @@ def test_patch_embedding_is_replaced_under_the_same_keys(name, backbone_of, eage
 
 def test_token_boxes_by_hand():
     boxes = token_boxes((1, 4, 6), merge=2, size=(90, 40))
-    expected = [[0, 0, 30, 20], [30, 0, 60, 20], [60, 0, 90, 20], [0, 20, 30, 40], [30, 20, 60, 40], [60, 20, 90, 40]]
+    expected = [
+        [0, 0, 30, 20],
+        [30, 0, 60, 20],
+        [60, 0, 90, 20],
+        [0, 20, 30, 40],
+        [30, 20, 60, 40],
+        [60, 20, 90, 40],
+    ]
     assert boxes.tolist() == expected
     assert boxes.dtype == np.float32
 
@@ -300,7 +320,9 @@ def test_channels_of_an_image_few_pixels_wide_are_not_mistaken_for_rows(size, ba
     backbone = backbone_of("qwen2_vl")
     patches, _ = backbone.pixels([Image.new("RGB", size, (255, 0, 128))])
     processor = backbone.image_processor
-    colour = (torch.tensor([1, 0, 128 / 255]) - torch.tensor(processor.image_mean)) / torch.tensor(processor.image_std)
+    colour = (torch.tensor([1, 0, 128 / 255]) - torch.tensor(processor.image_mean)) / torch.tensor(
+        processor.image_std
+    )
     channels = patches.view(len(patches), 3, -1)
     torch.testing.assert_close(channels, colour[None, :, None].expand_as(channels), atol=1e-4, rtol=0)
 
@@ -326,7 +348,9 @@ def assert_same(a: VisualBatch, b: VisualBatch) -> None:
 def test_select_and_join(backbone_of, images):
     backbone = backbone_of("qwen3_vl")
     visual = backbone.vision_pass(images)
-    assert len(visual) == 3 and visual.counts() == [len(token_boxes(g, 2, (1, 1))) for g in visual.grid.tolist()]
+    assert len(visual) == 3 and visual.counts() == [
+        len(token_boxes(g, 2, (1, 1))) for g in visual.grid.tolist()
+    ]
     assert_same(visual.select([2, 0, 2]), backbone.vision_pass([images[2], images[0], images[2]]))
     assert_same(VisualBatch.join([visual.select([1]), visual.select([2, 0])]), visual.select([1, 2, 0]))
     assert visual.to(torch.bfloat16).deep[0].dtype == torch.bfloat16
@@ -401,7 +425,18 @@ def test_a_text_of_ten_thousand_characters_is_cut(name, backbone_of, picture):
 
 @pytest.mark.parametrize(
     "text",
-    ["красная птица", "红色的鸟", "طائر أحمر", "लाल चिड़िया", "赤い鳥", "빨간 새", "🦜🔴", "e\u0301\u202e\u200d", "\x00\x07", "half \ud83e"],
+    [
+        "красная птица",
+        "红色的鸟",
+        "طائر أحمر",
+        "लाल चिड़िया",
+        "赤い鳥",
+        "빨간 새",
+        "🦜🔴",
+        "e\u0301\u202e\u200d",
+        "\x00\x07",
+        "half \ud83e",
+    ],
 )
 @torch.no_grad()
 def test_any_script_is_read(text, backbone_of):
@@ -492,7 +527,9 @@ def test_a_damaged_checkpoint_is_bad_input(damage, message, checkpoint_of, tmp_p
 
 def test_a_template_that_drops_the_image_is_bad_input(checkpoint_of, tmp_path):
     folder = copy(checkpoint_of("qwen2_vl"), tmp_path)
-    (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'][-1]['text'] }}{% endfor %}")
+    (folder / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m['content'][-1]['text'] }}{% endfor %}"
+    )
     with pytest.raises(InputError, match="no single image token"):
         Backbone.load(folder, CPU, torch.float32)
 

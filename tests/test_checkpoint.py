@@ -45,7 +45,7 @@ def checkpoint(trained_checkpoint, tmp_path) -> Path:
 def test_new_parts_are_neutral():
     parts = Parts(WIDTH, SMALL)
     assert torch.equal(parts.projection.weight, torch.eye(WIDTH))
-    assert float(parts.regeneration.gate) == 0 and parts.regeneration.floor == 0.25
+    assert parts.regeneration.gate.item() == 0 and parts.regeneration.floor == 0.25
 
 
 def test_parts_come_back_as_written(tmp_path):
@@ -73,7 +73,10 @@ def test_settings_have_defaults(folder):
     [
         (lambda state: state.pop("head.out.weight"), "missing head.out.weight"),
         (lambda state: state.update(strange=torch.zeros(1)), "unexpected strange"),
-        (lambda state: state.update({"head.out.weight": torch.zeros(2, 2)}), "of another shape head.out.weight"),
+        (
+            lambda state: state.update({"head.out.weight": torch.zeros(2, 2)}),
+            "of another shape head.out.weight",
+        ),
     ],
     ids=["missing", "unexpected", "shape"],
 )
@@ -92,7 +95,18 @@ def test_parts_of_another_width_are_bad_input(folder):
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "[]", "3", "null", '{"floor": 0}', '{"floor": 1.5}', '{"floor": "high"}', '{"flor": 0.5}', '{"layers": 3}', '{"hidden": -1}'],
+    [
+        "{",
+        "[]",
+        "3",
+        "null",
+        '{"floor": 0}',
+        '{"floor": 1.5}',
+        '{"floor": "high"}',
+        '{"flor": 0.5}',
+        '{"layers": 3}',
+        '{"hidden": -1}',
+    ],
 )
 def test_wrong_settings_are_bad_input(text, folder):
     (folder / SETTINGS).write_text(text)

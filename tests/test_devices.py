@@ -53,7 +53,7 @@ def test_a_gpu_that_is_not_there(count, wanted, gpus):
 
 @pytest.mark.parametrize("wanted", ["gpu", "", "cuda:x", "cpu,cuda"])
 def test_not_a_device(wanted):
-    with pytest.raises(InputError, match="is not a device. Use auto, cpu"):
+    with pytest.raises(InputError, match=r"is not a device\. Use auto, cpu"):
         choose_device(wanted)
 
 

@@ -39,7 +39,8 @@ def test_info_nce_is_the_mean_of_both_directions():
 
 
 def test_a_hard_negative_is_seen_from_the_queries_side_only():
-    targets = torch.stack([AXES[0], AXES[1], AXES[0]])  # the third is a wrong target that looks like the first
+    # the third is a wrong target that looks like the first
+    targets = torch.stack([AXES[0], AXES[1], AXES[0]])
     rows = (math.log(2 * E + 1) - 1 + math.log(E + 2) - 1) / 2
     columns = math.log(1 + 1 / E)
     assert float(info_nce(AXES[:2], targets, 1.0)) == pytest.approx((rows + columns) / 2)
@@ -73,7 +74,8 @@ def test_info_nce_teaches_the_temperature():
 
 
 def test_attention_alignment_is_the_divergence_from_the_region():
-    rows = torch.tensor([[[0.1, 0.3, 0.0]]])  # a share of all attention: 1/4 and 3/4 of what falls on the image
+    # a share of all attention: 1/4 and 3/4 of what falls on the image
+    rows = torch.tensor([[[0.1, 0.3, 0.0]]])
     regions = torch.tensor([[1.0, 1.0, 0.0]])
     valid = torch.ones(1, 3, dtype=torch.bool)
     expected = 0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)
@@ -81,10 +83,8 @@ def test_attention_alignment_is_the_divergence_from_the_region():
 
 
 def test_attention_alignment_is_zero_where_attention_is_the_region():
-    rows = torch.tensor([[[0.02, 0.06, 0.0]]])
-    assert float(attention_alignment(rows, torch.tensor([[0.25, 0.75, 0.0]]), torch.ones(1, 3))) == pytest.approx(
-        0, abs=1e-6
-    )
+    rows, regions = torch.tensor([[[0.02, 0.06, 0.0]]]), torch.tensor([[0.25, 0.75, 0.0]])
+    assert float(attention_alignment(rows, regions, torch.ones(1, 3))) == pytest.approx(0, abs=1e-6)
 
 
 def test_attention_alignment_averages_layers_and_leaves_padding_out():

@@ -188,7 +188,9 @@ def test_every_trained_part_gets_a_gradient_once_the_gate_is_open():
 # --- in a language model ---------------------------------------------------------------------------------------------
 
 
-def shares(backbone: Backbone, visual: VisualBatch, dark: torch.Tensor, key_bias: torch.Tensor | None) -> torch.Tensor:
+def shares(
+    backbone: Backbone, visual: VisualBatch, dark: torch.Tensor, key_bias: torch.Tensor | None
+) -> torch.Tensor:
     """(B,) the last token's attention on the `dark` tokens, mean over layers."""
     with torch.no_grad():
         rows = backbone.language_pass(["a dog", "a red dog"], visual, key_bias, collect_rows=True).rows
@@ -216,7 +218,8 @@ def test_the_key_bias_takes_attention_in_proportion_to_the_weight(backbone, visu
         plain = backbone.language_pass(["", ""], visual, None, collect_rows=True).rows
         biased = backbone.language_pass(["", ""], visual, bias, collect_rows=True).rows
     assert plain is not None and biased is not None
-    before = (plain[:, 0] * dark).sum(-1)  # the first layer reads the same states: exp(logit) halves on dark tokens
+    # the first layer reads the same states: exp(logit) halves on dark tokens
+    before = (plain[:, 0] * dark).sum(-1)
     torch.testing.assert_close((biased[:, 0] * dark).sum(-1), 0.5 * before / (1 - 0.5 * before))
 
 

@@ -85,9 +85,11 @@ def create(workspace: Workspace, masthead: gr.HTML, public: bool) -> GalleryTab:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         return progress_value(workspace), gr.Timer(active=True), None, ""
 
-    def poll() -> tuple[Any, gr.Timer]:
+    def poll(head: dict[str, Any]) -> tuple[Any, gr.Timer, Any]:
         job = workspace.ingest
-        return progress_value(workspace), gr.Timer(active=job is not None and job.running)
+        running = job is not None and job.running
+        shown = gr.skip() if running else grid_value(workspace, (head or {}).get("current"))
+        return progress_value(workspace), gr.Timer(active=running), shown
 
     def cancel() -> None:
         if not public and workspace.ingest is not None:
@@ -97,8 +99,22 @@ def create(workspace: Workspace, masthead: gr.HTML, public: bool) -> GalleryTab:
         offset = event._data.get("offset") if isinstance(event._data, dict) else None
         return grid_value(workspace, (head or {}).get("current"), offset if type(offset) is int else 0)
 
+    def refresh(head: dict[str, Any]) -> tuple[Any, Any]:
+        def work() -> bool:
+            if public:
+                raise InputError(CLOSED)
+            workspace.start_refresh((head or {}).get("current"))
+            return True
+
+        started, trouble = attempt(work)
+        if not started:
+            gr.Warning(trouble)
+            return gr.skip(), gr.skip()
+        return progress_value(workspace), gr.Timer(active=True)
+
     gr.on([make.click, name.submit], start, [files, name], [progress, timer, files, name], **hidden)
-    timer.tick(poll, None, [progress, timer], concurrency_limit=None, **hidden)
+    timer.tick(poll, masthead, [progress, timer, grid], concurrency_limit=None, **hidden)
     progress.cancel(cancel, None, None, queue=False, **hidden)
+    grid.refresh(refresh, masthead, [progress, timer], **hidden)
     grid.turn(turn, masthead, grid, **hidden)
     return GalleryTab(grid, progress, timer)

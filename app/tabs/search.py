@@ -36,10 +36,11 @@ class SearchTab:
     opened: gr.HTML
 
 
-def empty_ranking(workspace: Workspace, gallery: object) -> dict[str, Any]:
-    """What stands where the lists will be: what to do, and some images of the gallery."""
+def empty_ranking(workspace: Workspace, gallery: object, arrival: bool = False) -> dict[str, Any]:
+    """What stands where the lists will be: what to do, and some images of the gallery. On `arrival` of a visitor it
+    gives way to lists that are there already."""
     page, _ = attempt(lambda: workspace.page(gallery, 0, SAMPLES) if gallery else None)
-    return {"token": token(), "empty": EMPTY | {"samples": page["items"] if page else []}}
+    return {"token": token(), "empty": EMPTY | {"samples": page["items"] if page else [], "arrival": arrival}}
 
 
 def query_value(workspace: Workspace, state: SearchState) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-// value: {id, name, count, offset, limit, items: [{id, name, thumb, caption, width, height}]} or {empty: {title, text}}.
-// Triggers "turn" {offset} and "similar" {id}.
+// value: {id, name, count, lacking, offset, limit, items: [{id, name, thumb, caption, width, height}]} or {empty: {title, text}}.
+// Triggers "turn" {offset}, "similar" {id}, and "refresh" where images lack vectors of the model.
 const { h, icon } = studio;
 
 function pages({ count, offset, limit }) {
@@ -20,6 +20,8 @@ function render() {
   if (value.empty) return element.replaceChildren(h("div.empty", {}, h("h2", {}, value.empty.title), h("p", {}, value.empty.text)));
   element.replaceChildren(
     h("header", {}, h("h2", {}, value.name), h("span.number", {}, `${value.count.toLocaleString("en")} image${value.count === 1 ? "" : "s"}`), h("span.hint", {}, "Click one to search with it"), h("a.jump", { href: "#new-gallery" }, "New gallery ↓"), pages(value)),
+    value.lacking ? h("p.lacking", {}, h("span", {}, value.lacking === value.count ? "This gallery was" : `${value.lacking.toLocaleString("en")} of these images were`, " embedded with another model; this one cannot search them yet."),
+      h("button", { type: "button", onclick: () => trigger("refresh") }, "Embed again")) : "",
     h("ul", {}, value.items.map(tile)));
 }
 

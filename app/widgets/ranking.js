@@ -1,9 +1,10 @@
 // value: {token, state: {text, image, weight, k, method, gallery}, link, query_seconds, shared, k, lists: [{name, version, title, seconds,
 // hits: [{id, rank, score, move, name, thumb, caption, subject}]}], open: id | null} or {token, empty:
-// {title, text, samples: [{id, thumb, name, caption}]}}.
+// {title, text, samples: [{id, thumb, name, caption}], arrival}}.
 // Triggers "open" {id, state} and "similar" {id}. Says "open" {id, hits: {version: hit}, state} and "closed" to the opened image's widget.
 const { h, say, hear, time, setAddress, copyAddress, icon } = studio;
 let opened = null;
+let answer = null; // the lists that are shown
 
 const SCORE = {
   vector: "cos(q, e): cosine of the query's and the image's embedding",
@@ -141,6 +142,9 @@ function render() {
 
 function update() {
   const value = props.value;
+  // What the page shows on arrival must not replace an answer that came before it.
+  if (value?.empty?.arrival && answer) { props.value = answer; return; }
+  answer = value?.empty ? null : value;
   render();
   if (!value || value.empty) return;
   // A widget that comes back into the page shows the same search again and must not open its image anew.

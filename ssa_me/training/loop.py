@@ -129,7 +129,7 @@ def _attention_kernel(device: torch.device) -> Iterator[None]:
 
 
 def learning_rate(step: int, schedule: Schedule) -> float:
-    """Linear warm-up from 0, then a cosine from the peak to 5 % of it at the last step."""
+    """Linear warm-up from 0, then a cosine from the peak towards 5 % of it, which the step after the last would have."""
     if step < schedule.warmup:
         return schedule.learning_rate * (step + 1) / schedule.warmup
     share = (step - schedule.warmup) / max(1, schedule.steps - schedule.warmup)
@@ -166,7 +166,7 @@ def _load_state(path: Path, named: dict[str, nn.Parameter], optimizer: torch.opt
             parameter.data.copy_(value)
             moments = {m: f"{m}/{key}" for m in ("step", "exp_avg", "exp_avg_sq")}
             if moments["exp_avg"] in keys:
-                optimizer.state[parameter] = {m: file.get_tensor(stored) for m, stored in moments.items()}
-                for m in ("exp_avg", "exp_avg_sq"):
-                    optimizer.state[parameter][m] = optimizer.state[parameter][m].to(parameter.device)
+                optimizer.state[parameter] = {
+                    m: file.get_tensor(stored).to(parameter.device) for m, stored in moments.items()
+                }
         return int(file.metadata()["step"])

@@ -18,12 +18,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import (
     BASELINE,
     MINI,
+    SSA_ME,
     VERSIONS,
     Parts,
     Settings,
@@ -68,6 +70,8 @@ def run(request: TrainRequest, progress: Progress) -> dict[str, Any]:
     anew where nothing was saved, and returns at once where the run had finished. Raises InputError on bad input.
     """
     recipe = _shortened(load_recipe(request.recipe), request.max_steps)
+    if request.out.exists() and not request.out.is_dir():
+        raise InputError(f"{request.out} is a file. Give a new folder to --out.")
     if request.out.exists() and any(request.out.iterdir()) and not request.resume and not request.dry_run:
         raise InputError(
             f"{request.out} is not empty. Give a new folder to --out, or add --resume to go on there."
@@ -82,10 +86,6 @@ def run(request: TrainRequest, progress: Progress) -> dict[str, Any]:
         return _plan(request, recipe, sources)
     device = choose_device(request.device)
     folder = request.out / "training"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(
-        json.dumps(dataclasses.asdict(recipe), indent=2) + "\n", encoding="utf-8"
-    )
     with stopping_on_signals() as stop:
         context = Run(folder, recipe.seed, _accelerator(recipe, device), recipe.save_every, progress, stop)
         finished = _train(request, recipe, sources, device, context)
@@ -109,6 +109,10 @@ def _train(
     context.report("preparing images")
     workers = 0 if sum(len(source) for source in sources) < 500 else min(8, os.cpu_count() or 1)
     corpus = Corpus.load(sources, backbone.image_processor, backbone.merge, workers, context.report)
+    context.folder.mkdir(parents=True, exist_ok=True)  # only now: bad input leaves nothing behind
+    (context.folder / "recipe.json").write_text(
+        json.dumps(dataclasses.asdict(recipe), indent=2) + "\n", encoding="utf-8"
+    )
     if recipe.scratch is not None:
         if _has_backbone(request.out):
             backbone = Backbone.load(request.out, device.device, torch.float32)
@@ -162,12 +166,7 @@ class _AdapterStages:
         if version == BASELINE:
             finished = fit(version, BaselineStage(*common), lora, self.context, self.request.resume)
         else:
-            settings = Settings(floor=recipe.floor, description=_description(recipe, self.corpus))
-            parts = (
-                load_parts(self.start / version, backbone.width)[0]
-                if continued
-                else Parts(backbone.width, settings)
-            )
+            parts, settings = self._parts(continued)
             parts.to(backbone.device)
             stage = SalientStage(*common, recipe.objectives, parts.head, parts.regeneration, parts.projection)
             finished = fit(version, stage, lora, self.context, self.request.resume)
@@ -177,6 +176,15 @@ class _AdapterStages:
             self.adapters.save(version, out)
         self.adapters.use(None)
         return finished
+
+    def _parts(self, continued: bool) -> tuple[Parts, Settings]:
+        """SSA-ME's parts: new ones by the recipe, or those of the start, whose floor and widths stay as they are."""
+        width, description = self.adapters.backbone.width, _description(self.recipe, self.corpus)
+        if not continued:
+            settings = Settings(floor=self.recipe.floor, description=description)
+            return Parts(width, settings), settings
+        parts, settings = load_parts(self.start / SSA_ME, width)
+        return parts, dataclasses.replace(settings, description=description)
 
 
 def _sources(request: TrainRequest, recipe: Recipe) -> list[Source]:
@@ -246,6 +254,7 @@ def _accelerator(recipe: Recipe, device: Device) -> Accelerator:
     precision = (
         "bf16" if recipe.precision == "auto" else {"fp32": "no"}.get(recipe.precision, recipe.precision)
     )
+    AcceleratorState._reset_state()  # else the first run of a process sets the precision of all
     return Accelerator(cpu=device.device.type == "cpu", mixed_precision=precision)
 
 

@@ -145,7 +145,8 @@ class Subjects:
     def of_each_image(self, images: int) -> Tensor:
         """(B, N): all subjects of each image together."""
         everything = torch.zeros(images, self.regions.shape[-1], device=self.regions.device)
-        return everything.index_reduce(0, self.image, self.regions, "amax") if len(self.image) else everything
+        rows = self.image[:, None].expand_as(self.regions)
+        return everything.scatter_reduce(0, rows, self.regions, "amax")
 
     def stacked(self, images: int, most: int) -> Tensor:
         """(B, K, N): at most `most` regions of each image, zeros where it has fewer."""

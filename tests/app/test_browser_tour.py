@@ -97,6 +97,20 @@ def test_two_lists_two_maps_and_a_link_that_says_it_all(visit: Visit) -> None:
     assert page.url == link
 
 
+def test_an_answer_stays_when_the_page_arrives_late(visit: Visit) -> None:
+    """The first event on a slow line is the one that fills the page; a query typed by then is answered before it."""
+    held: list[playwright.Route] = []
+    visit.page.route("**/queue/join*", lambda route: held.append(route) if not held else route.continue_())
+    page = visit.open()
+    visit.ask("a red car")
+    page.wait_for_selector("#studio-ranking .hit")
+    held[0].continue_()
+    page.wait_for_selector("#studio-masthead details.model")
+    page.wait_for_timeout(300)
+    assert len(visit.hits("ssa-me")) == 10
+    assert page.input_value("#studio-query input.text") == "a red car"
+
+
 def test_the_same_image_lights_up_in_both_lists(visit: Visit) -> None:
     page = visit.open()
     visit.ask("a red car")

@@ -41,6 +41,23 @@ def test_another_checkpoint_embeds_the_demo_gallery_again(tmp_path: Path) -> Non
     assert len(workspace.search(RED)["lists"][1]["hits"]) == 4
 
 
+def test_a_gallery_of_another_checkpoint_says_so_and_is_embedded_again(
+    tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
+    (tmp_path / "a.png").write_bytes(picture("pink"))
+    first = Workspace(tmp_path / "w", demo_images=0, load=FakeEmbedder).start()
+    assert first.start_ingest("Mine", [tmp_path / "a.png"]).wait(30).phase == "done"
+    other = FakeEmbedder({"baseline": "a" * 12, "ssa-me": "b" * 12})
+    second = Workspace(tmp_path / "w", demo_images=0, load=lambda: other).start()
+    second.embedder()
+    assert second.page("mine", 0)["lacking"] == 1
+    with pytest.raises(InputError):
+        second.search(SearchState(text="pink", gallery="mine"))
+    assert second.start_refresh("mine").wait(30).phase == "done"
+    assert second.page("mine", 0)["lacking"] == 0
+    assert len(second.search(SearchState(text="pink", gallery="mine"))["lists"][1]["hits"]) == 1
+
+
 def test_a_model_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
     def fail() -> FakeEmbedder:
         raise InputError("The checkpoint lacks the key x. Give a whole one.")

@@ -42,7 +42,9 @@ def test_layers_are_averaged_the_second_half_by_default():
 def test_attention_becomes_a_distribution_without_padding_and_sinks():
     attention = torch.tensor([[0.1, 0.3, 0.5, 0.1]])
     valid = torch.tensor([[True, True, True, False]])
-    torch.testing.assert_close(normalise_attention(attention, valid), torch.tensor([[1 / 9, 3 / 9, 5 / 9, 0.0]]))
+    torch.testing.assert_close(
+        normalise_attention(attention, valid), torch.tensor([[1 / 9, 3 / 9, 5 / 9, 0.0]])
+    )
     sinks = torch.tensor([[False, False, True, False]])
     torch.testing.assert_close(
         normalise_attention(attention, valid, sinks), torch.tensor([[0.25, 0.75, 0.0, 0.0]])

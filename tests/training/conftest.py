@@ -96,7 +96,9 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
     return make
 
 
-def photograph(folder: Path, name: str, colour: tuple[int, int, int], box: tuple[int, int, int, int]) -> np.ndarray:
+def photograph(
+    folder: Path, name: str, colour: tuple[int, int, int], box: tuple[int, int, int, int]
+) -> np.ndarray:
     """Write a grey picture with one coloured rectangle x, y, w, h; returns where it is, (H, W) bool."""
     pixels = np.full((64, 64, 3), 90, np.uint8)
     x, y, w, h = box
@@ -118,7 +120,10 @@ def photographs(tmp_path: Path) -> Path:
     photograph(folder, "d.png", (0, 255, 255), (0, 0, 30, 30))
     records = [
         Record(
-            folder / "a.png", "a.png", ("a red box", "something red"), (Subject("red box", (4, 8, 20, 30), encode_mask(mask)),)
+            folder / "a.png",
+            "a.png",
+            ("a red box", "something red"),
+            (Subject("red box", (4, 8, 20, 30), encode_mask(mask)),),
         ),
         Record(folder / "b.png", "b.png", (), (Subject("blue box", (30, 20, 24, 16)),)),
         Record(folder / "c.png", "c.png", ("a green box",), split="val"),
@@ -127,8 +132,6 @@ def photographs(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def recipe_file(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.toml"
-    path.write_text(RECIPE, encoding="utf-8")
-    return path
+@pytest.fixture(scope="session")
+def recipe_text() -> str:
+    return RECIPE
