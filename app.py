@@ -14,14 +14,17 @@ HERE = Path(__file__).parent
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="app.py", description="SSA-ME studio: a page where baseline and SSA-ME answer the same query side by side."
+        prog="app.py",
+        description="SSA-ME studio: a page where baseline and SSA-ME answer the same query side by side.",
     )
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     parser.add_argument("--host", default=host, help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=None, help="port to listen on (default: $PORT, or 7860)")
     parser.add_argument("--checkpoint", help="folder of a checkpoint (default: the embedded mini model)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--workspace", type=Path, default=HERE / "workspace", help="folder for all that is written")
+    parser.add_argument(
+        "--workspace", type=Path, default=HERE / "workspace", help="folder for all that is written"
+    )
     parser.add_argument("--public", action="store_true", help="for a public page: nobody can make a gallery")
     arguments = parser.parse_args(argv)
     if arguments.port is None:

@@ -31,7 +31,12 @@ def create(workspace: Workspace) -> None:
     trigger = gr.Button(visible=False)
 
     def find(
-        text: str | None, image: str | None, image_weight: float, k: float, gallery: str | None, names: tuple[str, ...]
+        text: str | None,
+        image: str | None,
+        image_weight: float,
+        k: float,
+        gallery: str | None,
+        names: tuple[str, ...],
     ) -> dict[str, Any]:
         def work() -> dict[str, Any]:
             digest = workspace.uploads.add(*_read(image)).hash if image else None
@@ -73,7 +78,9 @@ def create(workspace: Workspace) -> None:
         return _or_error(work)
 
     options: dict[str, Any] = {"concurrency_limit": 2, "show_progress": "hidden"}
-    trigger.click(search, [text, image, weight, count, gallery, rankings], answer, api_name="search", **options)
+    trigger.click(
+        search, [text, image, weight, count, gallery, rankings], answer, api_name="search", **options
+    )
     trigger.click(compare, [text, image, weight, count, gallery], answer, api_name="compare", **options)
     trigger.click(explain, [text, image], answer, api_name="explain", **options)
 

@@ -62,7 +62,9 @@ def parse_count(value: object) -> int:
         if number != int(number):
             raise ValueError
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"The number of results is {str(value)[:20]!r}. Give a whole number of 1 or more.") from None
+        raise InputError(
+            f"The number of results is {str(value)[:20]!r}. Give a whole number of 1 or more."
+        ) from None
     if number < 1:
         raise InputError(f"The number of results is {number:g}. Give a whole number of 1 or more.")
     return int(number)
@@ -75,7 +77,9 @@ def parse_weight(value: object) -> float:
     except (TypeError, ValueError):
         number = float("nan")
     if not 0 <= number <= 1:
-        raise InputError(f"The weight of the image is {str(value)[:20]!r}. Give a number from 0 (text) to 1 (image).")
+        raise InputError(
+            f"The weight of the image is {str(value)[:20]!r}. Give a number from 0 (text) to 1 (image)."
+        )
     return number
 
 

@@ -22,7 +22,9 @@ HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"
 
 def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
     """The page of a workspace. On a `public` one nobody can make a gallery."""
-    with gr.Blocks(title="SSA-ME studio", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+    with gr.Blocks(
+        title="SSA-ME studio", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)
+    ) as page:
         masthead = widget("masthead", masthead_value(workspace, None))
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Search", id="search"):
@@ -89,7 +91,16 @@ def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
             )
             return entered or gr.skip(), answers.notice(trouble), gr.Tabs(selected="search")
 
-        arrived = [masthead, search.query, search.ranking, search.notice, gallery.grid, gallery.progress, gallery.timer, clock]
+        arrived = [
+            masthead,
+            search.query,
+            search.ranking,
+            search.notice,
+            gallery.grid,
+            gallery.progress,
+            gallery.timer,
+            clock,
+        ]
         page.load(arrive, None, arrived, **HIDDEN).then(follow, [search.query, masthead], found, **HIDDEN)
         looked = [masthead, gallery.grid, search.ranking, clock]
         clock.tick(look, [masthead, search.ranking], looked, concurrency_limit=None, **HIDDEN)
@@ -101,7 +112,9 @@ def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
         ).then(lambda: gr.Tabs(selected="search"), None, tabs, **HIDDEN)
         chosen = [search.query, search.notice, tabs]
         for images in (gallery.grid, search.ranking):
-            images.similar(similar, masthead, chosen, **HIDDEN).then(find, [search.query, masthead], found, **HIDDEN)
+            images.similar(similar, masthead, chosen, **HIDDEN).then(
+                find, [search.query, masthead], found, **HIDDEN
+            )
     return page
 
 
@@ -111,7 +124,12 @@ def launch_options(workspace: Workspace) -> dict[str, Any]:
         "theme": THEME,
         "css": STYLE,
         "head": f"<script>{SHARED_SCRIPT.read_text(encoding='utf-8')}</script>",
-        "app_kwargs": {"routes": image_routes(workspace), "docs_url": None, "redoc_url": None, "openapi_url": None},
+        "app_kwargs": {
+            "routes": image_routes(workspace),
+            "docs_url": None,
+            "redoc_url": None,
+            "openapi_url": None,
+        },
         "footer_links": ["api"],
         "run_history": False,
         "enable_monitoring": False,

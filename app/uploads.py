@@ -80,7 +80,9 @@ class UploadStore:
             return Upload(check_image_hash(digest), *image.size)
 
     def _trim(self) -> None:
-        files = sorted((path for path in self._folder.iterdir() if path.is_file()), key=lambda p: p.stat().st_mtime)
+        files = sorted(
+            (path for path in self._folder.iterdir() if path.is_file()), key=lambda p: p.stat().st_mtime
+        )
         total = sum(path.stat().st_size for path in files)
         for path in files[:-1]:
             if total <= self._capacity:

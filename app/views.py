@@ -20,7 +20,10 @@ Json = dict[str, Any]
 
 TITLES = {"baseline": "Baseline", "ssa-me": "SSA-ME"}
 STAGES = {
-    "semantic": ("Semantic", "R: attention when the subject is named, relative to a generic prompt; r / (1 + r)"),
+    "semantic": (
+        "Semantic",
+        "R: attention when the subject is named, relative to a generic prompt; r / (1 + r)",
+    ),
     "expert": ("Expert", "E: the visual expert's region of the subject, without language"),
     "fused": ("Fused", "S = max over subjects of E^a · R^(1−a), never stretched to its maximum"),
     "head": ("Head", "the salience head's own map: what replaces the first three when the model runs"),
@@ -103,7 +106,13 @@ def search_view(gallery_id: str, gallery: Gallery, result: SearchResult) -> Json
         lists.append({"name": name, "version": version, "title": title, "seconds": seconds, "hits": rows})
     shared = len(first.keys() & second.keys())
     query = result.seconds.get("query")
-    return {"lists": lists, "query_seconds": query, "shared": shared, "overlap": result.overlap, "notes": list(result.notes)}
+    return {
+        "lists": lists,
+        "query_seconds": query,
+        "shared": shared,
+        "overlap": result.overlap,
+        "notes": list(result.notes),
+    }
 
 
 def result_json(gallery_id: str, gallery: Gallery, result: SearchResult) -> Json:
@@ -153,7 +162,9 @@ def explanation_view(gallery_id: str, item: Item, explanation: Explanation) -> J
         "on_image": _rounded(explanation.attention_on_image),
         "similarity": _rounded(explanation.similarity),
         "stages": stages,
-        "regions": [{"bbox": numbers(r.bbox), "salience": round(float(r.salience), 4)} for r in explanation.regions],
+        "regions": [
+            {"bbox": numbers(r.bbox), "salience": round(float(r.salience), 4)} for r in explanation.regions
+        ],
         "subjects": [alignment_view(alignment) for alignment in explanation.alignment],
         "seconds": _rounded(explanation.seconds),
         "captions": list(item.captions),

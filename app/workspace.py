@@ -123,7 +123,9 @@ class Workspace:
             if name not in self._galleries:
                 folder = self._galleries_folder / name
                 if not folder.is_dir():
-                    raise InputError(f"There is no gallery {name!r} here (any more). Choose one from the list.")
+                    raise InputError(
+                        f"There is no gallery {name!r} here (any more). Choose one from the list."
+                    )
                 self._galleries[name] = Gallery.open(folder)
             return self._galleries[name]
 
@@ -155,7 +157,9 @@ class Workspace:
 
     def search(self, state: SearchState, rankings: Sequence[str] | None = None) -> views.Json:
         """Both lists of a search as the page shows them. Raises InputError where the query makes no sense."""
-        result, gallery, gallery_id = self._search(state, rankings or RANKINGS[permalink.parse_method(state.method)])
+        result, gallery, gallery_id = self._search(
+            state, rankings or RANKINGS[permalink.parse_method(state.method)]
+        )
         return views.search_view(gallery_id, gallery, result)
 
     def search_json(self, state: SearchState, rankings: Sequence[str]) -> dict[str, Any]:
@@ -219,8 +223,12 @@ class Workspace:
             report = self._add(job, gallery, [], embedder)
             result = {"gallery": gallery_id}
             if report.cancelled:
-                return JobState("cancelled", f"Cancelled. {gallery.name} lacks some vectors still.", None, result)
-            return JobState("done", f"{gallery.name} is ready: {report.again:,} images embedded again.", 1.0, result)
+                return JobState(
+                    "cancelled", f"Cancelled. {gallery.name} lacks some vectors still.", None, result
+                )
+            return JobState(
+                "done", f"{gallery.name} is ready: {report.again:,} images embedded again.", 1.0, result
+            )
 
         with self._lock:
             self._check_idle()
@@ -253,7 +261,9 @@ class Workspace:
         from ssa_me.gallery.ingest import ingest
 
         def progress(now: Progress) -> None:
-            job.report(f"{gallery.name}: {now.stage}, {now.done} of {now.total}", now.done / max(1, now.total))
+            job.report(
+                f"{gallery.name}: {now.stage}, {now.done} of {now.total}", now.done / max(1, now.total)
+            )
 
         return ingest(gallery, source, embedder, progress=progress, cancelled=job.cancelled)
 
@@ -273,14 +283,18 @@ class Workspace:
         """Show the gallery under its id if it holds anything."""
         count, cancelled = len(gallery), job.cancelled()
         if count == 0 and cancelled:
-            return JobState("cancelled", "Cancelled before the first images were in; no gallery was made.", None, result)
+            return JobState(
+                "cancelled", "Cancelled before the first images were in; no gallery was made.", None, result
+            )
         if count == 0:
             return JobState("failed", "None of the files could be used; no gallery was made.", None, result)
         gallery.folder.rename(self._galleries_folder / gallery_id)
         result["gallery"] = gallery_id
         holds = f"{count:,} image{'' if count == 1 else 's'}"
         if cancelled:
-            return JobState("cancelled", f"Cancelled. {job.name} holds the {holds} that were in by then.", None, result)
+            return JobState(
+                "cancelled", f"Cancelled. {job.name} holds the {holds} that were in by then.", None, result
+            )
         return JobState("done", f"{job.name} is ready with {holds}.", 1.0, result)
 
     def _free_id(self, name: str) -> str:
@@ -357,7 +371,9 @@ class _Counts:
             if not isinstance(source, Path):
                 raise
             self.found += 1
-            self.skipped.append((source.name, str(error).removeprefix(f"{source} ").replace(str(source), source.name)))
+            self.skipped.append(
+                (source.name, str(error).removeprefix(f"{source} ").replace(str(source), source.name))
+            )
             return
         self.found += report.found
         self.added += report.added

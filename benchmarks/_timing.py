@@ -1,7 +1,8 @@
 """Times things side by side, and says whether a claim holds. It knows nothing of what is timed.
 
-Absolute times depend on the machine and on what else runs there; a ratio of two things that take turns in one run depends
-on it less, and one of processor times (`--processor-time`) hardly at all. Every script prints its ratio, the limit, and the times behind them, and exits with 1 where the claim fails.
+Absolute times depend on the machine and on what else runs there; a ratio of two things that take turns in one run
+depends on it less, and one of processor times (`--processor-time`) hardly at all. Every script prints its ratio, the
+limit, and the times behind them, and exits with 1 where the claim fails.
 """
 
 from __future__ import annotations

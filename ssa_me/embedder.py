@@ -139,6 +139,7 @@ class SalientEmbedder:
         instead of being query-free (for re-ranking; the baseline then is its own control, suppressed by the same
         salience without trained parts). Raises InputError for an unknown version.
         """
+        phrase = (conditioned_on or "").strip() or None
         unknown = sorted(set(versions) - set(VERSIONS))
         if unknown:
             raise InputError(f"There is no version {', '.join(unknown)}. Versions: {', '.join(VERSIONS)}.")
@@ -152,7 +153,7 @@ class SalientEmbedder:
             for version, texts in self._embed_texts([samples[i].text or "" for i in batch], versions).items():
                 vectors[version][batch] = texts
         for batch in _batches(pictured, batch_size):
-            part = self._embed_images([samples[i] for i in batch], versions, subjects, conditioned_on)
+            part = self._embed_images([samples[i] for i in batch], versions, subjects, phrase)
             for version in versions:
                 vectors[version][batch] = part.vectors[version]
                 for i, found in zip(batch, part.subject_vectors[version], strict=True):

@@ -51,7 +51,7 @@ def test_a_square_of_the_stated_side_is_eight_by_eight_tokens(mini):
     assert columns == pytest.approx(2 * rows, abs=1), "the aspect ratio is kept"
 
 
-def test_a_box_is_where_its_token_looks(mini, tokenizer):
+def test_a_box_is_where_its_token_looks(tokenizer):
     """With the vision attention silenced, the pixels under a box change its own token and no other."""
     deaf = build_mini(
         tokenizer, width=48, layers=1, heads=3, mlp=32, vision_width=32, vision_layers=1, side=56

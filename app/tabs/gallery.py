@@ -13,7 +13,10 @@ from app.widgets import widget
 from app.workspace import Workspace
 from ssa_me.errors import InputError
 
-EMPTY = {"title": "No gallery yet", "text": "Make one: choose a zip or some images, give it a name, and press Create."}
+EMPTY = {
+    "title": "No gallery yet",
+    "text": "Make one: choose a zip or some images, give it a name, and press Create.",
+}
 CLOSED = "New galleries cannot be made on a public page. Run SSA-ME studio on your own machine: python app.py"
 
 
@@ -51,7 +54,10 @@ def create(workspace: Workspace, masthead: gr.HTML, public: bool) -> GalleryTab:
         with gr.Column(scale=3, min_width=320):
             grid = widget("grid")
         with gr.Column(scale=1, min_width=300):
-            gr.HTML('<h2 id="new-gallery">New gallery</h2>' + (f"<p>{CLOSED}</p>" if public else ""), elem_classes="studio-side")
+            gr.HTML(
+                '<h2 id="new-gallery">New gallery</h2>' + (f"<p>{CLOSED}</p>" if public else ""),
+                elem_classes="studio-side",
+            )
             files = gr.File(
                 label="A zip, or images",
                 file_count="multiple",

@@ -64,7 +64,13 @@ def ranking_value(workspace: Workspace, state: SearchState) -> dict[str, Any]:
     """Both lists of a search as the ranking widget takes them. Raises InputError where the query makes no sense."""
     state = replace(state, gallery=state.gallery or workspace.default_gallery())
     view = workspace.search(state)
-    shown = {"text": state.text, "image": state.image, "weight": state.weight, "k": state.k, "method": state.method}
+    shown = {
+        "text": state.text,
+        "image": state.image,
+        "weight": state.weight,
+        "k": state.k,
+        "method": state.method,
+    }
     return view | {
         "token": token(),
         "state": shown | {"gallery": state.gallery},
@@ -79,7 +85,9 @@ def create(workspace: Workspace, masthead: gr.HTML) -> SearchTab:
 
     def take_image(sent: dict[str, Any]) -> dict[str, Any]:
         def work() -> dict[str, Any]:
-            upload = workspace.uploads.add(read_upload(sent.get("path")), str(sent.get("name") or "The image")[:80])
+            upload = workspace.uploads.add(
+                read_upload(sent.get("path")), str(sent.get("name") or "The image")[:80]
+            )
             return {"image": image_value(upload.hash, upload.width, upload.height)}
 
         answer, trouble = attempt(work)

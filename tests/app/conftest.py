@@ -32,7 +32,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def picture() -> Callable[..., bytes]:
     """The bytes of an image of one colour: `picture("red", "PNG", size=(64, 48))`."""
 
-    def make(colour: str = "red", kind: str = "PNG", size: tuple[int, int] = (64, 48), mode: str = "RGB") -> bytes:
+    def make(
+        colour: str = "red", kind: str = "PNG", size: tuple[int, int] = (64, 48), mode: str = "RGB"
+    ) -> bytes:
         buffer = io.BytesIO()
         Image.new("RGB", size, COLOURS[colour]).convert(mode).save(buffer, kind)
         return buffer.getvalue()
@@ -47,7 +49,13 @@ def address(workspace: Workspace) -> Iterator[str]:
     from app.studio import build, launch_options
 
     page = build(workspace).queue(max_size=64, default_concurrency_limit=4)
-    page.launch(server_name="127.0.0.1", server_port=free_port(), prevent_thread_lock=True, quiet=True, **launch_options(workspace))
+    page.launch(
+        server_name="127.0.0.1",
+        server_port=free_port(),
+        prevent_thread_lock=True,
+        quiet=True,
+        **launch_options(workspace),
+    )
     yield str(page.local_url)
     page.close(verbose=False)
 

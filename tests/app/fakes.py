@@ -65,26 +65,46 @@ class FakeEmbedder:
         return (text.strip(),)
 
     def embed(
-        self, samples: Sequence[Sample], *, versions: Sequence[str] = VERSIONS, subjects: bool = False, **_: Any
+        self,
+        samples: Sequence[Sample],
+        *,
+        versions: Sequence[str] = VERSIONS,
+        subjects: bool = False,
+        **_: Any,
     ) -> FakeEmbedded:
         with self._lock:
             self.calls += 1
-        rows = {v: np.stack([_vector(s, v) for s in samples]) if samples else np.zeros((0, 16), np.float32) for v in versions}
+        rows = {
+            v: np.stack([_vector(s, v) for s in samples]) if samples else np.zeros((0, 16), np.float32)
+            for v in versions
+        }
         pictured = [sample.image is not None and subjects for sample in samples]
-        regions = tuple((_middle(s.image.size),) if on and s.image else () for s, on in zip(samples, pictured, strict=True))
+        regions = tuple(
+            (_middle(s.image.size),) if on and s.image else ()
+            for s, on in zip(samples, pictured, strict=True)
+        )
         found = {
-            v: tuple(row[None] if on else row[None][:0] for row, on in zip(rows[v], pictured, strict=True)) for v in versions
+            v: tuple(row[None] if on else row[None][:0] for row, on in zip(rows[v], pictured, strict=True))
+            for v in versions
         }
         return FakeEmbedded(rows, regions, found)
 
     def embed_query(
-        self, text: str | None, image: Image.Image | None, image_weight: float = 0.5, versions: Sequence[str] = VERSIONS
+        self,
+        text: str | None,
+        image: Image.Image | None,
+        image_weight: float = 0.5,
+        versions: Sequence[str] = VERSIONS,
     ) -> dict[str, np.ndarray]:
         parts = [(Sample(text=text), 1 - image_weight)] if text else []
         parts += [(Sample(image=image), image_weight)] if image else []
-        return {v: _unit(sum((_vector(s, v) * w for s, w in parts), np.zeros(16, np.float32))) for v in versions}
+        return {
+            v: _unit(sum((_vector(s, v) * w for s, w in parts), np.zeros(16, np.float32))) for v in versions
+        }
 
-    def explain(self, image: Image.Image, text: str | None, phrases: Sequence[str] | None = None) -> Explanation:
+    def explain(
+        self, image: Image.Image, text: str | None, phrases: Sequence[str] | None = None
+    ) -> Explanation:
         boxes = _boxes(image.size)
         wanted = _vector(Sample(text=text), "baseline")[: len(NAMES)] if text else np.ones(len(NAMES))
         tokens = np.stack([_shares(image.crop(tuple(int(x) for x in box))) for box in boxes]) @ wanted
@@ -101,7 +121,13 @@ class FakeEmbedder:
             similarity=dict.fromkeys(VERSIONS, 0.4) if text else {},
             attention=attention,
             attention_on_image={v: float(row.sum()) for v, row in attention.items()},
-            stages={"semantic": salience, "expert": weights, "fused": salience * weights, "head": salience, "gain": 0.2 + 0.8 * salience},
+            stages={
+                "semantic": salience,
+                "expert": weights,
+                "fused": salience * weights,
+                "head": salience,
+                "gain": 0.2 + 0.8 * salience,
+            },
             regions=(_middle(image.size),),
             alignment=tuple(_align(phrase, image, salience, number) for number, phrase in enumerate(named)),
             seconds={"vision": 0.01, "salience": 0.02},
@@ -138,7 +164,9 @@ def _boxes(size: tuple[int, int]) -> np.ndarray:
 
 def _shares(image: Image.Image) -> np.ndarray:
     """The share of each colour's nearest pixels, (10,)."""
-    small = np.asarray(image.convert("RGB").resize((8, 8), Image.Resampling.BOX), dtype=np.float32).reshape(-1, 1, 3)
+    small = np.asarray(image.convert("RGB").resize((8, 8), Image.Resampling.BOX), dtype=np.float32).reshape(
+        -1, 1, 3
+    )
     nearest = np.linalg.norm(small - np.array(list(COLOURS.values()), dtype=np.float32), axis=-1).argmin(1)
     return np.bincount(nearest, minlength=len(COLOURS)) / len(nearest)
 
@@ -151,7 +179,12 @@ def _vector(sample: Sample, version: str) -> np.ndarray:
         vector[len(NAMES) :] = np.random.default_rng(seed).normal(0, 0.1, 16 - len(NAMES))
     if sample.image is not None:
         width, height = sample.image.size
-        middle = (width // 4, height // 4, max(width // 4 + 1, 3 * width // 4), max(height // 4 + 1, 3 * height // 4))
+        middle = (
+            width // 4,
+            height // 4,
+            max(width // 4 + 1, 3 * width // 4),
+            max(height // 4 + 1, 3 * height // 4),
+        )
         vector[: len(NAMES)] += _shares(sample.image if version == "baseline" else sample.image.crop(middle))
     return _unit(vector)
 

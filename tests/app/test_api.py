@@ -31,14 +31,20 @@ def test_search_answers_as_the_command_prints(client: Client) -> None:
     assert hits[0]["url"].startswith(f"studio/image/scenes/{hits[0]['id']}?")
 
 
-def test_compare_gives_both_lists_and_their_overlap(client: Client, tmp_path: Path, picture: Callable[..., bytes]) -> None:
+def test_compare_gives_both_lists_and_their_overlap(
+    client: Client, tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
     (tmp_path / "q.png").write_bytes(picture("red"))
-    found = client.predict("a red car", handle_file(tmp_path / "q.png"), 0.5, 4, "scenes", api_name="/compare")
+    found = client.predict(
+        "a red car", handle_file(tmp_path / "q.png"), 0.5, 4, "scenes", api_name="/compare"
+    )
     first, second = ({hit["id"] for hit in found["results"][name]} for name in ("baseline", "ssa-me"))
     assert found["overlap"] == pytest.approx(len(first & second) / 4)
 
 
-def test_explain_aligns_the_subjects_of_the_text(client: Client, tmp_path: Path, picture: Callable[..., bytes]) -> None:
+def test_explain_aligns_the_subjects_of_the_text(
+    client: Client, tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
     (tmp_path / "q.png").write_bytes(picture("red"))
     found = client.predict("a red car", handle_file(tmp_path / "q.png"), api_name="/explain")
     assert set(found["models"]) == {"baseline", "ssa-me"}

@@ -11,17 +11,30 @@ import pytest
 
 from app.workspace import Workspace
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -r requirements-dev.txt")
-CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="Playwright is not installed: pip install -r requirements-dev.txt"
+)
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
 ]
-FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+PATIENCE = 30_000
+"""Milliseconds: a busy machine is slow, and only a broken page is slower."""
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[playwright.Browser]:
+    playwright.expect.set_options(timeout=PATIENCE)
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -32,19 +45,29 @@ class Visit:
     """A page with what went wrong on it: errors on the console, requests that left the machine."""
 
     def __init__(self, chromium: playwright.Browser, address: str, size: tuple[int, int]) -> None:
-        context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, has_touch=size[0] < 700)
-        context.set_default_timeout(15_000)
-        self.page = context.new_page()
+        viewport: playwright.ViewportSize = {"width": size[0], "height": size[1]}
+        self.context = chromium.new_context(viewport=viewport, has_touch=size[0] < 700)
+        self.context.set_default_timeout(PATIENCE)
         self.address, self.trouble = address, list[str]()
-        self.page.on("console", lambda m: self.trouble.append(m.text) if m.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
-        self.page.on("request", lambda request: self._check(request.url))
+        self.page = self._new_page()
+
+    def _new_page(self) -> playwright.Page:
+        page = self.context.new_page()
+        page.on(
+            "console", lambda message: self.trouble.append(message.text) if message.type == "error" else None
+        )
+        page.on("pageerror", lambda error: self.trouble.append(str(error)))
+        page.on("request", lambda request: self._check(request.url))
+        return page
 
     def _check(self, url: str) -> None:
         if not url.startswith((self.address, "data:", "blob:")):
             self.trouble.append(f"a request left: {url}")
 
     def open(self, link: str = "") -> playwright.Page:
+        """The page at an address; a second one opens beside the first, whose events may still be running."""
+        if self.page.url != "about:blank":
+            self.page = self._new_page()
         self.page.goto(self.address + link)
         self.page.wait_for_selector("#studio-query input.text")
         playwright.expect(self.page.locator("#gallery-switch")).to_be_visible()
@@ -53,7 +76,9 @@ class Visit:
     def ask(self, text: str) -> None:
         self.page.fill("#studio-query input.text", text)
         self.page.press("#studio-query input.text", "Enter")
-        self.page.wait_for_function("text => new URLSearchParams(location.search).get('q') === text", arg=text)
+        self.page.wait_for_function(
+            "text => new URLSearchParams(location.search).get('q') === text", arg=text
+        )
 
     def hits(self, version: str) -> list[str]:
         nodes = self.page.locator(f"#studio-ranking .list.{version} .hit").all()
@@ -65,7 +90,7 @@ def visit(chromium: playwright.Browser, address: str, request: pytest.FixtureReq
     """At 1440 × 900, or at the size that the test's parameter gives."""
     guest = Visit(chromium, address, getattr(request, "param", (1440, 900)))
     yield guest
-    guest.page.context.close()
+    guest.context.close()
     assert guest.trouble == []
 
 
@@ -84,12 +109,14 @@ def test_two_lists_two_maps_and_a_link_that_says_it_all(visit: Visit) -> None:
     assert page.get_by_text("Baseline attention").is_visible()
     assert page.get_by_text("SSA-ME attention").is_visible()
     painted = "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size"
-    assert all(canvas.evaluate(painted) > 8 for canvas in page.locator("#studio-opened .attention canvas").all())
+    assert all(
+        canvas.evaluate(painted) > 8 for canvas in page.locator("#studio-opened .attention canvas").all()
+    )
     assert page.locator("#studio-opened tbody tr").count() == 1
     title, link = page.inner_text("#studio-opened h2"), page.url
     assert re.search(r"[?&]q=a\+person\+in\+red&.*hit=\d+", link)
 
-    visit.open(link.removeprefix(visit.address))
+    page = visit.open(link.removeprefix(visit.address))
     page.wait_for_selector("#studio-opened canvas")
     assert (visit.hits("baseline"), visit.hits("ssa-me")) == before
     assert page.inner_text("#studio-opened h2") == title
@@ -109,6 +136,19 @@ def test_an_answer_stays_when_the_page_arrives_late(visit: Visit) -> None:
     page.wait_for_timeout(300)
     assert len(visit.hits("ssa-me")) == 10
     assert page.input_value("#studio-query input.text") == "a red car"
+
+
+def test_the_head_explains_the_model_and_the_keys(visit: Visit) -> None:
+    page = visit.open()
+    page.locator("#studio-masthead details.model summary").click()
+    facts = page.inner_text("#studio-masthead .facts")
+    assert "3.5 M parameters" in facts
+    assert "cpu in fp32, because no GPU was found" in facts
+    page.keyboard.press("?")
+    playwright.expect(page.locator("#studio-masthead dialog")).to_be_visible()
+    assert "close the opened image" in page.inner_text("#studio-masthead .keys")
+    page.keyboard.press("Escape")
+    playwright.expect(page.locator("#studio-masthead dialog")).to_be_hidden()
 
 
 def test_the_same_image_lights_up_in_both_lists(visit: Visit) -> None:
@@ -158,7 +198,7 @@ def test_an_image_is_a_query_and_its_weight_counts_beside_a_text(
     page.wait_for_function("location.search.includes('w=0&')")
     assert visit.hits("baseline") != image_alone
     link = page.url
-    visit.open(link.removeprefix(visit.address))
+    page = visit.open(link.removeprefix(visit.address))
     page.wait_for_selector("#studio-query .picture img")
     page.wait_for_selector("#studio-ranking .hit")
     assert page.url == link
@@ -188,11 +228,13 @@ def test_bad_input_is_said_on_the_page_and_loses_nothing(visit: Visit, tmp_path:
 def test_a_link_to_what_is_gone_says_so(visit: Visit) -> None:
     page = visit.open("?q=red&g=sold")
     playwright.expect(page.locator("#studio-notice")).to_contain_text("no gallery 'sold'")
-    visit.open("?q=red&i=" + "0" * 64)
+    page = visit.open("?q=red&i=" + "0" * 64)
     playwright.expect(page.locator("#studio-notice")).to_contain_text("no longer here")
 
 
-def test_a_zip_becomes_a_gallery_that_is_searched(visit: Visit, workspace: Workspace, photographs: Path) -> None:
+def test_a_zip_becomes_a_gallery_that_is_searched(
+    visit: Visit, workspace: Workspace, photographs: Path
+) -> None:
     page = visit.open()
     page.get_by_role("tab", name="Gallery").click()
     page.wait_for_selector("#studio-grid li img")
@@ -219,7 +261,9 @@ def test_a_phone_shows_two_columns_of_one_height_and_a_sheet(visit: Visit) -> No
     page = visit.open()
     visit.ask("a red car")
     page.wait_for_selector("#studio-ranking .hit")
-    first, second = (page.locator(f"#studio-ranking .list.{v}").bounding_box() for v in ("baseline", "ssa-me"))
+    first, second = (
+        page.locator(f"#studio-ranking .list.{v}").bounding_box() for v in ("baseline", "ssa-me")
+    )
     assert first is not None and second is not None
     assert first["height"] == second["height"]
     assert second["x"] >= first["x"] + first["width"]

@@ -22,7 +22,9 @@ def entry() -> ModuleType:
     return module
 
 
-def test_the_port_comes_from_the_argument_or_the_environment(entry: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_port_comes_from_the_argument_or_the_environment(
+    entry: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("PORT", raising=False)
     assert entry.parse([]).port == 7860
     monkeypatch.setenv("PORT", "8123")
@@ -31,7 +33,9 @@ def test_the_port_comes_from_the_argument_or_the_environment(entry: ModuleType, 
     assert entry.parse([]).host == "127.0.0.1"
 
 
-@pytest.mark.parametrize("arguments", [["--port", "0"], ["--port", "70000"], ["--checkpoint", "/nowhere/at/all"]])
+@pytest.mark.parametrize(
+    "arguments", [["--port", "0"], ["--port", "70000"], ["--checkpoint", "/nowhere/at/all"]]
+)
 def test_bad_arguments_end_with_two(arguments: list[str], entry: ModuleType) -> None:
     with pytest.raises(SystemExit) as caught:
         entry.parse(arguments)
@@ -44,7 +48,11 @@ def test_a_port_that_is_taken_is_said_plainly() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         done = subprocess.run(
-            [sys.executable, str(ENTRY), "--port", str(port)], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, str(ENTRY), "--port", str(port)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
     assert done.returncode == 2
     assert f"Port {port}" in done.stderr
@@ -54,7 +62,13 @@ def test_a_port_that_is_taken_is_said_plainly() -> None:
 def test_nothing_is_sent_and_nothing_is_written_elsewhere(
     entry: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE", "GRADIO_TEMP_DIR", "TOKENIZERS_PARALLELISM"):
+    for name in (
+        "GRADIO_ANALYTICS_ENABLED",
+        "HF_HUB_DISABLE_TELEMETRY",
+        "HF_HUB_OFFLINE",
+        "GRADIO_TEMP_DIR",
+        "TOKENIZERS_PARALLELISM",
+    ):
         monkeypatch.setenv(name, "before")
     entry.seclude(tmp_path)
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"

@@ -17,7 +17,10 @@ def test_thumbnails_images_and_uploads_are_served(
     client: TestClient, workspace: Workspace, picture: Callable[..., bytes]
 ) -> None:
     item = workspace.page("scenes", 0)["items"][0]
-    assert client.get(item["thumb"]).content == workspace.gallery("scenes").item(item["id"]).thumbnail.read_bytes()
+    assert (
+        client.get(item["thumb"]).content
+        == workspace.gallery("scenes").item(item["id"]).thumbnail.read_bytes()
+    )
     full = client.get(f"studio/image/scenes/{item['id']}")
     assert (full.headers["content-type"], full.content[:2]) == ("image/jpeg", b"\xff\xd8")
     upload = workspace.uploads.add(picture("green"), "x.png")

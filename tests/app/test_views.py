@@ -19,7 +19,14 @@ class FakeHit:
 class FakeGallery:
     def items_of(self, ids: Any) -> dict[int, Any]:
         return {
-            id: SimpleNamespace(id=id, file_name=f"{id}.jpg", width=4, height=3, captions=(), thumbnail=SimpleNamespace(stem="abcdef0123"))
+            id: SimpleNamespace(
+                id=id,
+                file_name=f"{id}.jpg",
+                width=4,
+                height=3,
+                captions=(),
+                thumbnail=SimpleNamespace(stem="abcdef0123"),
+            )
             for id in ids
         }
 
@@ -54,7 +61,9 @@ def test_moves_are_places_relative_to_the_baseline() -> None:
         ("a", "the", False),
     ],
 )
-def test_a_label_agrees_where_one_says_all_that_the_other_says(phrase: str, label: str, expected: bool) -> None:
+def test_a_label_agrees_where_one_says_all_that_the_other_says(
+    phrase: str, label: str, expected: bool
+) -> None:
     assert views.agrees(phrase, label) is expected
 
 

@@ -18,7 +18,9 @@ RED = SearchState(text="a red car", gallery="scenes")
 
 
 def test_the_workspace_knows_no_gradio_and_loads_no_model_by_itself() -> None:
-    code = "import sys, app.workspace; assert not {'gradio', 'torch'} & set(sys.modules), 'too much is imported'"
+    code = (
+        "import sys, app.workspace; assert not {'gradio', 'torch'} & set(sys.modules), 'too much is imported'"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
@@ -101,7 +103,9 @@ def test_an_image_finds_itself(workspace: Workspace) -> None:
     assert view["lists"][0]["hits"][0]["score"] == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize("text", ["人が赤い服を着ている", "شخص بالأحمر", "👩‍🦰 rouge", "a" * 10_000, "\x00 red"])
+@pytest.mark.parametrize(
+    "text", ["人が赤い服を着ている", "شخص بالأحمر", "👩‍🦰 rouge", "a" * 10_000, "\x00 red"]
+)
 def test_text_in_any_script_is_searched(text: str, workspace: Workspace) -> None:
     lists = workspace.search(SearchState(text=text, gallery="scenes"))["lists"]
     assert [len(ranking["hits"]) for ranking in lists] == [10, 10]
@@ -167,13 +171,18 @@ def test_a_gallery_of_uploads_says_what_was_skipped_and_why(
     assert [set(pair) for pair in state.result["duplicates"]] == [{"red.png", "red again.png"}]
     skipped = dict(state.result["skipped"])
     assert {"notes.txt", "broken.jpg", "list.txt", "bad.zip"} <= set(skipped)
-    assert all(reason and str(workspace.folder) not in reason and str(tmp_path) not in reason for reason in skipped.values())
+    assert all(
+        reason and str(workspace.folder) not in reason and str(tmp_path) not in reason
+        for reason in skipped.values()
+    )
     assert not (workspace.folder.parent / "outside.png").exists()
     view = workspace.search(SearchState(text="something purple", gallery="holiday-2026"))
     assert view["lists"][0]["hits"][0]["name"] == "late.png"
 
 
-def test_two_galleries_of_one_name_get_two_ids(workspace: Workspace, tmp_path: Path, picture: Callable[..., bytes]) -> None:
+def test_two_galleries_of_one_name_get_two_ids(
+    workspace: Workspace, tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
     (tmp_path / "a.png").write_bytes(picture("pink"))
     ids = []
     for _ in range(2):
