@@ -59,7 +59,9 @@ class Passes:
         fresh = parts if parts is not None else Parts(backbone.width, settings)
         self.backbone, self.adapters, self.settings, self.expert = backbone, adapters, settings, expert
         self.parts = fresh.to(backbone.device, backbone.dtype).eval()
-        self.untrained = Parts(backbone.width, settings).regeneration.to(backbone.device, backbone.dtype).eval()
+        self.untrained = (
+            Parts(backbone.width, settings).regeneration.to(backbone.device, backbone.dtype).eval()
+        )
         self.distilled = parts is not None
 
     def use(self, version: str) -> None:

@@ -6,7 +6,9 @@ Tokens are neighbours where their boxes touch. A `BBox` is `(x, y, width, height
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -37,7 +39,7 @@ def peaks(
     it rises by `prominence` (absolute) above the saddle to a higher one, and its region ends at `cut` times its height.
     A dark map has no region, a bright and constant one has a single region. Regions never share a token.
     """
-    basins = _climb(salience, _touching(boxes), floor, prominence)
+    basins = _climb(salience, _neighbours(boxes.astype(np.float32).tobytes()), floor, prominence)
     regions = []
     for peak in np.unique(basins[basins >= 0]):
         inside = (basins == peak) & (salience >= cut * salience[peak])
@@ -71,25 +73,35 @@ def iou(a: BBox, b: BBox) -> float:
     return shared / union if union > 0 else 0.0
 
 
-def _touching(boxes: np.ndarray) -> np.ndarray:
-    """Which boxes share an edge, a corner or an area: `(N, N)` bool. A box without an area touches nothing."""
-    x0, y0, x1, y1 = boxes.astype(np.float64).T
+@lru_cache(maxsize=16)
+def _neighbours(packed: bytes) -> tuple[list[int], ...]:
+    """The tokens whose boxes share an edge, a corner or an area with each one's, itself among them; none without an area.
+
+    `packed` are the bytes of float32 boxes `(N, 4)`: images of one size have the same, so they are kept.
+    """
+    boxes = np.frombuffer(packed, np.float32).reshape(-1, 4).astype(np.float64)
+    x0, y0, x1, y1 = boxes.T
     placed = (x1 > x0) & (y1 > y0)
     slack = 0.01 * float(np.median((x1 - x0)[placed])) if placed.any() else 0.0
-    across = (x0[:, None] <= x1 + slack) & (x0 <= x1[:, None] + slack)
-    down = (y0[:, None] <= y1 + slack) & (y0 <= y1[:, None] + slack)
-    return np.asarray(across & down & placed[:, None] & placed)
+    found: list[list[int]] = []
+    for rows in np.array_split(
+        np.arange(len(boxes)), len(boxes) // 512 + 1
+    ):  # N×N at once would not fit for large N
+        across = (x0[rows, None] <= x1 + slack) & (x0 <= x1[rows, None] + slack)
+        down = (y0[rows, None] <= y1 + slack) & (y0 <= y1[rows, None] + slack)
+        found += [np.flatnonzero(row).tolist() for row in across & down & placed[rows, None] & placed]
+    return tuple(found)
 
 
-def _climb(salience: np.ndarray, touching: np.ndarray, floor: float, prominence: float) -> np.ndarray:
+def _climb(
+    salience: np.ndarray, neighbours: Sequence[list[int]], floor: float, prominence: float
+) -> np.ndarray:
     """The peak (a token's index) that each token belongs to, `(N,)`; -1 at or below the floor and without a place.
 
-    A watershed from the top down: each token, in falling order, joins the highest peak that it touches; where it is the
-    saddle to a lower peak of too little prominence, that peak dissolves into the higher one.
+    A watershed from the top down: each token, in falling order, joins the highest peak that it touches; where it is
+    the saddle to a lower peak of too little prominence, that peak dissolves into the higher one.
     """
     values: list[float] = salience.tolist()
-    neighbours = [np.flatnonzero(row).tolist() for row in touching]
-    candidates = np.flatnonzero((salience > floor) & touching.diagonal())
     joined = [-1] * len(values)  # the peak that a token joined
     dissolved: dict[int, int] = {}  # peak → the higher peak that it became part of, or itself
 
@@ -98,7 +110,11 @@ def _climb(salience: np.ndarray, touching: np.ndarray, floor: float, prominence:
             peak = dissolved[peak]
         return peak
 
-    for token in candidates[np.argsort(-salience[candidates], kind="stable")].tolist():
+    for token in np.argsort(-salience, kind="stable").tolist():
+        if values[token] <= floor:
+            break
+        if not neighbours[token]:
+            continue
         met = {now(joined[other]) for other in neighbours[token] if joined[other] >= 0}
         if not met:
             dissolved[token] = joined[token] = token

@@ -58,6 +58,15 @@ def test_dark_maps_have_no_region_and_bright_constant_ones_a_single_one():
     assert whole.salience == pytest.approx(0.7)
 
 
+def test_a_large_grid_is_read_in_parts_without_seams():
+    salience = np.zeros((40, 40))
+    salience[3:37, 20] = 0.9
+    salience[12, 2:5] = 0.6
+    tall, wide = peaks(salience.ravel(), grid(40, 40))
+    assert tall.bbox == (200, 30, 10, 340)
+    assert wide.bbox == (20, 120, 30, 10)
+
+
 def test_at_most_so_many():
     salience = np.zeros((9, 9))
     salience[::2, ::2] = np.linspace(0.5, 0.9, 25).reshape(5, 5)
