@@ -271,7 +271,7 @@ def _shortened(recipe: Recipe, max_steps: int | None) -> Recipe:
 def _description(recipe: Recipe, corpus: Corpus) -> str:
     parts = []
     for source, group in zip(corpus.sources, corpus.groups, strict=True):
-        kind = "generated scenes" if isinstance(source, SceneSource) else f"photographs ({source.name})"
+        kind = "generated scenes" if isinstance(source, SceneSource) else f"images of {source.name}"
         parts.append(f"{len(group):,} {kind}")
     if recipe.scratch is None:
         return f"Fine-tuned on {' and '.join(parts)}."
