@@ -198,7 +198,7 @@ def test_fine_tuning_keeps_the_backbone_and_goes_on_with_the_adapters(
         assert config["r"] == 2  # the start's rank, not the recipe's
         moved = load_file(out / name)
         assert all(moved[key].shape == value.shape for key, value in load_file(finished.out / name).items())
-    assert SalientEmbedder.load(out, device="cpu").info.knows == "Fine-tuned on 2 photographs (photographs)."
+    assert SalientEmbedder.load(out, device="cpu").info.knows == "Fine-tuned on 2 images of photographs."
 
 
 def test_fine_tuning_keeps_the_floor_and_widths_of_its_start(
@@ -210,7 +210,7 @@ def test_fine_tuning_keeps_the_floor_and_widths_of_its_start(
     )
     assert run(request, silent)["finished"]
     start, end = (json.loads((f / "ssa-me" / "ssa_me.json").read_text()) for f in (trained_checkpoint, out))
-    assert end == start | {"description": "Fine-tuned on 2 photographs (photographs)."}
+    assert end == start | {"description": "Fine-tuned on 2 images of photographs."}
     assert SalientEmbedder.load(out, device="cpu").info.trained == {"baseline": True, "ssa-me": True}
 
 
