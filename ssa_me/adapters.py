@@ -1,14 +1,18 @@
 """LoRA adapters of a backbone's language model in PEFT's format: attach, load, save, switch.
 
-Adapters never touch vision or base weights, so that one vision pass serves all of them. Switching is shared state:
-the owner of the backbone holds the lock around switch and forward. It knows nothing of what an adapter was trained for.
+Adapters never touch vision or base weights, so that one vision pass serves all of them, and one language pass too: each
+row of a batch can have an adapter of its own. Which are active is shared state: the owner of the backbone holds the lock
+around it and the forward pass. It knows nothing of what an adapter was trained for.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
@@ -34,6 +38,7 @@ class Adapters:
         self._layers: list[BaseTunerLayer] = []
         self._active: str | None = None
         self._names: list[str] = []
+        self._mixture: tuple[tuple[str, slice], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,13 +94,38 @@ class Adapters:
                 layer.set_adapter(name, inference_mode=not trainable)
         self._active = name
 
+    @contextmanager
+    def mixed(self, names: Sequence[str], rows: int) -> Iterator[None]:
+        """For inference: a batch holds `rows` rows for each of `names` in turn. A name that is not attached stands
+        for the backbone as it is."""
+        self.use(None)
+        self._mixture = tuple(
+            (name, slice(i * rows, (i + 1) * rows)) for i, name in enumerate(names) if name in self._names
+        )
+        try:
+            yield
+        finally:
+            self._mixture = ()
+
+    def _add_mixture(self, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        """W x + s·B A x for the rows of each adapter (LoRA, arXiv 2106.09685); a forward hook of every LoRA layer."""
+        for name, rows in self._mixture:
+            down, up = layer.lora_A[name], layer.lora_B[name]
+            update = up(down(inputs[0][rows].to(down.weight.dtype))) * layer.scaling[name]
+            output[rows] += update.to(output.dtype)
+        return output
+
     def _inject(self, name: str, config: LoraConfig) -> None:
         if "." in name or name in self._names:
             raise ValueError(f"an adapter's name must be new and without a dot, not {name!r}")
         with warnings.catch_warnings():  # a second adapter beside the first is meant
             warnings.filterwarnings("ignore", message="Already found a `peft_config`")
             inject_adapter_in_model(config, self.backbone.model, adapter_name=name)
+        known = {id(layer) for layer in self._layers}
         self._layers = [m for m in self.backbone.model.modules() if isinstance(m, BaseTunerLayer)]
+        for layer in self._layers:
+            if id(layer) not in known:
+                cast(nn.Module, layer).register_forward_hook(self._add_mixture)
         if not self._layers:
             raise InputError("The adapter matches no layer of this backbone's language model.")
         self.backbone.model.to(self.backbone.device)

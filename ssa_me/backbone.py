@@ -99,6 +99,8 @@ class VisualBatch:
     @staticmethod
     def join(batches: Sequence[VisualBatch]) -> VisualBatch:
         """Several batches as one, padded to the longest image of all."""
+        if len(batches) == 1:
+            return batches[0]
         longest = max(batch.tokens.shape[1] for batch in batches)
 
         def pad(feature: Tensor) -> Tensor:
@@ -127,6 +129,13 @@ class LanguagePass:
     last: Tensor
     hidden: Tensor | None = None
     rows: Tensor | None = None
+
+    def split(self, size: int) -> list[LanguagePass]:
+        """The same for each `size` samples in turn."""
+        parts = self.last.split(size)
+        hidden = self.hidden.split(size) if self.hidden is not None else [None] * len(parts)
+        rows = self.rows.split(size) if self.rows is not None else [None] * len(parts)
+        return [LanguagePass(*part) for part in zip(parts, hidden, rows, strict=True)]
 
 
 @dataclass(frozen=True)

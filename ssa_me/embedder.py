@@ -231,12 +231,8 @@ class SalientEmbedder:
             yield
 
     def _embed_texts(self, texts: Sequence[str], versions: Sequence[str]) -> dict[str, np.ndarray]:
-        result = {}
         with self._locked():
-            for version in versions:
-                self._passes.use(version)
-                result[version] = unit_rows(self._passes.backbone.language_pass(texts).last)
-        return result
+            return {v: unit_rows(rows) for v, rows in self._passes.speak(texts, versions).items()}
 
     def _embed_images(
         self, samples: Sequence[Sample], versions: Sequence[str], subjects: bool, phrase: str | None
@@ -247,10 +243,7 @@ class SalientEmbedder:
             needed = subjects or phrase is not None or SSA_ME in versions
             found = self._passes.salience(visual, images, [phrase] * len(images)) if needed else None
             texts = [sample.text or "" for sample in samples]
-            passes = {
-                version: self._passes.read(version, texts, visual, found, control=phrase is not None)
-                for version in versions
-            }
+            passes = self._passes.read(texts, visual, found, versions, control=phrase is not None)
             vectors = {version: unit_rows(output.last) for version, output in passes.items()}
             if not subjects or found is None:
                 empty = tuple(np.zeros((0, self.info.dimension), dtype=np.float32) for _ in images)

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from ssa_me.backbone import LanguagePass, VisualBatch
-from ssa_me.checkpoint import SSA_ME, VERSIONS
+from ssa_me.checkpoint import SSA_ME
 from ssa_me.explanation import Alignment, Candidate, Explanation, Region, align
 from ssa_me.passes import MOST_SUBJECTS, Passes, Salient, unit_rows
 from ssa_me.regeneration import salience_weights
@@ -44,7 +44,7 @@ def explain(passes: Passes, image: Image.Image, text: str, phrases: Sequence[str
             torch.from_numpy(chosen)[None].to(visual.tokens), (peaks(chosen, boxes, MOST_SUBJECTS),)
         )
     with _timed(seconds, "embedding"):
-        alone = {version: passes.read(version, [""], visual, free) for version in VERSIONS}
+        alone = passes.read([""], visual, free)
         similarity, spoken = _embed_texts(passes, alone, text, phrases)
     with _timed(seconds, "attention"):
         attention = {v: rows[0] for v, rows in passes.attention(visual, conditioned, [text]).items()}
@@ -100,17 +100,14 @@ def _embed_texts(
     passes: Passes, alone: Mapping[str, LanguagePass], text: str, phrases: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Version → cosine of text and image (empty without a text), and version → (K, D) of the phrases."""
-    similarity: dict[str, float] = {}
-    spoken: dict[str, np.ndarray] = {}
     asked = [text] if text.strip() else []
-    for version, seen in alone.items():
-        if not asked and not phrases:
-            continue
-        passes.use(version)
-        rows = unit_rows(passes.backbone.language_pass([*asked, *phrases]).last)
-        spoken[version] = rows[len(asked) :]
-        if asked:
-            similarity[version] = float(rows[0] @ unit_rows(seen.last)[0])
+    if not asked and not phrases:
+        return {}, {}
+    rows = {version: unit_rows(of_all) for version, of_all in passes.speak([*asked, *phrases]).items()}
+    spoken = {version: of_all[len(asked) :] for version, of_all in rows.items()}
+    if not asked:
+        return {}, spoken
+    similarity = {v: float(rows[v][0] @ unit_rows(seen.last)[0]) for v, seen in alone.items()}
     return similarity, spoken
 
 

@@ -1,4 +1,4 @@
-"""The model's passes as the two versions run them: adapters switched, salience found, tokens regenerated, subjects pooled.
+"""The model's passes as the two versions run them: adapters mixed, salience found, tokens regenerated, subjects pooled.
 
 One step below the facade. It holds no lock and no user input: its owner calls it under a lock and in inference mode.
 
@@ -64,29 +64,43 @@ class Passes:
         )
         self.distilled = parts is not None
 
-    def use(self, version: str) -> None:
-        self.adapters.use(version if version in self.adapters.names else None)
+    def speak(self, texts: Sequence[str], versions: Sequence[str] = VERSIONS) -> dict[str, Tensor]:
+        """Version → (B, D) of texts without an image, both versions in one pass."""
+        with self.adapters.mixed(versions, len(texts)):
+            output = self.backbone.language_pass([*texts] * len(versions))
+        return dict(zip(versions, output.last.split(len(texts)), strict=True))
 
     def read(
         self,
-        version: str,
         texts: Sequence[str],
         visual: VisualBatch,
         found: Salient | None,
+        versions: Sequence[str] = VERSIONS,
         rows: bool = False,
         control: bool = False,
-    ) -> LanguagePass:
-        """One language pass: the baseline's on V, SSA-ME's on the regenerated V″ with its key bias.
+    ) -> dict[str, LanguagePass]:
+        """Version → its language pass, all in one: the baseline's on V, SSA-ME's on the regenerated V″ with its bias.
 
         control: the baseline too is suppressed by the same salience, without trained parts. Without it a comparison
         under conditioned salience would give SSA-ME regions that the baseline never had.
         """
-        self.use(version)
+        seen = [self._regenerated(version, visual, found, control) for version in versions]
+        bias = torch.cat([bias for _, bias in seen]) if any(bias.any() for _, bias in seen) else None
+        with self.adapters.mixed(versions, len(visual)):
+            output = self.backbone.language_pass(
+                [*texts] * len(versions), VisualBatch.join([batch for batch, _ in seen]), bias, rows
+            )
+        return dict(zip(versions, output.split(len(visual)), strict=True))
+
+    def _regenerated(
+        self, version: str, visual: VisualBatch, found: Salient | None, control: bool
+    ) -> tuple[VisualBatch, Tensor]:
+        """What a version reads, and its key bias (B, N)."""
         if found is None or (version != SSA_ME and not control):
-            return self.backbone.language_pass(texts, visual, collect_rows=rows)
+            return visual, torch.zeros(visual.valid.shape, device=visual.valid.device)
         regeneration = self.parts.regeneration if version == SSA_ME else self.untrained
         regenerated: Regenerated = regeneration(visual, found.salience, found.stacked())
-        return self.backbone.language_pass(texts, regenerated.visual, regenerated.key_bias, collect_rows=rows)
+        return regenerated.visual, regenerated.key_bias
 
     def salience(
         self, visual: VisualBatch, images: Sequence[Image.Image], phrases: Sequence[str | None]
@@ -114,8 +128,7 @@ class Passes:
         salience: Tensor = head.salience(visual.tokens, visual.valid)
         if named:
             distinct = list(dict.fromkeys(phrases[i] or "" for i in named))
-            self.use(SSA_ME)
-            spoken = F.normalize(self.backbone.language_pass(distinct).last.float(), dim=-1)
+            spoken = F.normalize(self.speak(distinct, (SSA_ME,))[SSA_ME].float(), dim=-1)
             rows = spoken[[distinct.index(phrases[i] or "") for i in named]].to(visual.tokens.dtype)
             salience[named] = head.salience(visual.tokens[named], visual.valid[named], rows)
         return salience
@@ -126,8 +139,7 @@ class Passes:
     def attention(self, visual: VisualBatch, found: Salient, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """Version → (B, N): the last token's attention on image tokens, mean over heads and the chosen layers."""
         result = {}
-        for version in VERSIONS:
-            output = self.read(version, texts, visual, found, rows=True)
+        for version, output in self.read(texts, visual, found, rows=True).items():
             assert output.rows is not None and output.hidden is not None
             mean = relevance.layer_mean(output.rows.float(), self.settings.layers)
             result[version] = (mean * ~relevance.sink_tokens(output.hidden)).cpu().numpy()
