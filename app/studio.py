@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,12 @@ def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
         found = [search.ranking, search.notice]
 
         def arrive(request: gr.Request) -> tuple[Any, ...]:
-            state, trouble = answers.attempt(lambda: read_link(workspace, dict(request.query_params)))
-            state = state or SearchState()
-            entered, image_trouble = answers.attempt(lambda: search_tab.query_value(workspace, state))
-            trouble = trouble or image_trouble
+            state, entered, trouble = read_link(workspace, dict(request.query_params))
             head = masthead_value(workspace, state.gallery)
             job = workspace.ingest
-            linked = entered is not None and not trouble and not state.is_empty
             return (
                 head,
-                (entered or {}) | {"linked": True} if linked else gr.skip(),
+                entered | {"linked": not trouble} if entered else gr.skip(),
                 search_tab.empty_ranking(workspace, head["current"], arrival=True),
                 answers.notice(trouble) if trouble else gr.skip(),
                 gallery_tab.grid_value(workspace, head["current"]),
@@ -142,12 +139,18 @@ def launch_options(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def read_link(workspace: Workspace, parameters: dict[str, str]) -> SearchState:
-    """The search of a link. Raises InputError where it makes no sense, or names a gallery that is gone."""
-    state = permalink.parse(parameters)
-    if state.gallery is not None:
-        workspace.gallery(state.gallery)
-    return state
+def read_link(
+    workspace: Workspace, parameters: dict[str, str]
+) -> tuple[SearchState, dict[str, Any] | None, str]:
+    """The search of a link, what the query bar shows of it (None where that is nothing), and what is wrong with it.
+    What is still there of a link whose gallery or image is gone is kept."""
+    parsed, trouble = answers.attempt(lambda: permalink.parse(parameters))
+    state = parsed or SearchState()
+    _, gallery_gone = answers.attempt(lambda: state.gallery and workspace.gallery(state.gallery))
+    _, image_gone = answers.attempt(lambda: workspace.query_image(state.image))
+    left = replace(state, image=None) if image_gone else state
+    entered = None if left.is_empty else search_tab.query_value(workspace, left)
+    return state, entered, trouble or gallery_gone or image_gone
 
 
 def masthead_value(workspace: Workspace, current: object) -> dict[str, Any]:

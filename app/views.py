@@ -7,6 +7,7 @@ y1`, both in pixels of the upright image. Addresses of images are relative to th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ STAGES = {
     "gain": ("Regenerated", "w = f + (1 − f) · S: how much of each visual token is kept"),
 }
 _ARTICLES = {"a", "an", "the", "some", "one"}
+_PERSONS = {"man", "woman", "boy", "girl", "child", "lady"}
 
 
 def thumbnail_url(gallery: str, item: Item) -> str:
@@ -53,15 +55,18 @@ def numbers(values: np.ndarray | Sequence[float]) -> list[Any]:
 
 
 def agrees(phrase: str, label: str) -> bool:
-    """Whether an annotated label and a query's phrase name the same subject: one's words contain the other's."""
+    """Whether an annotated label and a query's phrase name the same subject: one's words contain the other's.
+    A "person" on one side may be any man, woman or child on the other."""
     first, second = ({w for w in text.lower().split() if w not in _ARTICLES} for text in (phrase, label))
+    if "person" in first ^ second:
+        first, second = ({"person" if w in _PERSONS else w for w in words} for words in (first, second))
     return bool(first and second) and (first <= second or second <= first)
 
 
 def model_view(info: ModelInfo) -> Json:
     return {
         "name": info.name,
-        "checkpoint": str(info.checkpoint),
+        "checkpoint": Path(info.checkpoint).name,
         "family": info.family,
         "device": info.device,
         "precision": info.precision,
@@ -165,13 +170,17 @@ def explanation_view(gallery_id: str, item: Item, explanation: Explanation) -> J
         "regions": [
             {"bbox": numbers(r.bbox), "salience": round(float(r.salience), 4)} for r in explanation.regions
         ],
-        "subjects": [alignment_view(alignment) for alignment in explanation.alignment],
+        "subjects": [alignment_view(alignment, item) for alignment in explanation.alignment],
         "seconds": _rounded(explanation.seconds),
         "captions": list(item.captions),
     }
 
 
-def alignment_view(alignment: Alignment) -> Json:
+def alignment_view(alignment: Alignment, item: Item) -> Json:
+    """`label` and `agrees` as in a list's row: what the region is annotated as, and whether that is the phrase."""
+    from ssa_me.gallery.search import annotation
+
+    label = annotation(alignment.region, item)
     return {
         "phrase": alignment.phrase,
         "score": round(float(alignment.score), 4),
@@ -180,6 +189,8 @@ def alignment_view(alignment: Alignment) -> Json:
         "rival": numbers(alignment.rival) if alignment.rival else None,
         "rival_score": None if alignment.rival_score is None else round(float(alignment.rival_score), 4),
         "misaligned": bool(alignment.misaligned),
+        "label": label,
+        "agrees": agrees(alignment.phrase, label) if label else None,
         "attention": _rounded(alignment.attention),
         "salience": numbers(alignment.salience),
     }

@@ -34,6 +34,7 @@ DEMO_NAME = "Scenes"
 DEMO_SEED = 1
 DEMO_SOURCE = "source"
 EXPLANATION_BYTES = 64 * 2**20
+REMEDY = "The Gallery tab says whether they are being embedded, and can embed them again."
 RANKINGS = {
     "vector": ("baseline", "ssa-me"),
     "subjects": ("baseline+subjects", "ssa-me+subjects"),
@@ -126,7 +127,10 @@ class Workspace:
                     raise InputError(
                         f"There is no gallery {name!r} here (any more). Choose one from the list."
                     )
-                self._galleries[name] = Gallery.open(folder)
+                try:
+                    self._galleries[name] = Gallery.open(folder)
+                except InputError as error:
+                    raise InputError(str(error).replace(str(folder), f"The gallery {name!r}")) from None
             return self._galleries[name]
 
     def default_gallery(self) -> str | None:
@@ -337,6 +341,8 @@ class Workspace:
 
     def _gallery_id(self, state: SearchState) -> str:
         gallery_id = state.gallery or self.default_gallery()
+        if gallery_id is None and self.starting.phase == "running":
+            raise InputError("The demo gallery is still being made. Search again in a moment.")
         if gallery_id is None:
             raise InputError("There is no gallery yet. Make one in the Gallery tab.")
         return gallery_id
@@ -351,7 +357,8 @@ class Workspace:
         gallery = self.gallery(gallery_id)
         image = self.uploads.image(state.image) if state.image else None
         query = Query(state.text.strip() or None, image, state.weight)
-        return search(gallery, self.embedder(), query, tuple(rankings), state.k), gallery, gallery_id
+        result = search(gallery, self.embedder(), query, tuple(rankings), state.k, remedy=REMEDY)
+        return result, gallery, gallery_id
 
 
 class _Counts:

@@ -35,6 +35,10 @@ FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 """Model types whose image tokens lie on a merged grid in raster order, the layout that `token_boxes` knows."""
 
 MAX_TEXT_TOKENS = 512
+_NEEDED = {
+    "tokenizer": ("tokenizer.json", "vocab.json"),
+    "image processor": ("preprocessor_config.json", "processor_config.json"),
+}
 _SENTINEL = "\x02text\x02"
 
 
@@ -199,6 +203,7 @@ class Backbone:
                 raise InputError(
                     f"{checkpoint} holds a model of type {config.model_type!r}. Supported: {', '.join(FAMILIES)}."
                 )
+            _check_files(checkpoint)
             tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
             image_processor = AutoImageProcessor.from_pretrained(checkpoint, trust_remote_code=False)
             loader: Any = AutoModelForImageTextToText
@@ -428,6 +433,13 @@ class _Quiet:
 
     def __exit__(self, *_: object) -> None:
         transformers.logging.set_verbosity(self.verbosity)
+
+
+def _check_files(checkpoint: Path) -> None:
+    """Raise InputError where the tokenizer or the image processor is missing: their loaders do not say which file."""
+    for what, names in _NEEDED.items():
+        if not any((checkpoint / name).is_file() for name in names):
+            raise InputError(f"{checkpoint} lacks its {what} ({' or '.join(names)}). Copy the whole folder.")
 
 
 def _first_line(error: Exception) -> str:

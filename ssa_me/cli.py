@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(_printable(f"error: {error}"), file=sys.stderr)
         return FAILED
-    return DONE
+    return DONE if answer.done else FAILED
 
 
 def stay_offline(checkpoint: str | None) -> None:

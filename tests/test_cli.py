@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 from ssa_me import cli
+from ssa_me.gallery.store import Gallery
 from ssa_me.mini import build_mini, train_tokenizer
 from ssa_me.samples import Record, Subject, read_image_folder, write_metadata
 
@@ -293,7 +295,59 @@ def test_index_again_adds_nothing(run, data, tmp_path):
         assert code == 0
         assert json.loads(out)["added"] == added
     code, out, _ = run("index", data, "--gallery", tmp_path / "g")
-    assert "4 were duplicates" in out
+    assert "4 were there already, 0 were duplicates" in out
+    assert "same as" not in out
+
+
+def test_a_zip_is_unpacked_in_few_lines(run, data, tmp_path):
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for number in range(100):
+            archive.write(data / "red.png", f"{number}.png")
+    code, out, err = run("index", tmp_path / "many.zip", "--gallery", tmp_path / "g")
+    assert code == 0
+    assert "Of 100 found 1 were added, 99 were duplicates" in out
+    assert 5 <= err.count("files of the zip read") <= 12
+
+
+def test_a_failing_source_leaves_an_empty_gallery_that_was_there(run, tmp_path):
+    Gallery.create(tmp_path / "g", "mine", "none")
+    (tmp_path / "empty").mkdir()
+    code, _, err = run("index", tmp_path / "empty", "--gallery", tmp_path / "g")
+    assert code == 2
+    assert "holds no image" in err
+    assert Gallery.open(tmp_path / "g").name == "mine"
+
+
+def test_a_gallery_whose_checkpoint_is_gone_asks_for_it(run, data, checkpoint, tmp_path):
+    shutil.copytree(checkpoint, tmp_path / "own")
+    index = ("index", data, "--gallery", tmp_path / "g", "--checkpoint", tmp_path / "own")
+    assert run(*index, with_checkpoint=False)[0] == 0
+    shutil.move(tmp_path / "own", tmp_path / "moved")
+    search = ("search", "red", "--gallery", tmp_path / "g")
+    code, _, err = run(*search, with_checkpoint=False)
+    assert code == 2
+    assert f"no longer at {tmp_path / 'own'}" in err
+    assert "--checkpoint" in err
+    assert run(*search, "--checkpoint", tmp_path / "moved", with_checkpoint=False)[0] == 0
+
+
+def test_a_long_text_does_not_flood_the_table(run, data, tmp_path):
+    run("index", data, "--gallery", tmp_path / "g")
+    code, out, _ = run("search", "x" * 5000, "--gallery", tmp_path / "g")
+    assert code == 0
+    assert "x…" in out
+    assert max(map(len, out.splitlines())) < 400
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [(["--text", "x" * 10_001], "10,001 characters"), (["--text", "x", "--phrase", " "], "--phrase")],
+)
+def test_explain_refuses_what_a_search_refuses(run, data, tmp_path, argv, reason):
+    code, out, err = run("explain", "--image", data / "red.png", *argv, "--out", tmp_path / "maps")
+    assert (code, out) == (2, "")
+    assert reason in err
+    assert not (tmp_path / "maps").exists()
 
 
 def test_a_folder_without_images_leaves_no_gallery(run, tmp_path):
@@ -329,6 +383,26 @@ def test_train_dry_run_writes_nothing(run, data, tmp_path):
     code, _, err = run("train", "--data", tmp_path / "none", "--out", tmp_path / "out")
     assert code == 2
     assert "none" in err
+
+
+def test_train_says_its_plan_in_lines_and_reads_a_zip(run, data, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "set"), "zip", data)
+    code, out, _ = run("train", "--data", archive, "--out", tmp_path / "out", "--max-steps", "2", "--dry-run")
+    assert code == 0
+    lines = out.splitlines()
+    assert "data: set, 4" in lines
+    assert "stages: baseline; ssa-me" in lines
+    assert "    steps: 2" in lines
+    assert "{" not in out
+
+
+@pytest.mark.parametrize(("finished", "expected"), [(True, 0), (False, 1)])
+def test_a_training_that_was_stopped_does_not_exit_0(run, data, tmp_path, monkeypatch, finished, expected):
+    summary = {"out": "out", "finished": finished, "next": "" if finished else "stopped"}
+    monkeypatch.setattr("ssa_me.training.run", lambda request, progress: summary)
+    code, out, _ = run("train", "--data", data, "--out", tmp_path / "out")
+    assert code == expected
+    assert ("next: stopped" in out) == (not finished)
 
 
 def test_evaluate_reads_a_zip(run, data, tmp_path):

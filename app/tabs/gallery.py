@@ -87,7 +87,7 @@ def create(workspace: Workspace, masthead: gr.HTML, public: bool) -> GalleryTab:
 
         started, trouble = attempt(work)
         if not started:
-            gr.Warning(trouble)
+            gr.Warning(trouble, duration=5)
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         return progress_value(workspace), gr.Timer(active=True), None, ""
 
@@ -114,7 +114,7 @@ def create(workspace: Workspace, masthead: gr.HTML, public: bool) -> GalleryTab:
 
         started, trouble = attempt(work)
         if not started:
-            gr.Warning(trouble)
+            gr.Warning(trouble, duration=5)
             return gr.skip(), gr.skip()
         return progress_value(workspace), gr.Timer(active=True)
 

@@ -95,7 +95,7 @@ def create(workspace: Workspace, masthead: gr.HTML) -> SearchTab:
 
     query = widget("query", {}, server_functions=[take_image], examples=EXAMPLES, methods=METHODS)
     message = widget("notice")
-    ranking = widget("ranking")
+    ranking = widget("ranking", {"token": "", "empty": EMPTY | {"samples": [], "arrival": True}})
     opened = widget("opened")
     tab = SearchTab(query, message, ranking, opened)
     query.submit(

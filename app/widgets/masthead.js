@@ -63,24 +63,34 @@ function theme() {
   try { localStorage.setItem("studio-theme", dark ? "dark" : "light"); } catch { /* private mode keeps nothing */ }
 }
 
+function start({ starting }) {
+  if (starting.phase === "failed") return h("p.trouble", { role: "alert" }, starting.message);
+  if (starting.phase !== "running") return "";
+  return h("div.start", { role: "status" }, h("span", {}, starting.message),
+    h("progress", starting.fraction === null ? { "aria-label": "Progress" } : { max: 1, value: starting.fraction, "aria-label": "Progress" }));
+}
+
+const head = h("div"), dialog = help();
+element.replaceChildren(head, dialog);
+let drawn = ""; // what the rest of the head shows: it stays, with its focus, while only the start goes on
+
 function render() {
   const value = props.value;
   if (!value) return;
+  const rest = JSON.stringify([value.galleries, value.current, value.model, value.starting.phase]);
+  if (rest === drawn) return element.querySelector(".starting").replaceChildren(start(value));
+  drawn = rest;
   const wasOpen = element.querySelector("details[open]") !== null;
-  const dialog = help();
-  const { model, starting } = value;
-  element.replaceChildren(
+  const { model } = value;
+  head.replaceChildren(
     h("header.bar", {},
       h("a.brand", { href: location.pathname, title: "Start afresh" }, h("span.mark", { "aria-hidden": "true" }, h("i"), h("i")), h("strong", {}, "SSA-ME"), h("span", {}, "studio")),
       gallerySwitch(value), h("span.space"), modelButton(value),
       h("button.tool", { type: "button", title: "Light or dark", "aria-label": "Switch between light and dark", onclick: theme }, icon("theme")),
       h("button.tool", { type: "button", title: "Help (?)", "aria-label": "Help", onclick: () => dialog.showModal() }, "?")),
-    starting.phase === "running" ? h("div.start", { role: "status" }, h("span", {}, starting.message),
-      h("progress", starting.fraction === null ? {} : { max: 1, value: starting.fraction })) : "",
-    starting.phase === "failed" ? h("p.trouble", { role: "alert" }, starting.message) : "",
+    h("div.starting", {}, start(value)),
     model && model.knows ? h("p.knows", {}, h("span", {}, model.knows), " ",
-      model.name === "mini" ? h("span.how", {}, "For a real checkpoint: ", h("code", {}, "python app.py --checkpoint FOLDER")) : "") : "",
-    dialog);
+      model.name === "mini" ? h("span.how", {}, "For a real checkpoint: ", h("code", {}, "python app.py --checkpoint FOLDER")) : "") : "");
   if (wasOpen) element.querySelector("details.model")?.setAttribute("open", "");
 }
 
@@ -91,7 +101,7 @@ try {
 
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, textarea, select, [contenteditable]");
-  if (event.key === "?" && !typing) element.querySelector("dialog")?.showModal();
+  if (event.key === "?" && !typing) dialog.showModal();
 });
 document.addEventListener("click", (event) => {
   const open = element.querySelector("details.model[open]");

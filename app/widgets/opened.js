@@ -1,6 +1,6 @@
 // value: {token, id, name, captions, image, size: [w, h], boxes: [[x0, y0, x1, y1]], attention: {version: [n]}, on_image,
 // similarity, stages: [{name, title, hint, values}], regions, subjects: [{phrase, score, scores, region, rival, rival_score,
-// misaligned, attention, salience}], seconds} or {token, id, error}. Hears "open" and "closed" from the lists, which are on
+// misaligned, label, agrees, attention, salience}], seconds} or {token, id, error}. Hears "open" and "closed" from the lists, which are on
 // the page before the maps are; says "step" and "close" back. Triggers nothing.
 const { h, icon, paint, gradient, say, hear, percent, time, copyAddress } = studio;
 const look = { opacity: 0.9, smooth: true };
@@ -98,10 +98,13 @@ function stages(value) {
 }
 
 function verdict(subject) {
-  if (!subject.region) return h("span.quiet", {}, "No region found");
+  if (!subject.region) return h("span.bad", { title: "The head's map for this phrase stays dark: nothing in the image stands out for it" }, "✘ Not found in this image");
+  if (subject.agrees === false) return h("span.bad", { title: `The region that fits "${subject.phrase}" best is another subject` }, `⚠ Misaligned: the region is annotated as ${subject.label}`);
   if (subject.misaligned) return h("span.bad", {}, `⚠ Misaligned: another region fits better (${subject.rival_score.toFixed(2)} > ${subject.score.toFixed(2)})`);
-  if (subject.rival_score === null) return h("span.quiet", {}, "Found; no other region to compare with");
-  return h("span.good", {}, "✔ Aligned", h("span.quiet", {}, ` (best rival ${subject.rival_score.toFixed(2)})`));
+  const rival = subject.rival_score === null ? "no other region to compare with" : `best rival ${subject.rival_score.toFixed(2)}`;
+  if (subject.agrees) return h("span.good", {}, `✔ Aligned: annotated as ${subject.label}`, h("span.quiet", {}, ` (${rival})`));
+  if (subject.rival_score === null) return h("span.quiet", {}, `Found; ${rival}`);
+  return h("span.good", {}, "✔ Aligned", h("span.quiet", {}, ` (${rival})`));
 }
 
 function bar(version, share) {
@@ -109,10 +112,10 @@ function bar(version, share) {
 }
 
 function subjectRow(subject, index) {
-  const number = (version) => (subject.scores[version] === undefined ? "–" : subject.scores[version].toFixed(2));
+  const number = (version) => (!subject.region || subject.scores[version] === undefined ? "–" : subject.scores[version].toFixed(2));
   const row = h("tr", { tabindex: 0, onmouseenter: () => choose(index), onfocus: () => choose(index), onclick: () => choose(index) },
     h("th", { scope: "row" }, subject.phrase), h("td.number", {}, number("baseline")), h("td.number", {}, h("strong", {}, number("ssa-me"))),
-    h("td.bars", {}, VERSIONS.map(([version]) => (subject.attention[version] === undefined ? null : bar(version, subject.attention[version])))), h("td.verdict", {}, verdict(subject)));
+    h("td.bars", {}, VERSIONS.map(([version]) => (!subject.region || subject.attention[version] === undefined ? null : bar(version, subject.attention[version])))), h("td.verdict", {}, verdict(subject)));
   return row;
 }
 

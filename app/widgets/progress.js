@@ -1,6 +1,7 @@
 // value: {name, phase: "running" | "done" | "cancelled" | "failed", message, fraction, result: {found, added, duplicates:
 // [[name, same]], skipped: [[name, reason]], seconds, gallery}} or null. Triggers "cancel" and "show" {gallery}.
 const { h, time } = studio;
+let running = null; // the parts of a job that runs: they change in place, so that Cancel keeps its focus and its clicks
 
 function table(title, rows, columns) {
   if (!rows.length) return null;
@@ -14,16 +15,26 @@ function counts({ found, added, duplicates, skipped, seconds }) {
   return h("p.counts", {}, count(found, "found"), count(added, "added"), count(duplicates.length, duplicates.length === 1 ? "duplicate" : "duplicates"), count(skipped.length, "skipped"), h("span", {}, time(seconds)));
 }
 
+function renderRunning({ message, fraction }) {
+  if (!running || !element.contains(running.bar)) {
+    const cancel = h("button", { type: "button", onclick: () => { cancel.disabled = true; cancel.textContent = "Cancelling …"; trigger("cancel"); } }, "Cancel");
+    running = { message: h("strong.message", {}), bar: h("progress", { max: 1, "aria-label": "Progress" }) };
+    element.replaceChildren(h("section.running", {}, h("div.line", {}, running.message, cancel), running.bar));
+  }
+  running.message.textContent = message;
+  if (fraction === null || fraction === undefined) running.bar.removeAttribute("value");
+  else running.bar.value = fraction;
+}
+
 function render() {
   const value = props.value;
+  if (value?.phase === "running") return renderRunning(value);
+  running = null;
   if (!value) return element.replaceChildren();
-  const { phase, message, fraction, result } = value;
-  const running = phase === "running";
+  const { phase, message, result } = value;
   element.replaceChildren(h(`section.${phase}`, { "aria-live": "polite" },
     h("div.line", {}, h("strong.message", {}, phase === "done" ? "✔ " : phase === "failed" ? "⚠ " : "", message),
-      running ? h("button", { type: "button", onclick: () => trigger("cancel") }, "Cancel") : null,
       result.gallery ? h("button", { type: "button", onclick: () => trigger("show", { gallery: result.gallery }) }, "Open and search it") : null),
-    running ? h("progress", fraction === null || fraction === undefined ? {} : { max: 1, value: fraction }) : null,
     result.found === undefined ? null : [counts(result),
       table(`Skipped (${result.skipped.length})`, result.skipped, ["File", "Why"]),
       table(`Duplicates (${result.duplicates.length})`, result.duplicates, ["File", "Same as"])]));

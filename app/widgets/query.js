@@ -22,7 +22,7 @@ const method = h("select", { "aria-label": "Ranking", onchange: () => { method.t
   (props.methods || []).map(([value, name]) => h("option", { value }, name)));
 const chips = h("div.chips", {}, h("span.quiet", {}, "Try"), (props.examples || []).map((example) =>
   h("button", { type: "button", onclick: () => { drop(); text.value = example; submit(); } }, example)));
-const form = h("form.query", { role: "search", onsubmit: (event) => { event.preventDefault(); submit(); } },
+const form = h("form.query", { role: "search", novalidate: true, onsubmit: (event) => { event.preventDefault(); submit(); } },
   h("div.field", {}, icon("search", 18), picture, text, add, file, go),
   h("div.options", {}, blend, h("label", { title: "How many results each list shows" }, "k", count), h("label", { title: "What both lists are ranked by" }, "Rank by", method), chips));
 element.replaceChildren(form);

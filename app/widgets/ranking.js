@@ -26,8 +26,8 @@ function subject({ subject: found }) {
   const score = h("b", {}, found.score.toFixed(2).replace(/^(-?)0/, "$1"));
   const label = found.label?.replace(/^(an?|the) /i, "");
   const formula = `cos(p, a) = ${found.score.toFixed(3)}: phrase and the region that fits it best`;
-  if (found.agrees === true) return h("span.subject.right", { title: `${formula}; it is annotated as ${found.label}` }, h("span", {}, `✔ ${label}`), score);
-  if (found.agrees === false) return h("span.subject.wrong", { title: `${formula}; it is annotated as ${found.label}, not ${found.phrase}` }, h("span", {}, `⚠ ${label}`), score);
+  if (found.agrees === true) return h("span.subject.right", { title: `${formula}; it is annotated as ${found.label}` }, h("i.sign", {}, "✔"), h("span", {}, label), score);
+  if (found.agrees === false) return h("span.subject.wrong", { title: `${formula}; it is annotated as ${found.label}, not ${found.phrase}` }, h("i.sign", {}, "⚠"), h("span", {}, label), score);
   return h("span.subject", { title: `${formula} for ${found.phrase}; the region carries no annotation` }, h("span", {}, "region"), score);
 }
 
@@ -44,7 +44,7 @@ function card(hit, list) {
   },
     h("span.frame", {}, h("img", { src: hit.thumb, alt: "", loading: "lazy", decoding: "async" }), h("span.rank", {}, hit.rank)),
     h("span.line", {}, h("span.score", { title: `${SCORE[props.value.state.method]} = ${hit.score.toFixed(4)}` }, hit.score.toFixed(3)), move(hit)),
-    h("span.line.second", {}, subject(hit)));
+    hit.subject ? h("span.line.second", {}, subject(hit)) : null);
   return h("li", {}, button);
 }
 

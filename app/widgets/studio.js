@@ -144,6 +144,6 @@ window.studio = (() => {
     window.addEventListener(`studio:${name}`, wrapped);
   }
   const percent = (share) => `${(share * 100).toFixed(share < 0.0995 ? 1 : 0)} %`;
-  const time = (seconds) => (seconds === null || seconds === undefined ? "" : seconds < 0.00995 ? `${(seconds * 1000).toFixed(1)} ms` : seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`);
+  const time = (seconds) => (seconds === null || seconds === undefined ? "" : seconds < 0.00005 ? "< 0.1 ms" : seconds < 0.00995 ? `${(seconds * 1000).toFixed(1)} ms` : seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`);
   return { h, icon, colour, gradient, paint, setAddress, copyAddress, say, hear, percent, time };
 })();

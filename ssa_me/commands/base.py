@@ -20,10 +20,11 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command found: `data` for `--json`, `text` for people."""
+    """What a command found: `data` for `--json`, `text` for people. done: whether it came to its end."""
 
     data: Mapping[str, Any]
     text: str
+    done: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,14 @@ def add_common(parser: ArgumentParser) -> None:
 
 
 def load_embedder(args: Namespace, progress: Progress, checkpoint: str | None = None) -> SalientEmbedder:
-    """The embedder of `--checkpoint`, else of `checkpoint`, else the mini model."""
+    """The embedder of `--checkpoint`, else of `checkpoint` (the gallery's own), else the mini model."""
     from ssa_me.embedder import SalientEmbedder
 
+    if args.checkpoint is None and checkpoint is not None and not Path(checkpoint).exists():
+        raise InputError(
+            f"The checkpoint of this gallery is no longer at {checkpoint}. Put it back, or say with --checkpoint "
+            "where it is, or which other one to use (then index again with it)."
+        )
     wanted = args.checkpoint or checkpoint
     local = Path(wanted).resolve() if wanted is not None and Path(wanted).is_dir() else wanted
     embedder = SalientEmbedder.load(local, args.device)
@@ -68,7 +74,7 @@ def every_tenth(progress: Progress, what: str) -> Callable[[int, int], None]:
 
 @contextmanager
 def image_folder(source: Path) -> Iterator[Path]:
-    """`source` where it is a folder; a zip is unpacked into a temporary one, which is gone afterwards."""
+    """`source` where it is a folder; a zip is unpacked into a temporary one of its name, which is gone afterwards."""
     if source.suffix.lower() != ".zip" or source.is_dir():
         yield source
         return
@@ -77,8 +83,9 @@ def image_folder(source: Path) -> Iterator[Path]:
     from ssa_me.archives import unpack
 
     with TemporaryDirectory(prefix="ssa-me-") as folder:
-        unpack(source, Path(folder))
-        yield Path(folder)
+        unpacked = Path(folder) / source.stem
+        unpack(source, unpacked)
+        yield unpacked
 
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
@@ -101,6 +108,11 @@ def listing(rows: Sequence[Sequence[object]], header: Sequence[str], most: int =
     """A table of the first rows, and how many more there are (`--json` gives them all)."""
     more = f"\n… and {len(rows) - most:,} more (--json lists all)" if len(rows) > most else ""
     return table(rows[:most], header) + more
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """`text` in at most `most` characters, so that a long one does not flood a table."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _cell(value: object) -> str:

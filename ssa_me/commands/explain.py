@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssa_me.commands.base import Answer, Command, Progress, load_embedder, table
+from ssa_me.commands.base import Answer, Command, Progress, load_embedder, shortened, table
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,10 +37,15 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace, progress: Progress) -> Answer:
+    from ssa_me.gallery.search import Query
     from ssa_me.images import load_image
 
     if not args.text.strip():
         raise InputError("--text is empty. Say what to look for in the image.")
+    if not all(phrase.strip() for phrase in args.phrase or ()):
+        raise InputError("--phrase is empty. Name a subject, or leave the option out.")
+    for text in (args.text, *(args.phrase or ())):
+        Query(text, None)  # a text too long, or none at all, is refused as in a search
     if args.out.exists() and not args.out.is_dir():
         raise InputError(f"{args.out} is a file. Give a folder to --out.")
     image = load_image(args.image)
@@ -145,8 +150,9 @@ def _text(data: Mapping[str, Any]) -> str:
             if found["region"] is None
             else "{:.0f}, {:.0f}, {:.0f} × {:.0f}".format(*found["region"])
         )
+        verdict = "misaligned" if found["misaligned"] else "aligned"
         rows.append(
-            [found["phrase"], found["score"], box, "misaligned" if found["misaligned"] else "aligned"]
+            [shortened(found["phrase"]), found["score"], box, verdict if found["region"] is not None else ""]
         )
     if rows:
         parts.append(table(rows, ["subject", "score", "region (x, y, w × h px)", ""]))

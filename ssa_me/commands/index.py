@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssa_me.commands.base import Answer, Command, listing, load_embedder
+from ssa_me.commands.base import Answer, Command, every_tenth, listing, load_embedder
 from ssa_me.commands.base import Progress as Report
 from ssa_me.errors import InputError
 
@@ -34,11 +34,17 @@ def _run(args: Namespace, progress: Report) -> Answer:
 
     folder = args.gallery.resolve()
     gallery = Gallery.open(folder) if is_gallery(folder) else None
+    made_here = gallery is None
     embedder = load_embedder(args, progress, gallery.checkpoint if gallery else None)
     if gallery is None:
         gallery = Gallery.create(folder, folder.name, embedder.info.checkpoint)
 
+    unpacking = every_tenth(progress, "files of the zip read")
+
     def tell(state: Progress) -> None:
+        if state.stage == "unpacking":
+            unpacking(state.done, state.total)
+            return
         progress(
             f"{state.stage}: {state.done:,} of {state.total:,}"
             f" ({state.added:,} added, {state.duplicates:,} duplicates, {state.skipped:,} skipped)"
@@ -47,7 +53,7 @@ def _run(args: Namespace, progress: Report) -> Answer:
     try:
         report = ingest(gallery, args.source, embedder, progress=tell)
     except InputError:
-        if len(gallery) == 0:
+        if made_here and len(gallery) == 0:
             shutil.rmtree(folder)
         raise
     data = {
@@ -65,16 +71,17 @@ def _run(args: Namespace, progress: Report) -> Answer:
 
 def _text(data: dict[str, Any]) -> str:
     again = f", {data['again']:,} embedded again" if data["again"] else ""
-    parts = [
-        f"{data['gallery']}: {data['images']:,} images. Of {data['found']:,} found {data['added']:,} were added{again},"
-        f" {len(data['duplicates']):,} were duplicates, {len(data['skipped']):,} were skipped ({data['seconds']:.1f} s)."
+    duplicates = [
+        [item["name"], item["same_as"]] for item in data["duplicates"] if item["name"] != item["same_as"]
     ]
-    if data["duplicates"]:
-        parts.append(
-            listing(
-                [[item["name"], item["same_as"]] for item in data["duplicates"]], ["duplicate", "same as"]
-            )
-        )
+    known = len(data["duplicates"]) - len(duplicates)
+    there = f" {known:,} were there already," if known else ""
+    parts = [
+        f"{data['gallery']}: {data['images']:,} images. Of {data['found']:,} found {data['added']:,} were added{again},{there}"
+        f" {len(duplicates):,} were duplicates, {len(data['skipped']):,} were skipped ({data['seconds']:.1f} s)."
+    ]
+    if duplicates:
+        parts.append(listing(duplicates, ["duplicate", "same as"]))
     if data["skipped"]:
         parts.append(
             listing([[item["name"], item["reason"]] for item in data["skipped"]], ["skipped", "reason"])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ssa_me.commands.base import Answer, Command, Progress, load_embedder, table
+from ssa_me.commands.base import Answer, Command, Progress, load_embedder, shortened, table
 from ssa_me.errors import InputError
 
 
@@ -70,7 +70,7 @@ def _text(found: Mapping[str, Any], size: int) -> str:
                     hit["rank"],
                     hit["score"],
                     hit["path"],
-                    f"{subject['phrase']} {subject['score']:.3f}" if subject else "",
+                    f"{shortened(subject['phrase'])} {subject['score']:.3f}" if subject else "",
                 ]
             )
         parts.append(table(rows, ["#", name, "image", "subject"]))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from ssa_me.commands.base import Answer, Command, Progress
+from ssa_me.commands.base import Answer, Command, Progress, image_folder
 from ssa_me.errors import InputError
 
 
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--data", type=Path, nargs="+", default=[], metavar="DIR", help="ImageFolder sets (folders)"
+        "--data", type=Path, nargs="+", default=[], metavar="DIR", help="ImageFolder sets: folders or zips"
     )
     parser.add_argument(
         "--recipe",
@@ -33,18 +36,37 @@ def _run(args: Namespace, progress: Progress) -> Answer:
     if args.max_steps is not None and args.max_steps < 1:
         raise InputError(f"--max-steps is {args.max_steps}; give 1 or more.")
     recipe = Path(args.recipe) if Path(args.recipe).is_file() else args.recipe
-    request = TrainRequest(
-        data=tuple(args.data),
-        recipe=recipe,
-        out=args.out,
-        checkpoint=Path(args.checkpoint) if args.checkpoint else None,
-        device=args.device,
-        resume=args.resume,
-        max_steps=args.max_steps,
-        dry_run=args.dry_run,
-    )
-    summary = run(request, progress)
-    return Answer(summary, "\n".join(f"{key}: {value}" for key, value in summary.items()))
+    with ExitStack() as unpacked:
+        request = TrainRequest(
+            data=tuple(unpacked.enter_context(image_folder(source)) for source in args.data),
+            recipe=recipe,
+            out=args.out,
+            checkpoint=Path(args.checkpoint) if args.checkpoint else None,
+            device=args.device,
+            resume=args.resume,
+            max_steps=args.max_steps,
+            dry_run=args.dry_run,
+        )
+        summary = run(request, progress)
+    return Answer(summary, "\n".join(_lines(summary)), done=bool(summary.get("finished", args.dry_run)))
+
+
+def _lines(summary: Mapping[str, Any], indent: str = "") -> list[str]:
+    """`key: value` a line, tables indented below their key; what is empty is left out."""
+    lines: list[str] = []
+    for key, value in summary.items():
+        if isinstance(value, Mapping):
+            nested = _lines(value, f"{indent}  ")
+            lines += [f"{indent}{key}:", *nested] if nested else []
+        elif isinstance(value, list):
+            items = [
+                ", ".join(map(str, item.values())) if isinstance(item, Mapping) else str(item)
+                for item in value
+            ]
+            lines += [f"{indent}{key}: {'; '.join(items)}"] if items else []
+        elif value not in ("", None):
+            lines.append(f"{indent}{key}: {value}")
+    return lines
 
 
 COMMAND = Command("train", "train the models on ImageFolder sets", _arguments, _run)

@@ -133,20 +133,23 @@ def search(
     query: Query,
     rankings: Sequence[str] = ("baseline", "ssa-me"),
     k: int = 10,
+    *,
+    remedy: str | None = None,
 ) -> SearchResult:
     """The `k` best images under each of `rankings`. The query is embedded once for all of them.
 
     Every hit of a query with text also says which of its regions answers to the query's first phrase best
     (under `+subjects`: the region that won, with the phrase that fits it best). Raises InputError for an
     unknown ranking, k below 1, an empty gallery, or one without vectors of this checkpoint. k above the
-    gallery's size gives all images, and a note.
+    gallery's size gives all images, and a note. `remedy` is the sentence that says how images without such vectors
+    get them; by default it gives the command.
     """
     started = time.perf_counter()
     chosen = _parse_rankings(rankings)
     if k < 1:
         raise InputError(f"k is {k}; ask for at least 1 image.")
     versions = tuple(dict.fromkeys(ranking.version for ranking in chosen))
-    searcher = _Searcher(gallery, embedder, query, versions, k)
+    searcher = _Searcher(gallery, embedder, query, versions, k, remedy)
     seconds = {"query": time.perf_counter() - started}
     ranked: dict[str, list[_Ranked]] = {}
     for ranking in chosen:
@@ -205,17 +208,24 @@ class _Searcher:
     """One search: the query's vectors, the indexes, and what rankings share."""
 
     def __init__(
-        self, gallery: Gallery, embedder: SalientEmbedder, query: Query, versions: tuple[str, ...], k: int
+        self,
+        gallery: Gallery,
+        embedder: SalientEmbedder,
+        query: Query,
+        versions: tuple[str, ...],
+        k: int,
+        remedy: str | None = None,
     ) -> None:
         self.gallery, self.embedder, self.query, self.versions = gallery, embedder, query, versions
         self.notes: list[str] = []
+        self._remedy = remedy or self._how_to_embed()
         spaces = Spaces(embedder.info.fingerprints)
         size = len(gallery)
         self.images = {version: self._index(spaces.images(version), size) for version in versions}
         self.subjects = {version: self._index(spaces.subjects(version), size) for version in versions}
         covered = min(len(index) for index in (*self.images.values(), *self.subjects.values()))
         if covered < size:
-            self.notes.append(f"{size - covered:,} of {size:,} images are left out: {self._how_to_embed()}")
+            self.notes.append(f"{size - covered:,} of {size:,} images are left out: {self._remedy}")
         self.k = min(k, min(len(index) for index in self.images.values()))
         if self.k < k:
             self.notes.append(
@@ -345,16 +355,14 @@ class _Searcher:
         else:
             phrase, region = int(scores[:, entry.winner].argmax()), entry.winner
         bbox = item.regions[region].bbox if region < len(item.regions) else None
-        return SubjectHit(self.phrases[phrase], float(scores[phrase, region]), bbox, _label(bbox, item))
+        return SubjectHit(self.phrases[phrase], float(scores[phrase, region]), bbox, annotation(bbox, item))
 
     def _index(self, space: str, size: int) -> VectorIndex:
         if size == 0:
             raise InputError("The gallery is empty. Add images to it first.")
         index = self.gallery.index(space)
         if index is None:
-            raise InputError(
-                f"The gallery {self.gallery.name} has no vectors of this model. {self._how_to_embed()}"
-            )
+            raise InputError(f"The gallery {self.gallery.name} has no vectors of this model. {self._remedy}")
         return index
 
     def _how_to_embed(self) -> str:
@@ -369,8 +377,11 @@ def _mix(whole: float, subject: float) -> float:
     return (1 - SUBJECT_WEIGHT) * whole + SUBJECT_WEIGHT * subject
 
 
-def _label(bbox: BBox | None, item: Item) -> str | None:
-    """The annotated phrase whose box overlaps `bbox` most, from `LABEL_IOU` on."""
+def annotation(bbox: BBox | None, item: Item) -> str | None:
+    """The annotated phrase whose box overlaps `bbox` most, from `LABEL_IOU` on; None where there is none.
+
+    bbox: x, y, width, height in pixels of the upright image.
+    """
     if bbox is None:
         return None
     places = [(subject.phrase, _place(subject, item)) for subject in item.subjects]

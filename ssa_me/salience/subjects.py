@@ -24,8 +24,10 @@ _SPLIT = re.compile(
 )
 _SETTING = re.compile(r"\s*\b(?:in|at|through|into|inside|during|by) the\b[^,;.]*$", re.IGNORECASE)
 _GENERIC = re.compile(
-    r"^(?:a |an |the )?(?:photo|picture|image|drawing|illustration|scene)s? (?:of|showing)\s+", re.I
+    r"^(?:there (?:is|are) )?(?:(?:a |an |the )?(?:photo|picture|image|drawing|illustration|scene)s? (?:of|showing)\s+)?",
+    re.I,
 )
+_NO_SUBJECT = frozenset(("the", "an", "it", "them", "him", "her", "this", "that", "these", "those"))
 
 
 def split_phrases(text: str) -> tuple[str, ...]:
@@ -39,6 +41,7 @@ def split_phrases(text: str) -> tuple[str, ...]:
 
 
 def _names_something(piece: str) -> bool:
-    """Letters or a symbol, more than an article or a lone Latin letter; one sign of another script may be a word."""
+    """Letters or a symbol, more than an article, a pronoun or a lone Latin letter; one sign of another script may be a
+    word."""
     worded = any(char.isalnum() for char in piece)
-    return worded and (len(piece) > 1 or not piece.isascii()) and piece.lower() not in ("the", "an")
+    return worded and (len(piece) > 1 or not piece.isascii()) and piece.lower() not in _NO_SUBJECT

@@ -228,6 +228,7 @@ def test_bad_input_is_said_on_the_page_and_loses_nothing(visit: Visit, tmp_path:
 def test_a_link_to_what_is_gone_says_so(visit: Visit) -> None:
     page = visit.open("?q=red&g=sold")
     playwright.expect(page.locator("#studio-notice")).to_contain_text("no gallery 'sold'")
+    playwright.expect(page.locator("#studio-query input.text")).to_have_value("red")
     page = visit.open("?q=red&i=" + "0" * 64)
     playwright.expect(page.locator("#studio-notice")).to_contain_text("no longer here")
 

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from app import views
+from ssa_me.explanation import Alignment
+from ssa_me.samples import Subject
+from tests.app.fakes import FakeInfo
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,44 @@ def test_moves_are_places_relative_to_the_baseline() -> None:
         ("a person in red", "red house", False),
         ("a red bird", "the bird", True),
         ("a", "the", False),
+        ("a woman in red", "a person in red", True),
+        ("a woman in red", "a person in blue", False),
+        ("a woman in red", "a man in red", False),
     ],
 )
 def test_a_label_agrees_where_one_says_all_that_the_other_says(
     phrase: str, label: str, expected: bool
 ) -> None:
     assert views.agrees(phrase, label) is expected
+
+
+def alignment(region: tuple[float, float, float, float] | None) -> Alignment:
+    nothing = dict.fromkeys(("baseline", "ssa-me"), 0.5)
+    return Alignment("a person in red", 0.5, region, None, None, False, nothing, nothing, np.zeros(4))
+
+
+@pytest.mark.parametrize(
+    ("region", "label", "agrees"),
+    [
+        ((0, 0, 10, 10), "a red flower", False),
+        ((20, 0, 10, 12), "a person in red", True),
+        ((40, 40, 10, 10), None, None),
+        (None, None, None),
+    ],
+)
+def test_an_opened_image_is_judged_by_its_annotation(
+    region: Any, label: str | None, agrees: bool | None
+) -> None:
+    subjects = (Subject("a red flower", (0, 0, 10, 10)), Subject("a person in red", (20, 0, 10, 10)))
+    item = SimpleNamespace(subjects=subjects, width=64, height=64)
+    view = views.alignment_view(alignment(region), item)  # type: ignore[arg-type]
+    assert (view["label"], view["agrees"]) == (label, agrees)
+
+
+def test_a_model_is_shown_without_the_folder_it_lies_in() -> None:
+    view = views.model_view(FakeInfo(checkpoint="/home/me/models/qwen2-vl"))  # type: ignore[arg-type]
+    assert "/home" not in str(view)
+    assert view["checkpoint"] == "qwen2-vl"
 
 
 def test_numbers_are_short_and_finite() -> None:
