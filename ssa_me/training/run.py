@@ -276,8 +276,8 @@ def _description(recipe: Recipe, corpus: Corpus) -> str:
     if recipe.scratch is None:
         return f"Fine-tuned on {' and '.join(parts)}."
     return (
-        f"A small model of its own, trained from scratch on {' and '.join(parts)}: it knows everyday subjects, colours "
-        "and clothes in plain English, and little else."
+        f"Trained from scratch on {' and '.join(parts)}: everyday subjects, colours and clothes in plain English, "
+        "little else."
     )
 
 
