@@ -27,6 +27,7 @@ BBox = tuple[float, float, float, float]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 METADATA = "metadata.jsonl"
+_MOST_MASK_CELLS = 100_000_000
 _SPLIT_FOLDERS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
 
 
@@ -58,9 +59,10 @@ class Subject:
         """The region as booleans `(height, width)`: the segmentation scaled to that size, else the filled box.
 
         `width` and `height` are those of the image that the box refers to; without any region the mask is empty.
+        Raises InputError where the segmentation is not COCO's RLE.
         """
         if self.segmentation is not None:
-            decoded = coco_mask.decode(dict(self.segmentation))
+            decoded = _decode_mask(self.segmentation, self.phrase)
             if decoded.shape != (height, width):
                 decoded = cv2.resize(decoded, (width, height), interpolation=cv2.INTER_NEAREST)
             return decoded.astype(bool)
@@ -104,6 +106,26 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
     """COCO's compressed RLE of a boolean mask `(height, width)`, with `counts` as text so that it fits into JSON."""
     encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {"size": [int(n) for n in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
+
+
+def _decode_mask(segmentation: Mapping[str, Any], phrase: str) -> np.ndarray:
+    """COCO's RLE as 0 and 1, uint8 `(height, width)`; `counts` is text (compressed) or a list of run lengths."""
+    try:
+        height, width = (int(number) for number in segmentation["size"])
+        if not 0 < height * width <= _MOST_MASK_CELLS or height < 0:
+            raise ValueError(f"its size is {height} × {width}")
+        counts = segmentation["counts"]
+        if isinstance(counts, str):
+            return np.asarray(coco_mask.decode({"size": [height, width], "counts": counts}))
+        runs = np.asarray(counts, dtype=np.int64)
+        if runs.ndim != 1 or (runs < 0).any() or runs.sum() != height * width:
+            raise ValueError("its runs do not fill its size")
+        values = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8)
+        return values.reshape(width, height).T  # COCO counts down the columns
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(
+            f"The segmentation of {phrase!r} is not COCO's RLE ({error}). Correct it, or remove it."
+        ) from error
 
 
 def mask_bbox(mask: np.ndarray) -> BBox | None:

@@ -24,7 +24,7 @@ from PIL import Image
 
 from ssa_me.archives import unpack
 from ssa_me.errors import InputError
-from ssa_me.gallery.store import Gallery, NewImage, NewVectors, Spaces
+from ssa_me.gallery.store import DATABASE, Gallery, NewImage, NewVectors, Spaces
 from ssa_me.images import MAX_PIXELS, content_hash, load_image, thumbnail
 from ssa_me.samples import IMAGE_SUFFIXES, Record, Sample, read_image_folder
 
@@ -318,10 +318,9 @@ def _records(gallery: Gallery, source: Source, run: _Run) -> Iterator[tuple[list
     if not isinstance(source, Path):
         yield [Record(path, name) for name, path in source], True
     elif source.is_dir():
-        yield (
-            [record for record in read_image_folder(source) if not _is_inside(record.path, gallery, source)],
-            False,
-        )
+        galleries = _galleries_below(source)
+        records = read_image_folder(source)
+        yield [record for record in records if galleries.isdisjoint(record.path.resolve().parents)], False
     elif source.suffix.lower() in IMAGE_SUFFIXES:
         yield [Record(source, source.name)], False
     elif not source.exists():
@@ -346,8 +345,6 @@ def _read_unpacked(folder: Path, archive: str) -> list[Record]:
         raise InputError(str(error).replace(str(folder), archive)) from error
 
 
-def _is_inside(path: Path, gallery: Gallery, source: Path) -> bool:
-    """Whether an image below `source` is one of the gallery's own: a gallery kept among photographs."""
-    if source.resolve().is_relative_to(gallery.folder):
-        return False
-    return path.resolve().is_relative_to(gallery.folder)
+def _galleries_below(source: Path) -> frozenset[Path]:
+    """Folders of galleries kept among the photographs of `source`: their thumbnails are no photographs."""
+    return frozenset(path.parent.resolve() for path in source.rglob(DATABASE)) - {source.resolve()}

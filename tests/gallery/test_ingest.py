@@ -140,6 +140,8 @@ def test_a_gallery_inside_the_folder_does_not_take_in_itself(photos, embedder):
     ingest(gallery, photos, embedder, copy=True)
     assert ingest(gallery, photos, embedder).found == 5
     assert len(gallery) == 5
+    other = Gallery.create(photos.parent / "other", "Another", "fake")
+    assert ingest(other, photos, embedder).found == 5
 
 
 @pytest.mark.parametrize(("name", "words"), [("nothing", "does not exist"), ("empty", "holds no image")])
