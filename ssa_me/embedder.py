@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from ssa_me.adapters import Adapters
-from ssa_me.backbone import Backbone
+from ssa_me.backbone import MAX_TEXT_TOKENS, Backbone
 from ssa_me.checkpoint import (
     BASELINE,
     MINI,
@@ -187,6 +187,10 @@ class SalientEmbedder:
     def phrases(self, text: str) -> tuple[str, ...]:
         """The subject phrases of a text, in order, at most six."""
         return split_phrases(text)
+
+    def reads_whole(self, text: str) -> bool:
+        """Whether the model reads all of a text; a longer one is cut at 512 tokens."""
+        return len(self._passes.backbone.text_ids(text)) < MAX_TEXT_TOKENS
 
     # --- explaining --------------------------------------------------------------------------------------------------
 

@@ -461,3 +461,8 @@ def test_layers_that_the_model_has_not_are_bad_input(trained_checkpoint, tmp_pat
 def test_a_device_that_is_none(checkpoint_of):
     with pytest.raises(InputError, match="is not a device"):
         SalientEmbedder.load(checkpoint_of("qwen2_vl"), "toaster")
+
+
+def test_it_says_whether_it_reads_all_of_a_text(trained):
+    assert trained.reads_whole("a person in red")
+    assert not trained.reads_whole("red " * 2_500)

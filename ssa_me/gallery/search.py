@@ -231,6 +231,8 @@ class _Searcher:
             self.notes.append(
                 f"The gallery holds {self.k:,} images, fewer than the {k:,} asked for: all are listed."
             )
+        if query.text and not embedder.reads_whole(query.text):
+            self.notes.append("The text is longer than the model reads; its end is left out. Shorten it.")
         self.phrases = embedder.phrases(query.text)[:MAX_PHRASES] if query.text else ()
         self.vectors, self.phrase_vectors = self._embed()
         self._conditioned: dict[tuple[str, int], np.ndarray | None] = {}

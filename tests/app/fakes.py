@@ -64,6 +64,9 @@ class FakeEmbedder:
     def phrases(self, text: str) -> tuple[str, ...]:
         return (text.strip(),)
 
+    def reads_whole(self, text: str) -> bool:
+        return True
+
     def embed(
         self,
         samples: Sequence[Sample],

@@ -92,6 +92,9 @@ class FakeEmbedder:
     def phrases(self, text: str) -> tuple[str, ...]:
         return tuple(part.strip() for part in text.split(" and "))
 
+    def reads_whole(self, text: str) -> bool:
+        return len(text.split()) < 100
+
     def _vector(self, sample: Sample, version: str, phrase: str | None) -> np.ndarray:
         if sample.image is None:
             return _unit(_text_colour(sample.text or ""), version)

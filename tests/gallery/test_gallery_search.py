@@ -67,6 +67,13 @@ def test_k_below_1_is_refused_and_k_above_the_size_gives_all_with_a_note(filled,
     assert search(filled, embedder, Query("red"), k=5).notes == ()
 
 
+def test_a_text_longer_than_the_model_reads_is_searched_with_a_note(filled, embedder):
+    assert search(filled, embedder, Query("red " * 99), k=5).notes == ()
+    assert search(filled, embedder, Query("red " * 100), k=5).notes == (
+        "The text is longer than the model reads; its end is left out. Shorten it.",
+    )
+
+
 def test_unknown_or_no_rankings_are_refused(filled, embedder):
     with pytest.raises(InputError, match=r"no ranking 'sssa-me'\. Choose from baseline, ssa-me"):
         search(filled, embedder, Query("red"), ("baseline", "sssa-me"))
