@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DEMO = "scenes"
 DEMO_NAME = "Scenes"
-DEMO_SEED = 1
+DEMO_SEED = 500_001  # far from the seeds that the embedded model was trained on
 DEMO_SOURCE = "source"
 EXPLANATION_BYTES = 64 * 2**20
 REMEDY = "The Gallery tab says whether they are being embedded, and can embed them again."

@@ -98,7 +98,7 @@ function stages(value) {
 }
 
 function verdict(subject) {
-  if (!subject.region) return h("span.bad", { title: "The head's map for this phrase stays dark: nothing in the image stands out for it" }, "✘ Not found in this image");
+  if (!subject.region) return h("span.bad", { title: "The head's map for this phrase stays dark: nothing in the image stands out for it" }, "✘ No region found for it");
   if (subject.agrees === false) return h("span.bad", { title: `The region that fits "${subject.phrase}" best is another subject` }, `⚠ Misaligned: the region is annotated as ${subject.label}`);
   if (subject.misaligned) return h("span.bad", {}, `⚠ Misaligned: another region fits better (${subject.rival_score.toFixed(2)} > ${subject.score.toFixed(2)})`);
   const rival = subject.rival_score === null ? "no other region to compare with" : `best rival ${subject.rival_score.toFixed(2)}`;
