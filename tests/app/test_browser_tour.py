@@ -99,7 +99,7 @@ def test_two_lists_two_maps_and_a_link_that_says_it_all(visit: Visit) -> None:
     assert "mini" in page.inner_text("#studio-masthead .model")
     assert "no GPU was found" in page.inner_text("#studio-masthead .model")
     assert "drawn scenes" in page.inner_text("#studio-masthead .knows")
-    page.get_by_role("button", name="a person in red").click()
+    page.get_by_role("button", name="a person in red", exact=True).click()
     page.wait_for_selector("#studio-ranking .list.ssa-me .hit")
     before = visit.hits("baseline"), visit.hits("ssa-me")
     assert [len(ids) for ids in before] == [10, 10]
