@@ -134,6 +134,10 @@ class LanguagePass:
     hidden: Tensor | None = None
     rows: Tensor | None = None
 
+    def embedding(self) -> Tensor:
+        """(B, D) float32 of unit length."""
+        return F.normalize(self.last.float(), dim=-1)
+
     def split(self, size: int) -> list[LanguagePass]:
         """The same for each `size` samples in turn."""
         parts = self.last.split(size)

@@ -37,7 +37,7 @@ from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
 from ssa_me.explaining import explain
 from ssa_me.explanation import Alignment, Explanation, Region, TokenMaps
-from ssa_me.passes import Passes, unit_rows
+from ssa_me.passes import Passes
 from ssa_me.salience.experts import OpenCVExpert, VisualExpert
 from ssa_me.salience.subjects import split_phrases
 from ssa_me.samples import Sample
@@ -190,7 +190,8 @@ class SalientEmbedder:
 
     def reads_whole(self, text: str) -> bool:
         """Whether the model reads all of a text; a longer one is cut at 512 tokens."""
-        return len(self._passes.backbone.text_ids(text)) < MAX_TEXT_TOKENS
+        with self._locked():  # a fast tokenizer does not bear two threads at once
+            return len(self._passes.backbone.text_ids(text)) < MAX_TEXT_TOKENS
 
     # --- explaining --------------------------------------------------------------------------------------------------
 
@@ -236,7 +237,7 @@ class SalientEmbedder:
 
     def _embed_texts(self, texts: Sequence[str], versions: Sequence[str]) -> dict[str, np.ndarray]:
         with self._locked():
-            return {v: unit_rows(rows) for v, rows in self._passes.speak(texts, versions).items()}
+            return {v: rows.cpu().numpy() for v, rows in self._passes.speak(texts, versions).items()}
 
     def _embed_images(
         self, samples: Sequence[Sample], versions: Sequence[str], subjects: bool, phrase: str | None
@@ -248,7 +249,7 @@ class SalientEmbedder:
             found = self._passes.salience(visual, images, [phrase] * len(images)) if needed else None
             texts = [sample.text or "" for sample in samples]
             passes = self._passes.read(texts, visual, found, versions, control=phrase is not None)
-            vectors = {version: unit_rows(output.last) for version, output in passes.items()}
+            vectors = {version: output.embedding().cpu().numpy() for version, output in passes.items()}
             if not subjects or found is None:
                 empty = tuple(np.zeros((0, self.info.dimension), dtype=np.float32) for _ in images)
                 return Embedded(vectors, tuple(() for _ in images), dict.fromkeys(versions, empty))

@@ -16,7 +16,7 @@ from PIL import Image
 from ssa_me.backbone import LanguagePass, VisualBatch
 from ssa_me.checkpoint import SSA_ME
 from ssa_me.explanation import Alignment, Candidate, Explanation, Region, align
-from ssa_me.passes import MOST_SUBJECTS, Passes, Salient, unit_rows
+from ssa_me.passes import MOST_SUBJECTS, Passes, Salient
 from ssa_me.regeneration import salience_weights
 from ssa_me.salience import relevance
 from ssa_me.salience.fusion import fuse
@@ -103,11 +103,11 @@ def _embed_texts(
     asked = [text] if text.strip() else []
     if not asked and not phrases:
         return {}, {}
-    rows = {version: unit_rows(of_all) for version, of_all in passes.speak([*asked, *phrases]).items()}
+    rows = {version: of_all.cpu().numpy() for version, of_all in passes.speak([*asked, *phrases]).items()}
     spoken = {version: of_all[len(asked) :] for version, of_all in rows.items()}
     if not asked:
         return {}, spoken
-    similarity = {v: float(rows[v][0] @ unit_rows(seen.last)[0]) for v, seen in alone.items()}
+    similarity = {v: float(rows[v][0] @ seen.embedding()[0].cpu().numpy()) for v, seen in alone.items()}
     return similarity, spoken
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ class Salient:
     salience: Tensor
     regions: tuple[tuple[TokenRegion, ...], ...]
 
+    @cached_property
     def stacked(self) -> Tensor:
         """(B, K, N) region weights, zeros where an image has fewer than the most."""
         batch, tokens = self.salience.shape
@@ -65,10 +67,10 @@ class Passes:
         self.distilled = parts is not None
 
     def speak(self, texts: Sequence[str], versions: Sequence[str] = VERSIONS) -> dict[str, Tensor]:
-        """Version → (B, D) of texts without an image, both versions in one pass."""
+        """Version → (B, D) float32 of unit length of texts without an image, all versions in one pass."""
         with self.adapters.mixed(versions, len(texts)):
             output = self.backbone.language_pass([*texts] * len(versions))
-        return dict(zip(versions, output.last.split(len(texts)), strict=True))
+        return dict(zip(versions, output.embedding().split(len(texts)), strict=True))
 
     def read(
         self,
@@ -99,14 +101,14 @@ class Passes:
         if found is None or (version != SSA_ME and not control):
             return visual, torch.zeros(visual.valid.shape, device=visual.valid.device)
         regeneration = self.parts.regeneration if version == SSA_ME else self.untrained
-        regenerated: Regenerated = regeneration(visual, found.salience, found.stacked())
+        regenerated: Regenerated = regeneration(visual, found.salience, found.stacked)
         return regenerated.visual, regenerated.key_bias
 
     def salience(
         self, visual: VisualBatch, images: Sequence[Image.Image], phrases: Sequence[str | None]
     ) -> Salient:
-        """Salience for each image's phrase, None being query-free: the head's, or the expert's where none was trained.
-        One batch is either all named or all query-free, or mixed."""
+        """Salience for each image's phrase, None being query-free: the head's, or the expert's where none was
+        trained."""
         if self.distilled:
             salience = self.head_salience(visual, phrases)
         else:
@@ -128,7 +130,7 @@ class Passes:
         salience: Tensor = head.salience(visual.tokens, visual.valid)
         if named:
             distinct = list(dict.fromkeys(phrases[i] or "" for i in named))
-            spoken = F.normalize(self.speak(distinct, (SSA_ME,))[SSA_ME].float(), dim=-1)
+            spoken = self.speak(distinct, (SSA_ME,))[SSA_ME]
             rows = spoken[[distinct.index(phrases[i] or "") for i in named]].to(visual.tokens.dtype)
             salience[named] = head.salience(visual.tokens[named], visual.valid[named], rows)
         return salience
@@ -148,7 +150,7 @@ class Passes:
     def subject_vectors(self, version: str, output: LanguagePass, found: Salient) -> tuple[np.ndarray, ...]:
         """B arrays (K_b, D): a_k = normalise(W · mean of H under M_k), W the identity for the baseline."""
         assert output.hidden is not None
-        stacked = found.stacked()
+        stacked = found.stacked
         if stacked.shape[1] == 0:
             return tuple(np.zeros((0, self.backbone.width), dtype=np.float32) for _ in found.regions)
         pooled = aggregate(output.hidden, stacked)
@@ -156,8 +158,3 @@ class Passes:
             pooled = self.parts.projection(pooled)
         rows = F.normalize(pooled.float(), dim=-1).cpu().numpy()
         return tuple(rows[b, : len(regions)] for b, regions in enumerate(found.regions))
-
-
-def unit_rows(rows: Tensor) -> np.ndarray:
-    """(R, D) float32 of unit length, on the CPU."""
-    return F.normalize(rows.float(), dim=-1).cpu().numpy()

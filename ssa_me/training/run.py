@@ -101,11 +101,12 @@ def _train(
 ) -> bool:
     torch.manual_seed(recipe.seed)
     start = request.checkpoint or MINI
-    if recipe.scratch is not None:
+    has_base = _has_backbone(request.out)  # a resumed run whose base is done
+    if recipe.scratch is not None and not has_base:
         backbone = _new_backbone(recipe, sources)
         backbone.model.to(device.device)
     else:
-        backbone = Backbone.load(start, device.device, torch.float32)
+        backbone = Backbone.load(request.out if has_base else start, device.device, torch.float32)
     context.report("preparing images")
     workers = 0 if sum(len(source) for source in sources) < 500 else min(8, os.cpu_count() or 1)
     corpus = Corpus.load(sources, backbone.image_processor, backbone.merge, workers, context.report)
@@ -113,23 +114,15 @@ def _train(
     (context.folder / "recipe.json").write_text(
         json.dumps(dataclasses.asdict(recipe), indent=2) + "\n", encoding="utf-8"
     )
-    if recipe.scratch is not None:
-        if _has_backbone(request.out):
-            backbone = Backbone.load(request.out, device.device, torch.float32)
-        else:
-            if not fit(
-                _BASE,
-                BaseStage(backbone, corpus, recipe.base, recipe.seed),
-                recipe.base,
-                context,
-                request.resume,
-            ):
-                return False
-            _save_backbone(backbone, request.out)
-            backbone = Backbone.load(
-                request.out, device.device, torch.float32
-            )  # as everyone will see it: in 16 bits
-    elif not _has_backbone(request.out):
+    if recipe.scratch is not None and not has_base:
+        stage = BaseStage(backbone, corpus, recipe.base, recipe.seed)
+        if not fit(_BASE, stage, recipe.base, context, request.resume):
+            return False
+        _save_backbone(backbone, request.out)
+        backbone = Backbone.load(
+            request.out, device.device, torch.float32
+        )  # in 16 bits, as everyone will see it
+    elif not has_base:
         _copy_backbone(start, request.out)
     context.report("computing image tokens")
     adapters = Adapters(backbone)

@@ -18,7 +18,7 @@ from ssa_me import objectives
 from ssa_me.backbone import Backbone, VisualBatch
 from ssa_me.regeneration import FeatureRegeneration, aggregate
 from ssa_me.salience.head import SalienceHead
-from ssa_me.training.data import Corpus, Draw, pad_coverage, same_meaning, stack_pixels
+from ssa_me.training.data import Corpus, Draw, Prepared, pad_coverage, same_meaning, stack_pixels
 from ssa_me.training.recipe import Base, Weights
 
 Losses = dict[str, Tensor]
@@ -41,6 +41,16 @@ class Temperature(nn.Module):
         return self.log.clamp(float(np.log(0.01)), 0.0).exp()
 
 
+def plain_contrast(
+    backbone: Backbone, visual: VisualBatch, draw: Draw, items: Sequence[Prepared], temperature: Tensor
+) -> Tensor:
+    """L_nce of a batch's images alone and its texts, as the base stage and the baseline's adapter are trained."""
+    images = backbone.language_pass([""] * len(items), visual).embedding()
+    texts = backbone.language_pass(draw.texts).embedding()
+    same = same_meaning(draw.texts, items).to(texts.device)
+    return objectives.info_nce(texts, images, temperature, same)
+
+
 class BaseStage(nn.Module):
     """Contrastive and captioning loss; vision tower and language model train as a whole."""
 
@@ -55,10 +65,7 @@ class BaseStage(nn.Module):
         draw = self.corpus.draw(self.seed, step, self.settings.batch)
         items = self.corpus.items(draw)
         visual = self.backbone.encode_pixels(*stack_pixels(items))
-        images = F.normalize(self.backbone.language_pass([""] * len(items), visual).last.float(), dim=-1)
-        texts = F.normalize(self.backbone.language_pass(draw.texts).last.float(), dim=-1)
-        same = same_meaning(draw.texts, items).to(texts.device)
-        nce = objectives.info_nce(texts, images, self.temperature(), same)
+        nce = plain_contrast(self.backbone, visual, draw, items, self.temperature())
         told = max(1, int(len(items) * self.settings.caption_share))
         caption = self.backbone.caption_loss(draw.texts[:told], visual.select(range(told)))
         return {
@@ -104,10 +111,7 @@ class BaselineStage(nn.Module):
     def forward(self, step: int) -> Losses:
         draw = self.corpus.draw(self.seed, step, self.batch)
         visual = self.cache.select(draw, self.backbone.dtype)
-        images = F.normalize(self.backbone.language_pass([""] * len(visual), visual).last.float(), dim=-1)
-        texts = F.normalize(self.backbone.language_pass(draw.texts).last.float(), dim=-1)
-        same = same_meaning(draw.texts, self.corpus.items(draw)).to(texts.device)
-        nce = objectives.info_nce(texts, images, self.temperature(), same)
+        nce = plain_contrast(self.backbone, visual, draw, self.corpus.items(draw), self.temperature())
         return {"loss": nce, "nce": nce.detach()}
 
 
@@ -199,9 +203,9 @@ class SalientStage(nn.Module):
         )
         assert alone.hidden is not None and alone.rows is not None
         distinct = list(dict.fromkeys(subjects.phrases))
-        spoken = F.normalize(self.backbone.language_pass([*draw.texts, *distinct]).last.float(), dim=-1)
+        spoken = self.backbone.language_pass([*draw.texts, *distinct]).embedding()
         texts, named = spoken[:count], spoken[count:]
-        images = F.normalize(alone.last.float(), dim=-1)
+        images = alone.embedding()
         losses = {
             "nce": objectives.info_nce(
                 texts, images, self.temperature(), same_meaning(draw.texts, items).to(texts.device)
