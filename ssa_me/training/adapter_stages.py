@@ -15,7 +15,6 @@ from itertools import combinations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ssa_me import objectives
 from ssa_me.backbone import Backbone, VisualBatch
@@ -27,6 +26,9 @@ from ssa_me.scenes.truth import parts_of, truth
 from ssa_me.training.data import Corpus, Draw, Prepared, general, same_meaning, stack_pixels
 from ssa_me.training.recipe import Lora, Weights
 from ssa_me.training.stages import Losses, Named, Questions, Temperature, composed_contrast
+
+Owner = tuple[int, tuple[int, ...]]
+"""An image of the batch and the numbers of one or two of its subjects."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,7 @@ class BaselineStage(nn.Module):
         images = backbone.language_pass([""] * count, batch.visual).embedding()
         answers = named.distinct if len(questions) else []
         spoken = backbone.language_pass([*batch.draw.texts, *answers]).embedding()
-        losses = {
-            "nce": objectives.info_nce(spoken[:count], images, self.temperature(), batch.same())
-        }
+        losses = {"nce": objectives.info_nce(spoken[:count], images, self.temperature(), batch.same())}
         total = losses["nce"]
         if len(questions):
             asked = backbone.language_pass(questions.texts, batch.visual.select(questions.images))
@@ -136,7 +136,7 @@ class Things:
         named, items, draw = batch.named, batch.items, batch.draw
         images, count = named.image.tolist(), len(batch.items)
         row_of = {(images[r], named.number[r]): r for r in range(len(named))}
-        owners = [(images[r], (named.number[r],)) for r in range(len(named))]
+        owners: list[Owner] = [(images[r], (named.number[r],)) for r in range(len(named))]
         singles = len(owners)
         if all(item.facts is not None for item in items):
             for b in range(count):
@@ -149,7 +149,7 @@ class Things:
             if (b, about) in place:
                 spoken.append((b, place[b, about]))
         device = named.image.device
-        pairs = [(row_of[b, k], row_of[b, m]) for b, (k, m) in owners[singles:]]
+        pairs = [[row_of[b, number] for number in numbers] for b, numbers in owners[singles:]]
         first, second = ([pair[i] for pair in pairs] for i in (0, 1))
         return cls(
             image=torch.tensor([b for b, _ in owners], dtype=torch.long, device=device),
@@ -166,9 +166,7 @@ class Things:
         return (families[self.own][:, None] == families[None]) & ~self.true
 
 
-def _true_of(
-    batch: Batch, spoken: Sequence[tuple[int, int]], owners: Sequence[tuple[int, tuple[int, ...]]]
-) -> Tensor:
+def _true_of(batch: Batch, spoken: Sequence[tuple[int, int]], owners: Sequence[Owner]) -> Tensor:
     """(M, T) bool: of which things each text is true; exactly for scenes, elsewhere where the phrases are equal."""
     items, named, count = batch.items, batch.named, len(batch.items)
     if not all(item.facts is not None for item in items):

@@ -190,8 +190,9 @@ class BaseStage(nn.Module):
         if len(named):
             pooled = aggregate(visual.tokens[named.image], named.regions[:, None])[:, 0]
             vectors = F.normalize(self.region(pooled).float(), dim=-1)
+            own = torch.arange(len(named), device=vectors.device)
             losses["region"] = objectives.subject_contrast(
-                phrases[named.place], vectors, self.region_temperature(), named.same()
+                phrases[named.place], vectors, own, named.same(), self.region_temperature()
             )
             questions = Questions.of(named, int(len(items) * settings.composed_share), rng).only_open()
             if len(questions):
