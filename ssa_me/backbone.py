@@ -314,6 +314,17 @@ class Backbone:
             rows = stacked[:, :, images] * visual.valid[:, None]
         return LanguagePass(pooled, hidden, rows)
 
+    def speak(self, texts: Sequence[str], bucket: int = 48) -> Tensor:
+        """(B, D) float32 of unit length of texts without an image, read in buckets of texts about as long, so that a
+        long one does not pad all others."""
+        order = sorted(range(len(texts)), key=lambda i: len(self.text_ids(texts[i])))
+        parts = [
+            self.language_pass([texts[i] for i in order[start : start + bucket]]).embedding()
+            for start in range(0, len(order), bucket)
+        ]
+        place = torch.argsort(torch.tensor(order, device=self.device))
+        return torch.cat(parts)[place]
+
     def answer_loss(self, prompts: Sequence[str], answers: Sequence[str], visual: VisualBatch) -> Tensor:
         """Mean cross-entropy of each answer's tokens and its end, given its image and prompt (may be empty).
 

@@ -24,7 +24,7 @@ from ssa_me.passes import Salient, compose, found_regions, sizes_of
 from ssa_me.scenes import Mention, Query
 from ssa_me.scenes.truth import parts_of, truth
 from ssa_me.training.data import Corpus, Draw, Prepared, general, same_meaning, stack_pixels
-from ssa_me.training.recipe import Lora, Weights
+from ssa_me.training.recipe import Lora, Regeneration, Weights
 from ssa_me.training.stages import Losses, Named, Questions, Temperature, composed_contrast
 
 Owner = tuple[int, tuple[int, ...]]
@@ -102,8 +102,8 @@ class BaselineStage(nn.Module):
         batch, backbone = Batch.of(self.material, step), self.material.backbone
         count, named, questions = len(batch.items), batch.named, batch.questions.only_open()
         images = backbone.language_pass([""] * count, batch.visual).embedding()
-        answers = named.distinct if len(questions) else []
-        spoken = backbone.language_pass([*batch.draw.texts, *answers]).embedding()
+        answers = named.distinct if len(questions) or self.material.settings.named else []
+        spoken = backbone.speak([*batch.draw.texts, *answers])
         losses = {"nce": objectives.info_nce(spoken[:count], images, self.temperature(), batch.same())}
         total = losses["nce"]
         if len(questions):
@@ -112,7 +112,20 @@ class BaselineStage(nn.Module):
                 asked.embedding(), spoken[count:], named, questions, self.temperature()
             )
             total = total + self.material.settings.composed * losses["composed"]
+        if self.material.settings.named and len(named):
+            losses["named"] = self._contrast_phrases(batch, spoken[count:], images)
+            total = total + self.material.settings.named * losses["named"]
         return {"loss": total} | {name: value.detach() for name, value in losses.items()}
+
+    def _contrast_phrases(self, batch: Batch, phrases: Tensor, images: Tensor) -> Tensor:
+        """A control: phrases as further texts of their images, without regions."""
+        named = batch.named
+        place = {(int(b), int(p)) for b, p in zip(named.image, named.place, strict=True)}
+        shows = torch.tensor([[(b, p) in place for b in range(len(images))] for p in range(len(phrases))])
+        true = shows.to(images.device)[named.place]
+        return objectives.subject_contrast(
+            phrases[named.place], images, named.image, true, self.temperature()
+        )
 
 
 @dataclass(frozen=True)
@@ -187,8 +200,11 @@ def _true_of(batch: Batch, spoken: Sequence[tuple[int, int]], owners: Sequence[O
 class SalientStage(nn.Module):
     """SSA-ME's adapter with its parts: all objectives."""
 
-    def __init__(self, material: Material, weights: Weights, parts: Parts) -> None:
+    def __init__(self, material: Material, weights: Weights, steps: Regeneration, parts: Parts) -> None:
         super().__init__()
+        parts.regeneration.gate.requires_grad_(steps.enhance)
+        parts.composition.gates.requires_grad_(steps.compose)
+        self.implicit = steps.implicit
         self.model = material.backbone.model
         start = material.settings.temperature
         self.temperature, self.subject_temperature = Temperature(start), Temperature(start)
@@ -198,11 +214,12 @@ class SalientStage(nn.Module):
         batch, backbone, parts = Batch.of(self.material, step), self.material.backbone, self.parts
         count, named, visual = len(batch.items), batch.named, batch.visual
         free = parts.head(visual.tokens, visual.valid)
-        found = found_regions(free.detach().float().sigmoid() * visual.valid, visual)
+        salience = free.float().sigmoid() * visual.valid
+        found = found_regions(salience if self.implicit else salience.detach(), visual)
         regenerated = parts.regeneration(visual, found.salience, found.stacked)
         alone = backbone.language_pass([""] * count, regenerated.visual, regenerated.key_bias, True)
         assert alone.hidden is not None and alone.rows is not None
-        spoken = backbone.language_pass([*batch.draw.texts, *named.distinct]).embedding()
+        spoken = backbone.speak([*batch.draw.texts, *named.distinct])
         images = compose(parts.composition, alone, visual, found)
         losses = {"nce": objectives.info_nce(spoken[:count], images, self.temperature(), batch.same())}
         everything = named.of_each_image(count)

@@ -51,6 +51,8 @@ class Lora(Schedule):
     dropout: float = 0.0
     composed: float = 0.5
     composed_share: float = 0.25
+    named: float = 0.0
+    """Of the baseline: weight of phrases as extra texts of their images, a control."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,24 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Regeneration:
+    """The steps of feature regeneration. floor: f, 1 being no suppression. enhance: semantic enhancement by
+    cross-attention. compose: subjects and pairs in the one vector. implicit: salience has no target of its own; it
+    learns from L_nce alone, through the regeneration."""
+
+    floor: float = 0.5
+    enhance: bool = True
+    compose: bool = True
+    implicit: bool = False
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """A whole run. `scratch` None: fine-tune a checkpoint. floor: f of the regeneration. views: of each photograph,
-    the first as it is, the others cropped and mirrored."""
+    """A whole run. `scratch` None: fine-tune a checkpoint. views: of each photograph, the first as it is, the others
+    cropped and mirrored."""
 
     name: str
     seed: int = 1
-    floor: float = 0.5
     precision: str = "auto"
     save_every: int = 100
     views: int = 1
@@ -105,6 +118,7 @@ class Recipe:
     base: Base = field(default_factory=Base)
     adapters: Lora = field(default_factory=Lora)
     objectives: Weights = field(default_factory=Weights)
+    regeneration: Regeneration = field(default_factory=Regeneration)
 
 
 _SECTIONS: dict[str, type] = {
@@ -113,12 +127,14 @@ _SECTIONS: dict[str, type] = {
     "base": Base,
     "adapters": Lora,
     "objectives": Weights,
+    "regeneration": Regeneration,
 }
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "int": ((int,), "a whole number"),
     "float": ((int, float), "a number"),
     "str": ((str,), "a text"),
+    "bool": ((bool,), "true or false"),
 }
 _RANGES: dict[str, tuple[float, float]] = {
     "batch": (2, math.inf),
@@ -156,7 +172,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
     }
     plain = {key: value for key, value in table.items() if key not in _SECTIONS}
     recipe_ = _build(Recipe, {"name": path.stem} | plain | sections, path.name)
-    if recipe_.floor == 0:
+    if recipe_.regeneration.floor == 0:
         raise InputError(f"{path.name}: floor must be above 0.")
     if recipe_.precision not in ("auto", "fp32", "bf16"):
         raise InputError(f"{path.name}: precision is auto, fp32 or bf16, not {recipe_.precision!r}.")
@@ -172,9 +188,9 @@ def _build(kind: type[T], table: Any, where: str) -> T:
         raise InputError(f"{where}: unknown {', '.join(unknown)}. Known: {', '.join(fields)}.")
     for key, value in table.items():
         types, name = _TYPES.get(str(fields[key].type), ((object,), ""))
-        if not isinstance(value, types) or isinstance(value, bool):
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise InputError(f"{where}: {key} is {name}, not {value!r}.")
-        if isinstance(value, (int, float)):
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
             least, most = _RANGES.get(key, (0, math.inf))
             if not (least <= value <= most and math.isfinite(value)):
                 bound = f"at least {least}" if most == math.inf else f"between {least} and {most}"
