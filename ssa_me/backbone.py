@@ -28,11 +28,9 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
-from ssa_me.attention import ATTENTION, VISION_ATTENTION, AttentionProbe
+from ssa_me.attention import ATTENTION, AttentionProbe
 from ssa_me.errors import InputError
-
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
-"""Model types whose image tokens lie on a merged grid in raster order, the layout that `token_boxes` knows."""
+from ssa_me.families import Family, family_of, named
 
 MAX_TEXT_TOKENS = 512
 _NEEDED = {
@@ -40,17 +38,6 @@ _NEEDED = {
     "image processor": ("preprocessor_config.json", "processor_config.json"),
 }
 _SENTINEL = "\x02text\x02"
-
-
-class PatchProjection(nn.Conv3d):
-    """A patch embedding as the matrix product that it is: its kernel covers the whole patch, so nothing slides.
-
-    The same weights under the same keys, the same result, and several times faster on a CPU.
-    """
-
-    def forward(self, patches: Tensor) -> Tensor:
-        product = F.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
-        return product[..., None, None, None]
 
 
 # --- what the passes return ------------------------------------------------------------------------------------------
@@ -172,23 +159,19 @@ class Backbone:
     """A checkpoint's model, tokenizer and image processor. Not thread-safe: its owner holds the lock."""
 
     def __init__(self, model: Any, tokenizer: Any, image_processor: Any) -> None:
-        family = str(model.config.model_type)
-        if family not in FAMILIES:
-            raise InputError(
-                f"Checkpoints of type {family!r} are not supported. Supported: {', '.join(FAMILIES)}."
-            )
+        self.family = str(model.config.model_type)
+        self.traits = family_of(self.family)
         model.set_attn_implementation(ATTENTION)
-        model.config.vision_config._attn_implementation = VISION_ATTENTION
-        projection = model.model.visual.patch_embed.proj
-        if type(projection) is nn.Conv3d and projection.kernel_size == projection.stride:
-            projection.__class__ = PatchProjection
+        model.config.vision_config._attn_implementation = self.traits.vision_attention
+        self.traits.prepare(model)
         self.model = model
         self.tokenizer = tokenizer
-        self.image_processor = image_processor
-        self.family = family
-        self.merge = int(model.config.vision_config.spatial_merge_size)
+        self.image_processor = self.traits.processor(image_processor, model.config)
+        self.merge = self.traits.merge(model.config)
         self.image_token_id = int(model.config.image_token_id)
-        self.format = _prompt_format(tokenizer, model.config)
+        trailing = self.traits.trailing(model)
+        self.trailing = 0 if trailing is None else len(trailing)
+        self.format = _prompt_format(tokenizer, model.config, self.traits)
         self._specials = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
         self._ids: dict[str, list[int]] = {}
         before = self._encode(self.format.with_image[0])
@@ -203,10 +186,7 @@ class Backbone:
             raise InputError(f"{checkpoint} is not a checkpoint folder: it holds no config.json.")
         try:
             config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
-            if config.model_type not in FAMILIES:
-                raise InputError(
-                    f"{checkpoint} holds a model of type {config.model_type!r}. Supported: {', '.join(FAMILIES)}."
-                )
+            family_of(config.model_type, str(checkpoint))
             _check_files(checkpoint)
             tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
             image_processor = AutoImageProcessor.from_pretrained(checkpoint, trust_remote_code=False)
@@ -261,21 +241,16 @@ class Backbone:
 
     def encode_pixels(self, pixels: Tensor, grid: Tensor, sizes: Sequence[tuple[int, int]]) -> VisualBatch:
         """`vision_pass` from patches that `pixels` made. `sizes` are (width, height) of the images in pixels."""
-        features = self.model.model.get_image_features(
-            pixels.to(self.device, self.dtype), grid.to(self.device), return_dict=True
-        )
-        deep: Sequence[Any] = ()
-        if isinstance(features, BaseModelOutputWithDeepstackFeatures):
-            deep = features.deepstack_features or ()
-        tokens = nn.utils.rnn.pad_sequence(list(features.pooler_output), batch_first=True)
-        counts = torch.tensor([len(t) for t in features.pooler_output])
+        features = self.traits.features(self.model, pixels.to(self.device, self.dtype), grid.to(self.device))
+        tokens = nn.utils.rnn.pad_sequence(list(features.tokens), batch_first=True)
+        counts = torch.tensor([len(t) for t in features.tokens])
         boxes = np.zeros((len(sizes), tokens.shape[1], 4), dtype=np.float32)
         for i, size in enumerate(sizes):
             boxes[i, : counts[i]] = token_boxes(grid[i].tolist(), self.merge, size)
         return VisualBatch(
             tokens=tokens,
             valid=(torch.arange(tokens.shape[1])[None] < counts[:, None]).to(self.device),
-            deep=tuple(nn.utils.rnn.pad_sequence(list(layer), batch_first=True) for layer in deep),
+            deep=tuple(nn.utils.rnn.pad_sequence(list(layer), batch_first=True) for layer in features.deep),
             grid=grid,
             boxes=boxes,
             sizes=tuple(sizes),
@@ -319,7 +294,7 @@ class Backbone:
         ids, mask = self.tokenize(captions, visual.counts())
         hidden = self._forward(ids, mask, visual, AttentionProbe(last=mask.sum(1) - 1))
         prompt = len(self._encode(self.format.with_image[0])) - 1
-        starts = prompt + visual.valid.sum(1)
+        starts = prompt + visual.valid.sum(1) + self.trailing
         position = torch.arange(1, ids.shape[1], device=self.device)
         spoken = (position[None] >= starts[:, None]) & mask[:, 1:].bool()
         logits = self.model.lm_head(hidden[:, :-1][spoken])
@@ -330,15 +305,33 @@ class Backbone:
     ) -> Tensor:
         inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
         if visual is not None:
-            inputs["mm_encoder_outputs"] = {"image": _encoder_outputs(visual)}
-            inputs["image_grid_thw"] = visual.grid.to(self.device)
-            inputs["mm_token_type_ids"] = (ids == self.image_token_id).int()
+            inputs["mm_encoder_outputs"] = {"image": self._encoder_outputs(visual)}
+            inputs |= self.traits.inputs(visual.grid.to(self.device), ids == self.image_token_id)
         return self.model.model(**inputs, probe=probe).last_hidden_state
+
+    def _encoder_outputs(self, visual: VisualBatch) -> BaseModelOutputWithPooling:
+        """The image tokens as the model's own vision pass would return them, with those that have no place."""
+        counts, trailing = visual.counts(), self.traits.trailing(self.model)
+
+        def split(padded: Tensor) -> list[Tensor]:
+            return [padded[i, :count] for i, count in enumerate(counts)]
+
+        tokens = split(visual.tokens)
+        if trailing is not None:
+            tokens = [torch.cat([own, trailing.to(own.dtype)]) for own in tokens]
+        packed = self.traits.pack(tokens)
+        if visual.deep:
+            return BaseModelOutputWithDeepstackFeatures(
+                pooler_output=packed,
+                deepstack_features=[self.traits.pack(split(deep)) for deep in visual.deep],
+            )
+        return BaseModelOutputWithPooling(pooler_output=packed)
 
     def tokenize(
         self, texts: Sequence[str], image_tokens: Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Token ids and mask (B, T), right-padded; with `image_tokens` each text stands after that many of them."""
+        """Token ids and mask (B, T), right-padded; with `image_tokens` each text stands after that many of them, and
+        after the `trailing` ones that have no place in the image."""
         before, after = self.format.text_only if image_tokens is None else self.format.with_image
         start, end = self._encode(before), self._encode(after)
         rows = []
@@ -346,7 +339,8 @@ class Backbone:
             head = start
             if image_tokens is not None:
                 place = self.image_start
-                head = [*start[:place], *[self.image_token_id] * image_tokens[i], *start[place + 1 :]]
+                count = image_tokens[i] + self.trailing
+                head = [*start[:place], *[self.image_token_id] * count, *start[place + 1 :]]
             rows.append([*head, *self.text_ids(text), *end])
         length = max(len(row) for row in rows)
         pad = self.tokenizer.pad_token_id or 0
@@ -389,37 +383,22 @@ def check_state(source: Path, expected: Mapping[str, Tensor], state: Mapping[str
     check_keys(source, set(expected) - shared, set(state) - shared, mismatched)
 
 
-def _encoder_outputs(visual: VisualBatch) -> BaseModelOutputWithPooling:
-    counts = visual.counts()
-
-    def split(padded: Tensor) -> Any:
-        return tuple(padded[i, :count] for i, count in enumerate(counts))
-
-    if visual.deep:
-        return BaseModelOutputWithDeepstackFeatures(
-            pooler_output=split(visual.tokens), deepstack_features=[split(layer) for layer in visual.deep]
-        )
-    return BaseModelOutputWithPooling(pooler_output=split(visual.tokens))
-
-
-def _prompt_format(tokenizer: Any, config: Any) -> PromptFormat:
-    """From the chat template where there is one; else image placeholder, text, end of sequence."""
+def _prompt_format(tokenizer: Any, config: Any, family: Family) -> PromptFormat:
+    """From the chat template where there is one, else the family's own."""
+    image, *_ = named(tokenizer, config.image_token_id)
+    start, end = family.around(tokenizer, config)
+    wrapped = f"{start}{image}{end}"
     if not tokenizer.chat_template:
-        ids = (config.vision_start_token_id, config.image_token_id, config.vision_end_token_id)
-        names = tokenizer.convert_ids_to_tokens(list(ids))
-        if None in names:
-            raise InputError(
-                f"The tokenizer of this checkpoint does not know the image tokens {ids} of its config.json. "
-                "Copy the tokenizer's files beside it."
-            )
-        placeholder = "".join(names)
-        end = tokenizer.eos_token or ""
-        return PromptFormat((placeholder, end), ("", end))
+        eos = tokenizer.eos_token or ""
+        before, _, after = family.prompt.format(image=wrapped, text=_SENTINEL, end=eos).partition(_SENTINEL)
+        return PromptFormat((before, after), ("", after))
 
     def render(content: list[dict[str, str]]) -> tuple[str, str]:
         rendered = tokenizer.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
+        if not family.template_wraps:
+            rendered = rendered.replace(image, wrapped)
         before, _, after = rendered.partition(_SENTINEL)
         return before, after
 

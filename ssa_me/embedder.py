@@ -37,6 +37,7 @@ from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
 from ssa_me.explaining import explain
 from ssa_me.explanation import Alignment, Explanation, Region, TokenMaps
+from ssa_me.families import FAMILIES
 from ssa_me.passes import Passes
 from ssa_me.salience.experts import OpenCVExpert, VisualExpert
 from ssa_me.salience.subjects import split_phrases
@@ -260,7 +261,7 @@ class SalientEmbedder:
         return Embedded(vectors, regions, subject_vectors)
 
 
-_FAMILY_NAMES = ("Qwen2-VL", "Qwen2.5-VL", "Qwen3-VL")
+_FAMILY_NAMES = tuple(dict.fromkeys(family.title for family in FAMILIES.values()))
 
 
 def _describe(
