@@ -8,6 +8,7 @@ Shapes: B samples, N image tokens (padded to the longest, raster order), T token
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,8 +30,11 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from ssa_me.attention import ATTENTION, AttentionProbe
+from ssa_me.checkpoints import Pooling, Reading, reading_of
 from ssa_me.errors import InputError
 from ssa_me.families import Family, family_of, named
+from ssa_me.hub import adapter_base
+from ssa_me.merging import merge_lora
 
 MAX_TEXT_TOKENS = 512
 _NEEDED = {
@@ -38,6 +42,7 @@ _NEEDED = {
     "image processor": ("preprocessor_config.json", "processor_config.json"),
 }
 _SENTINEL = "\x02text\x02"
+_HEAD = "lm_head.weight"
 
 
 # --- what the passes return ------------------------------------------------------------------------------------------
@@ -158,7 +163,10 @@ def token_boxes(grid: Sequence[int], merge: int, size: tuple[int, int]) -> np.nd
 class Backbone:
     """A checkpoint's model, tokenizer and image processor. Not thread-safe: its owner holds the lock."""
 
-    def __init__(self, model: Any, tokenizer: Any, image_processor: Any) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, image_processor: Any, reading: Reading | None = None
+    ) -> None:
+        self.reading = reading or Reading()
         self.family = str(model.config.model_type)
         self.traits = family_of(self.family)
         model.set_attn_implementation(ATTENTION)
@@ -171,8 +179,9 @@ class Backbone:
         self.image_token_id = int(model.config.image_token_id)
         trailing = self.traits.trailing(model)
         self.trailing = 0 if trailing is None else len(trailing)
-        self.format = _prompt_format(tokenizer, model.config, self.traits)
+        self.format = _prompt_format(tokenizer, model.config, self.traits, self.reading)
         self._specials = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
+        self._end_id: int | None = tokenizer.eos_token_id
         self._ids: dict[str, list[int]] = {}
         before = self._encode(self.format.with_image[0])
         if before.count(self.image_token_id) != 1:
@@ -181,19 +190,20 @@ class Backbone:
 
     @classmethod
     def load(cls, checkpoint: Path, device: torch.device, dtype: torch.dtype) -> Backbone:
-        """Load a checkpoint folder as transformers saves it. InputError names what is missing or does not fit."""
-        if not (checkpoint / "config.json").is_file():
-            raise InputError(f"{checkpoint} is not a checkpoint folder: it holds no config.json.")
+        """Load a checkpoint folder as transformers saves it, or one with a LoRA adapter alone, which is merged into its
+        model. InputError names what is missing or does not fit."""
+        base = adapter_base(checkpoint) or checkpoint
+        if not (base / "config.json").is_file():
+            raise InputError(f"{base} is not a checkpoint folder: it holds no config.json.")
         try:
-            config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
-            family_of(config.model_type, str(checkpoint))
-            _check_files(checkpoint)
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
-            image_processor = AutoImageProcessor.from_pretrained(checkpoint, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(base, trust_remote_code=False)
+            family_of(config.model_type, str(base))
+            reading = reading_of(checkpoint)
+            tokenizer, image_processor = _load_inputs(checkpoint, base, reading)
             loader: Any = AutoModelForImageTextToText
             with _Quiet():
                 model, info = loader.from_pretrained(
-                    checkpoint,
+                    base,
                     dtype=dtype,
                     use_safetensors=True,
                     trust_remote_code=False,
@@ -207,8 +217,11 @@ class Backbone:
         ) as error:  # the loaders raise OSError, ValueError, RuntimeError, SafetensorError, KeyError …
             raise InputError(f"{checkpoint} cannot be loaded: {_first_line(error)}") from error
         mismatched = [key for key, *_ in info["mismatched_keys"]]
-        check_keys(checkpoint, info["missing_keys"], info["unexpected_keys"], mismatched)
-        return cls(model.to(device).eval(), tokenizer, image_processor)
+        lent = {_HEAD} if reading.headless else set()
+        check_keys(base, set(info["missing_keys"]) - lent, info["unexpected_keys"], mismatched)
+        if base != checkpoint:
+            model = merge_lora(model, checkpoint)
+        return cls(model.to(device).eval(), tokenizer, image_processor, reading)
 
     @property
     def device(self) -> torch.device:
@@ -269,7 +282,7 @@ class Backbone:
         MAX_TEXT_TOKENS. A sample's result does not depend on its batch.
         """
         ids, mask = self.tokenize(texts, visual.counts() if visual is not None else None)
-        last = mask.sum(1) - 1
+        last = last_positions(ids, mask, self._end_id if self.reading.pooling == "eos" else None)
         probe = AttentionProbe(last=last, collect=collect_rows)
         images = slice(
             self.image_start, self.image_start + (visual.tokens.shape[1] if visual is not None else 0)
@@ -279,7 +292,7 @@ class Backbone:
                 key_bias.masked_fill(~visual.valid, 0.0), (images.start, ids.shape[1] - images.stop)
             )
         output = self._forward(ids, mask, visual, probe)
-        pooled = output[torch.arange(len(texts), device=self.device), last]
+        pooled = pool(output, mask, last, self.reading.pooling)
         if visual is None:
             return LanguagePass(pooled)
         hidden = output[:, images] * visual.valid[..., None]
@@ -306,7 +319,8 @@ class Backbone:
         inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
         if visual is not None:
             inputs["mm_encoder_outputs"] = {"image": self._encoder_outputs(visual)}
-            inputs |= self.traits.inputs(visual.grid.to(self.device), ids == self.image_token_id)
+            placed = (ids == self.image_token_id) & (not self.reading.flat)
+            inputs |= self.traits.inputs(visual.grid.to(self.device), placed)
         return self.model.model(**inputs, probe=probe).last_hidden_state
 
     def _encoder_outputs(self, visual: VisualBatch) -> BaseModelOutputWithPooling:
@@ -341,6 +355,8 @@ class Backbone:
                 place = self.image_start
                 count = image_tokens[i] + self.trailing
                 head = [*start[:place], *[self.image_token_id] * count, *start[place + 1 :]]
+            if image_tokens is not None and not text.strip():
+                text = self.reading.alone
             rows.append([*head, *self.text_ids(text), *end])
         length = max(len(row) for row in rows)
         pad = self.tokenizer.pad_token_id or 0
@@ -363,6 +379,24 @@ class Backbone:
         return self._ids[fixed]
 
 
+def last_positions(ids: Tensor, mask: Tensor, end: int | None = None) -> Tensor:
+    """(B,) the position of each row's last real token, or of its last token `end` where it has one. ids, mask (B, T)."""
+    wanted = mask.bool()
+    if end is not None:
+        ends = wanted & (ids == end)
+        wanted = torch.where(ends.any(1, keepdim=True), ends, wanted)
+    steps = torch.arange(ids.shape[1], device=ids.device)
+    return (wanted * (steps + 1)).amax(1) - 1
+
+
+def pool(states: Tensor, mask: Tensor, last: Tensor, pooling: Pooling) -> Tensor:
+    """(B, D) from states (B, T, D) and mask (B, T): those at `last` (B,), or the mean over real tokens."""
+    if pooling == "mean":
+        weights = mask[..., None].to(states.dtype)
+        return (states * weights).sum(1) / weights.sum(1)
+    return states[torch.arange(len(states), device=states.device), last]
+
+
 def check_keys(source: Path, missing: Any, unexpected: Any, mismatched: Any = ()) -> None:
     """Raise InputError naming every missing, unexpected or misshapen weight of `source`: nothing loads in silence."""
     parts = [
@@ -383,8 +417,10 @@ def check_state(source: Path, expected: Mapping[str, Tensor], state: Mapping[str
     check_keys(source, set(expected) - shared, set(state) - shared, mismatched)
 
 
-def _prompt_format(tokenizer: Any, config: Any, family: Family) -> PromptFormat:
-    """From the chat template where there is one, else the family's own."""
+def _prompt_format(tokenizer: Any, config: Any, family: Family, reading: Reading) -> PromptFormat:
+    """The checkpoint's own prompt where one is known, else its chat template, else the family's."""
+    if reading.prompt is not None:
+        return PromptFormat(*reading.rendered())
     image, *_ = named(tokenizer, config.image_token_id)
     start, end = family.around(tokenizer, config)
     wrapped = f"{start}{image}{end}"
@@ -418,11 +454,34 @@ class _Quiet:
         transformers.logging.set_verbosity(self.verbosity)
 
 
-def _check_files(checkpoint: Path) -> None:
-    """Raise InputError where the tokenizer or the image processor is missing: their loaders do not say which file."""
-    for what, names in _NEEDED.items():
-        if not any((checkpoint / name).is_file() for name in names):
-            raise InputError(f"{checkpoint} lacks its {what} ({' or '.join(names)}). Copy the whole folder.")
+def _load_inputs(checkpoint: Path, base: Path, reading: Reading) -> tuple[Any, Any]:
+    """Tokenizer and image processor, each from the checkpoint or else from the model that it adapts."""
+    tokenizer = AutoTokenizer.from_pretrained(_holder("tokenizer", checkpoint, base), trust_remote_code=False)
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = _chat_template(base)
+    size = {}
+    if reading.pixels is not None:
+        size = {"size": {"shortest_edge": reading.pixels[0], "longest_edge": reading.pixels[1]}}
+    folder = _holder("image processor", checkpoint, base)
+    return tokenizer, AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, **size)
+
+
+def _chat_template(folder: Path) -> str | None:
+    """The processor's template, which older checkpoints keep in a file of its own."""
+    path = folder / "chat_template.json"
+    if not path.is_file():
+        return None
+    template = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
+    return template if isinstance(template, str) else None
+
+
+def _holder(what: str, checkpoint: Path, base: Path) -> Path:
+    """The folder that holds the tokenizer or the image processor: their loaders do not say which file is missing."""
+    names = _NEEDED[what]
+    for folder in (checkpoint, base):
+        if any((folder / name).is_file() for name in names):
+            return folder
+    raise InputError(f"{checkpoint} lacks its {what} ({' or '.join(names)}). Copy the whole folder.")
 
 
 def _first_line(error: Exception) -> str:

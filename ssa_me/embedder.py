@@ -37,7 +37,7 @@ from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
 from ssa_me.explaining import explain
 from ssa_me.explanation import Alignment, Explanation, Region, TokenMaps
-from ssa_me.families import FAMILIES
+from ssa_me.hub import locate
 from ssa_me.passes import Passes
 from ssa_me.salience.experts import OpenCVExpert, VisualExpert
 from ssa_me.salience.subjects import split_phrases
@@ -94,17 +94,12 @@ class SalientEmbedder:
 
     @classmethod
     def load(cls, checkpoint: Path | str | None = None, device: str = "auto") -> SalientEmbedder:
-        """Load a checkpoint folder, by default the embedded mini model.
+        """Load a checkpoint folder or a hub's id (downloaded once), by default the embedded mini model.
 
         Without trained adapters the baseline is the backbone as it is and SSA-ME runs training-free: salience from the
         OpenCV expert, suppression only. Raises InputError where the folder is missing, incomplete or does not fit.
         """
-        folder = Path(checkpoint) if checkpoint is not None else MINI
-        if not folder.is_dir():
-            raise InputError(
-                f"There is no checkpoint folder {folder}. Give the folder of a {'/'.join(_FAMILY_NAMES)} checkpoint "
-                "(config.json, *.safetensors, tokenizer, preprocessor_config.json), or leave --checkpoint out."
-            )
+        folder = locate(checkpoint if checkpoint is not None else MINI)
         chosen = choose_device(device)
         backbone = Backbone.load(folder, chosen.device, chosen.dtype)
         trained = {version: has_adapter(folder, version) for version in VERSIONS}
@@ -259,9 +254,6 @@ class SalientEmbedder:
             }
         regions = tuple(tuple(Region(r.bbox, r.salience) for r in of_image) for of_image in found.regions)
         return Embedded(vectors, regions, subject_vectors)
-
-
-_FAMILY_NAMES = tuple(dict.fromkeys(family.title for family in FAMILIES.values()))
 
 
 def _describe(

@@ -114,7 +114,9 @@ def to_squares(patches: Tensor, grid: Tensor) -> Tensor:
 
 def _qwen_features(model: Any, patches: Tensor, grid: Tensor) -> Features:
     found = model.model.get_image_features(patches, grid, return_dict=True)
-    deep = found.deepstack_features if isinstance(found, BaseModelOutputWithDeepstackFeatures) else None
+    deep: Any = None
+    if isinstance(found, BaseModelOutputWithDeepstackFeatures):
+        deep = found.deepstack_features
     return Features(found.pooler_output, deep or ())
 
 
