@@ -46,7 +46,7 @@ class Adapters:
 
     def attach(self, name: str, rank: int = 16, alpha: int = 32, dropout: float = 0.0) -> list[nn.Parameter]:
         """A new adapter, the identity and switched off; returns its parameters. `use` makes them trainable."""
-        targets = rf".*language_model\..*\.({'|'.join(TARGETS)})"
+        targets = rf".*{self.backbone.traits.language}\..*\.({'|'.join(TARGETS)})"
         config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets)
         self._inject(name, config)
         return self.parameters(name)
