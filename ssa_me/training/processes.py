@@ -50,6 +50,19 @@ def gather_objects(values: Sequence[T]) -> list[T]:
     return [value for several in everywhere for value in several]
 
 
+def wait() -> None:
+    """Until every process has come here."""
+    if count() > 1:
+        distributed.barrier()
+
+
+def same_start(tensors: Iterable[Tensor]) -> None:
+    """Give every process the first one's values."""
+    if count() > 1:
+        for tensor in tensors:
+            distributed.broadcast(tensor, 0)
+
+
 def mean(values: Tensor) -> Tensor:
     """The mean of the processes' values, everywhere the same."""
     if count() > 1:

@@ -124,13 +124,24 @@ def test_the_log_is_one_json_object_a_line(make_run):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_state(make_run, value):
     line, run = Line({5: lambda: torch.tensor(value)}), make_run(save_every=2)
-    with pytest.raises(ArithmeticError, match=f"stage line: the loss is {value} at step 5"):
-        fit("line", line, QUICK, run, False)
+    message = f"stage line: the loss is {value} at step 5; its batch: points 5"
+    with pytest.raises(ArithmeticError, match=message):
+        fit("line", line, QUICK, run, False, batch=lambda step: f"points {step}")
     assert all(p.isfinite().all() for p in line.parameters())
     again, straight = Line(), Line()
     assert fit("line", again, QUICK, run, resume=True) and again.steps == [4, 5, 6, 7]
     assert fit("line", straight, QUICK, make_run("straight"), False)
     assert_equal(weights_of(again), weights_of(straight))
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_too(make_run):
+    line, run = Line(), make_run(save_every=2)
+    line.weight.register_hook(lambda gradient: gradient * (float("nan") if len(line.steps) == 6 else 1))
+    with pytest.raises(ArithmeticError, match="the gradient's norm is nan at step 5"):
+        fit("line", line, QUICK, run, False)
+    assert all(p.isfinite().all() for p in line.parameters())
+    again = Line()
+    assert fit("line", again, QUICK, run, resume=True) and again.steps == [4, 5, 6, 7]
 
 
 # --- stop and resume -------------------------------------------------------------------------------------------------

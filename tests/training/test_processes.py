@@ -39,11 +39,15 @@ def work(rank: int, folder: str) -> None:
     loss.backward()
     parameters = [*linear.parameters(), temperature, unused, own_alone]
     processes.mean_gradients(parameters)
+    start = torch.tensor([float(rank) + 1])
+    processes.same_start([start])
+    processes.wait()
     heard: dict[str, Any] = {
         "gradients": [p.grad for p in parameters],
         "queries": queries.detach(),
         "objects": processes.gather_objects([f"{rank}.{i}" for i in range(ROWS[rank])]),
         "mean": processes.mean(torch.tensor([float(rank), 4.0])),
+        "start": start,
         "who": (processes.own(), processes.count()),
         "empty": processes.gather_rows(torch.zeros(rank, 2)),
     }
@@ -79,6 +83,7 @@ def test_small_things_come_in_the_processes_order(heard):
     for rank, one in enumerate(heard):
         assert one["objects"] == ["0.0", "0.1", "0.2", "1.0"]
         assert one["mean"].tolist() == [0.5, 4.0]
+        assert one["start"].item() == 1
         assert one["who"] == (rank, 2)
         assert one["empty"].shape == (1, 2)
 
