@@ -125,9 +125,10 @@ def _optimizer(named: Mapping[str, nn.Parameter], schedule: Schedule) -> torch.o
 
 
 def _gradients(stage: nn.Module, step: int, accelerator: Accelerator) -> dict[str, Tensor]:
-    with _attention_kernel(accelerator.device), accelerator.autocast():
-        losses = stage(step)
-    accelerator.backward(losses["loss"].float())
+    with _attention_kernel(accelerator.device):  # the backward pass may compute layers again
+        with accelerator.autocast():
+            losses = stage(step)
+        accelerator.backward(losses["loss"].float())
     return {key: value.detach() for key, value in losses.items()}
 
 
