@@ -43,7 +43,8 @@ from ssa_me.training import processes
 from ssa_me.training.data import Corpus, FolderSource, SceneSource, Source, record_texts
 from ssa_me.training.loop import Describe, Run, fit, stopping_on_signals
 from ssa_me.training.recipe import Recipe, load_recipe
-from ssa_me.training.stages import BaselineStage, BaseStage, SalientStage, TokenCache
+from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
+from ssa_me.training.stages import BaseStage
 
 Progress = Callable[[str], None]
 _BASE = "base"
@@ -123,7 +124,7 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
         (context.folder / "recipe.json").write_text(
             json.dumps(dataclasses.asdict(recipe), indent=2) + "\n", encoding="utf-8"
         )
-    if recipe.scratch is not None and not has_base:
+    if recipe.base.steps and not has_base:
         stage = BaseStage(backbone, corpus, recipe.base, recipe.seed)
         _keep_little(backbone, recipe)
         told = _describe(corpus, recipe.seed, recipe.base.batch)
@@ -168,15 +169,15 @@ class _AdapterStages:
         else:
             self.adapters.attach(version, lora.rank, lora.alpha, lora.dropout, lora.targets)
         self.adapters.use(version, trainable=True)
-        common = (backbone, self.corpus, self.cache, lora.batch, recipe.seed, lora.temperature)
+        material = Material(backbone, self.corpus, self.cache, recipe.seed, lora)
         out, first = self.request.out / version, self.context.first
         rest = (lora, self.context, self.request.resume, _describe(self.corpus, recipe.seed, lora.batch))
         if version == BASELINE:
-            finished = fit(version, BaselineStage(*common), *rest)
+            finished = fit(version, BaselineStage(material), *rest)
         else:
             parts, settings = self._parts(continued)
             parts.to(backbone.device)
-            stage = SalientStage(*common, recipe.objectives, parts.head, parts.regeneration, parts.projection)
+            stage = SalientStage(material, recipe.objectives, parts)
             finished = fit(version, stage, *rest)
             if finished and first:
                 save_parts(out, parts, settings)
@@ -199,8 +200,8 @@ class _AdapterStages:
 def _sources(request: TrainRequest, recipe: Recipe) -> list[Source]:
     sources: list[Source] = []
     scenes = recipe.scenes
-    if scenes.pairs:
-        sources.append(SceneSource(scenes.first, scenes.pairs, scenes.size, scenes.weight))
+    if scenes.count:
+        sources.append(SceneSource(scenes.first, scenes.count, scenes.size, scenes.weight))
     for folder, weight in _data_sets(request, recipe):
         records = [r for r in read_image_folder(folder) if r.split in (None, "train") and record_texts(r)]
         if not records:
@@ -252,7 +253,7 @@ def _new_backbone(recipe: Recipe, sources: Sequence[Source]) -> Backbone:
         if isinstance(source, FolderSource):
             texts.extend(text for record in source.records for text in record_texts(record))
         elif isinstance(source, SceneSource):
-            for i in range(min(_SCENES_FOR_TOKENIZER, source.pairs)):
+            for i in range(min(_SCENES_FOR_TOKENIZER, source.count)):
                 texts.extend(make_scene(source.first + i, size=112, pairs="seen").captions)
     return build_mini(train_tokenizer(texts, vocabulary), **shape)
 
