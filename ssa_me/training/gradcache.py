@@ -22,19 +22,20 @@ Representations = dict[str, Tensor]
 Losses = dict[str, Tensor]
 """Scalars by name; what is to be minimised under "loss", weights included."""
 
+Whole = TypeVar("Whole", contravariant=True)
 Part = TypeVar("Part", contravariant=True)
 Kept = TypeVar("Kept")
 
 
-class Contrast(Protocol[Part, Kept]):
+class Contrast(Protocol[Whole, Part, Kept]):
     """A step that falls into parts. Parameters that `compare` uses itself, such as a temperature, get their gradient
     there, once; all others get it through the representations."""
 
     def represent(self, part: Part) -> tuple[Representations, Kept]:
         """The part's representations, and what `beside` needs of the same forward pass. All parts give the same names."""
 
-    def compare(self, representations: Representations) -> Losses:
-        """The losses over the whole batch."""
+    def compare(self, whole: Whole, representations: Representations) -> Losses:
+        """The losses over the whole batch, in terms of its representations."""
 
     def beside(self, part: Part, kept: Kept, representations: Representations) -> Losses:
         """The part's share of the losses of single samples: means over the whole batch are divided by its count, not
@@ -66,19 +67,27 @@ class RandomState:
 
 
 def plain_step(
-    contrast: Contrast[Part, Kept], part: Part, gather: Gather, backward: Backward, context: Context
+    contrast: Contrast[Whole, Part, Kept],
+    whole: Whole,
+    part: Part,
+    gather: Gather,
+    backward: Backward,
+    context: Context,
 ) -> Losses:
     """The gradient of a batch that is one part, in one pass. Returns the losses, detached."""
     with context():
         representations, kept = contrast.represent(part)
         everywhere = gather(representations)
-        losses = total([contrast.compare(everywhere), contrast.beside(part, kept, detached(everywhere))])
+        losses = total(
+            [contrast.compare(whole, everywhere), contrast.beside(part, kept, detached(everywhere))]
+        )
     backward(losses["loss"].float())
     return detached(losses)
 
 
 def cached_step(
-    contrast: Contrast[Part, Kept],
+    contrast: Contrast[Whole, Part, Kept],
+    whole: Whole,
     parts: Sequence[Part],
     gather: Gather,
     backward: Backward,
@@ -100,7 +109,7 @@ def cached_step(
     }
     with context():
         everywhere = gather(cached)
-        compared = contrast.compare(everywhere)
+        compared = contrast.compare(whole, everywhere)
     backward(compared["loss"].float())
     fixed, losses = detached(everywhere), [detached(compared)]
     gradients = {
@@ -119,7 +128,7 @@ def cached_step(
 
 
 def _again(
-    contrast: Contrast[Part, Kept],
+    contrast: Contrast[Whole, Part, Kept],
     part: Part,
     gradients: Representations,
     fixed: Representations,

@@ -12,11 +12,11 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -27,6 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ssa_me.errors import InputError
 from ssa_me.training import processes
+from ssa_me.training.gradcache import Contrast, Losses, cached_step, plain_step
 from ssa_me.training.recipe import Schedule
 
 _LOG_EVERY = 10
@@ -34,6 +35,16 @@ _APART = 7_919_000_033  # between the seeds of two processes, whose dropout is n
 
 Describe = Callable[[int], str]
 """What a step's batch is made of, in words."""
+
+
+class Stage(Contrast[Any, Any, Any], Protocol):
+    """What is trained: an `nn.Module` whose steps fall into parts."""
+
+    def batch(self, step: int) -> Any:
+        """A whole step, the same in every process, drawn from its number."""
+
+    def cut(self, whole: Any, chunks: int) -> Sequence[Any]:
+        """This process's share of it, cut into at most `chunks` parts."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +85,13 @@ def stopping_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def fit(
-    name: str, stage: nn.Module, schedule: Schedule, run: Run, resume: bool, batch: Describe = str
-) -> bool:
+def fit(name: str, stage: Stage, schedule: Schedule, run: Run, resume: bool, batch: Describe = str) -> bool:
     """Train `stage` for `schedule.steps`; True when it came to its end, False when it was stopped (state is saved).
 
-    `stage(step)` gives a dict with the total under "loss"; `batch` names what a step saw. Raises ArithmeticError on a
+    `batch` names what a step saw. Raises ArithmeticError on a
     loss or gradient that is not finite, naming stage, step and batch; weights and state are then those before the step.
     """
+    assert isinstance(stage, nn.Module)
     stage.to(run.accelerator.device).train()
     named = {key: p for key, p in stage.named_parameters() if p.requires_grad}
     optimizer = _optimizer(named, schedule)
@@ -93,7 +103,7 @@ def fit(
         torch.manual_seed(run.seed * 1_000_003 + step + processes.own() * _APART)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, schedule)
-        losses = _gradients(stage, step, run.accelerator)
+        losses = _gradients(stage, step, schedule.chunks, run.accelerator)
         processes.mean_gradients(named.values())
         norm = run.accelerator.clip_grad_norm_(list(named.values()), schedule.clip)
         stopping = _agree(name, step, losses, norm, run, batch)
@@ -124,12 +134,15 @@ def _optimizer(named: Mapping[str, nn.Parameter], schedule: Schedule) -> torch.o
     )
 
 
-def _gradients(stage: nn.Module, step: int, accelerator: Accelerator) -> dict[str, Tensor]:
+def _gradients(stage: Stage, step: int, chunks: int, accelerator: Accelerator) -> Losses:
+    """Leave the gradient of a step in the parameters, and return its losses."""
+    whole = stage.batch(step)
+    parts = stage.cut(whole, chunks)
+    means = (processes.gather, accelerator.backward, accelerator.autocast)
     with _attention_kernel(accelerator.device):  # the backward pass may compute layers again
-        with accelerator.autocast():
-            losses = stage(step)
-        accelerator.backward(losses["loss"].float())
-    return {key: value.detach() for key, value in losses.items()}
+        if chunks == 1:
+            return plain_step(stage, whole, parts[0], *means)
+        return cached_step(stage, whole, parts, *means)
 
 
 def _agree(

@@ -7,7 +7,7 @@ that of one process with the whole batch. With one process everything here is th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -35,10 +35,17 @@ def gather_rows(rows: Tensor) -> Tensor:
     """The rows (n, …) of all processes, in their order: (Σn, …). Their gradient is the sum over all processes."""
     if count() == 1:
         return rows
+    if not rows.requires_grad:  # all processes take part in the backward pass, those with no row too
+        rows = rows.detach().requires_grad_()
     lengths = torch.zeros(count(), dtype=torch.long, device=rows.device)
     lengths[own()] = len(rows)
     distributed.all_reduce(lengths)
     return _GatherRows.apply(rows, tuple(int(n) for n in lengths.tolist()))
+
+
+def gather(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`gather_rows` of each; all processes have the same names."""
+    return {name: gather_rows(rows) for name, rows in tensors.items()}
 
 
 def gather_objects(values: Sequence[T]) -> list[T]:

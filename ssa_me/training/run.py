@@ -40,10 +40,10 @@ from ssa_me.mini import build_mini, train_tokenizer
 from ssa_me.samples import read_image_folder
 from ssa_me.scenes import make_scene
 from ssa_me.training import processes
+from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
 from ssa_me.training.data import Corpus, FolderSource, SceneSource, Source, record_texts
 from ssa_me.training.loop import Describe, Run, fit, stopping_on_signals
 from ssa_me.training.recipe import Recipe, load_recipe
-from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
 from ssa_me.training.stages import BaseStage
 
 Progress = Callable[[str], None]

@@ -41,7 +41,7 @@ class Towers(nn.Module):
         }
         return rows, left
 
-    def compare(self, representations: dict[str, Tensor]) -> dict[str, Tensor]:
+    def compare(self, whole: Pair, representations: dict[str, Tensor]) -> dict[str, Tensor]:
         nce = objectives.info_nce(representations["left"], representations["right"], self.temperature)
         return {"loss": nce, "nce": nce.detach()}
 
@@ -86,7 +86,7 @@ def graph_of_all_parts(model: Towers, parts: list[Pair]) -> dict[str, Tensor]:
     """The reference: all parts' graphs at once, no cache."""
     pieces = [model.represent(part) for part in parts]
     whole = {name: torch.cat([p[0][name] for p in pieces]) for name in ("left", "right")}
-    compared = model.compare(whole)
+    compared = model.compare(parts[0], whole)
     beside = [
         model.beside(part, kept, detached(whole)) for part, (_, kept) in zip(parts, pieces, strict=True)
     ]
@@ -108,8 +108,8 @@ def assert_close(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
 
 def test_in_parts_and_in_one_pass_the_gradient_is_the_same():
     whole, plain, cached = batch(), towers(), towers()
-    losses = plain_step(plain, whole, same, backward, nullcontext)
-    again = cached_step(cached, cut(whole, UNEVEN), same, backward, nullcontext)
+    losses = plain_step(plain, whole, whole, same, backward, nullcontext)
+    again = cached_step(cached, whole, cut(whole, UNEVEN), same, backward, nullcontext)
     assert_close(losses, again)
     assert_close(gradients(plain), gradients(cached))
     assert "temperature" in gradients(cached) and "side.1.weight" in gradients(cached)
@@ -121,7 +121,7 @@ def test_dropout_is_replayed():
     losses = graph_of_all_parts(plain, cut(whole, UNEVEN))
     state = RandomState.now()
     torch.manual_seed(7)
-    again = cached_step(cached, cut(whole, UNEVEN), same, backward, nullcontext)
+    again = cached_step(cached, whole, cut(whole, UNEVEN), same, backward, nullcontext)
     assert_close(losses, again)
     assert_close(gradients(plain), gradients(cached))
     assert torch.equal(state.cpu, torch.get_rng_state())  # the step after it draws the same numbers too
@@ -133,7 +133,7 @@ def test_without_the_replay_the_gradient_would_be_another(monkeypatch):
     graph_of_all_parts(plain, cut(whole, UNEVEN))
     torch.manual_seed(7)
     monkeypatch.setattr(RandomState, "replay", lambda self: None)
-    cached_step(cached, cut(whole, UNEVEN), same, backward, nullcontext)
+    cached_step(cached, whole, cut(whole, UNEVEN), same, backward, nullcontext)
     assert (gradients(plain)["left.0.weight"] - gradients(cached)["left.0.weight"]).abs().max() > 1e-3
 
 
@@ -142,8 +142,8 @@ def test_autocast_is_left_between_the_passes():
         return torch.autocast("cpu", torch.bfloat16)
 
     whole, plain, cached = batch(), towers(), towers()
-    plain_step(plain, whole, same, backward, context)
-    cached_step(cached, cut(whole, UNEVEN), same, backward, context)
+    plain_step(plain, whole, whole, same, backward, context)
+    cached_step(cached, whole, cut(whole, UNEVEN), same, backward, context)
     one, other = gradients(plain), gradients(cached)
     assert one.keys() == other.keys()  # no weight was cast without a gradient and kept
     for name, value in one.items():
@@ -152,8 +152,8 @@ def test_autocast_is_left_between_the_passes():
 
 def test_one_part_is_a_part_too():
     whole, plain, cached = batch(), towers(), towers()
-    plain_step(plain, whole, same, backward, nullcontext)
-    cached_step(cached, [whole], same, backward, nullcontext)
+    plain_step(plain, whole, whole, same, backward, nullcontext)
+    cached_step(cached, whole, [whole], same, backward, nullcontext)
     assert_close(gradients(plain), gradients(cached))
 
 
@@ -177,7 +177,7 @@ def test_the_graph_of_one_part_at_a_time_is_held():
 
         model = towers()
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            cached_step(model, parts, same, freeing, nullcontext)
+            cached_step(model, whole, parts, same, freeing, nullcontext)
         return most
 
     assert most_saved(cut(whole, [(8, 8)] * 8)) < 0.2 * most_saved([whole])
