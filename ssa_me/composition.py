@@ -32,9 +32,7 @@ class SubjectComposition(nn.Module):
         self.seen = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width)
         )
-        self.pair = nn.Sequential(
-            nn.Linear(2 * (width + PLACE), hidden), nn.GELU(), nn.Linear(hidden, width)
-        )
+        self.pair = nn.Sequential(nn.Linear(2 * (width + PLACE), hidden), nn.GELU(), nn.Linear(hidden, width))
         self.gates = nn.Parameter(torch.zeros(2))
         for network in (self.seen, self.pair):
             last = network[-1]
@@ -55,10 +53,7 @@ class SubjectComposition(nn.Module):
             [places + swapped * (others - places), others + swapped * (places - others)], dim=-1
         )
         together = torch.cat([left, right, where.to(first.dtype)], dim=-1)
-        weight = self.pair[0].weight
-        return F.normalize(
-            first + second + self.pair(together.to(weight.dtype)).to(first.dtype), dim=-1
-        )
+        return F.normalize(first + second + self.pair(together.to(self.gates.dtype)).to(first.dtype), dim=-1)
 
     def all_pairs(self, subjects: Tensor, places: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """b_kl (B, P, D) of the first subjects (B, K, D) of each image, and which of them are there (B, P)."""

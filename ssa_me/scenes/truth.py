@@ -39,16 +39,14 @@ def truth(queries: Sequence[Query], facts: Sequence[Facts]) -> np.ndarray:
     for f, fact in enumerate(facts):
         for i, (kind, colour) in enumerate(fact.subjects):
             kinds[f, i], colours[f, i] = KINDS.index(kind), COLOUR_NAMES.index(colour)
-        for i, way, j in fact.relations:
-            relations[f, i, j, _WAYS.index(way)] = True
+        for i, relation, j in fact.relations:
+            relations[f, i, j, _WAYS.index(relation)] = True
     settings = np.array([SETTING_NAMES.index(fact.setting) for fact in facts])
     table = np.zeros((len(queries), len(facts)), bool)
     for q, query in enumerate(queries):
         way = _WAYS.index(query.relation) if query.relation else _NONE
         fits = [
-            _IS_A[_NAMES.index(m.kind)][kinds]
-            & (colours == COLOUR_NAMES.index(m.colour))
-            & (kinds != _NONE)
+            _IS_A[_NAMES.index(m.kind)][kinds] & (colours == COLOUR_NAMES.index(m.colour)) & (kinds != _NONE)
             for m in query.subjects
         ]
         for cast in permutations(range(_MOST), len(query.subjects)):

@@ -18,6 +18,9 @@ from ssa_me.scenes.truth import parts_of, truth
 from ssa_me.training.batches import Batch
 from ssa_me.training.data import general
 
+Owner = tuple[int, tuple[int, ...]]
+"""An image of the batch and the numbers of one or two of its subjects."""
+
 
 @dataclass(frozen=True)
 class Things:
@@ -40,9 +43,7 @@ class Things:
         named, items, draw = batch.named, batch.items, batch.draw
         images, count = named.images, len(batch)
         row_of = {(images[r], named.number[r]): r for r in range(len(named))}
-        owners: list[tuple[int, tuple[int, ...]]] = [
-            (images[r], (named.number[r],)) for r in range(len(named))
-        ]
+        owners: list[Owner] = [(images[r], (named.number[r],)) for r in range(len(named))]
         singles = len(owners)
         if all(item.facts is not None for item in items):
             for b in range(count):
@@ -76,9 +77,7 @@ class Things:
         return (families[self.own][:, None] == families[None]) & ~self.true
 
 
-def _true_of(
-    batch: Batch, spoken: Sequence[tuple[int, int]], owners: Sequence[tuple[int, tuple[int, ...]]]
-) -> Tensor:
+def _true_of(batch: Batch, spoken: Sequence[tuple[int, int]], owners: Sequence[Owner]) -> Tensor:
     """(M, T) bool: of which things each text is true; exactly for scenes, elsewhere where the phrases are equal."""
     items, named, count = batch.items, batch.named, len(batch.items)
     if not all(item.facts is not None for item in items):
