@@ -330,6 +330,11 @@ class Backbone:
         logits = self.model.lm_head(hidden[:, :-1][spoken])
         return F.cross_entropy(logits.float(), ids[:, 1:][spoken])
 
+    def answer_tokens(self, answers: Sequence[str]) -> int:
+        """How many tokens `answer_loss` predicts for these answers: theirs and those that end each."""
+        end = len(self._encode(self.format.with_image[1]))
+        return sum(len(self.text_ids(answer)) + end for answer in answers)
+
     def _forward(
         self, ids: Tensor, mask: Tensor, visual: VisualBatch | None, probe: AttentionProbe
     ) -> Tensor:

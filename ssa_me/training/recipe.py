@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ssa_me.adapters import TARGETS
 from ssa_me.errors import InputError
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -16,7 +17,11 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True)
 class Schedule:
-    """One stage of optimisation: AdamW, linear warm-up, cosine decay to 5 % of the peak, clipped gradients."""
+    """One stage of optimisation: AdamW, linear warm-up, cosine decay to 5 % of the peak, clipped gradients.
+
+    batch: images of a step, over all processes together. chunks: 1 computes each process's share in one pass; more
+    cut it and cache representations (GradCache), which saves memory and changes nothing else.
+    """
 
     steps: int = 0
     batch: int = 64
@@ -25,6 +30,7 @@ class Schedule:
     weight_decay: float = 0.05
     clip: float = 1.0
     temperature: float = 0.07
+    chunks: int = 1
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,14 @@ class Base(Schedule):
 
 @dataclass(frozen=True)
 class Lora(Schedule):
-    """The adapter stage, the same for both models. composed: weight of the contrast of image and question with the
-    phrase that answers, on `composed_share` as many regions as there are images."""
+    """The adapter stage, the same for both models. targets: the language model's linear layers that get an adapter.
+    composed: weight of the contrast of image and question with the phrase that answers, on `composed_share` as many
+    regions as there are images."""
 
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
+    targets: tuple[str, ...] = TARGETS
     composed: float = 0.5
     composed_share: float = 0.25
     named: float = 0.0
@@ -104,15 +112,27 @@ class Regeneration:
 
 
 @dataclass(frozen=True)
+class DataSet:
+    """A set to train on, a `[[data]]` table: ImageFolder, or MMEB's training data. `weight`: how often a batch is drawn
+    from it, against the other sets' weights."""
+
+    path: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """A whole run. `scratch` None: fine-tune a checkpoint. views: of each photograph, the first as it is, the others
-    cropped and mirrored."""
+    """A whole run. `scratch` None: fine-tune a checkpoint. views: of each photograph,
+    the first as it is, the others cropped and mirrored. gradient_checkpointing: layers are computed again in the
+    backward pass instead of being kept. data: sets beside those of the command line."""
 
     name: str
     seed: int = 1
     precision: str = "auto"
     save_every: int = 100
     views: int = 1
+    gradient_checkpointing: bool = False
+    data: tuple[DataSet, ...] = ()
     scratch: Scratch | None = None
     scenes: Scenes = field(default_factory=Scenes)
     base: Base = field(default_factory=Base)
@@ -135,9 +155,11 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "float": ((int, float), "a number"),
     "str": ((str,), "a text"),
     "bool": ((bool,), "true or false"),
+    "tuple[str, ...]": ((tuple,), "a list of names"),
 }
 _RANGES: dict[str, tuple[float, float]] = {
     "batch": (2, math.inf),
+    "chunks": (1, math.inf),
     "rank": (1, math.inf),
     "save_every": (1, math.inf),
     "views": (1, math.inf),
@@ -170,6 +192,8 @@ def load_recipe(recipe: str | Path) -> Recipe:
         for key, value in table.items()
         if key in _SECTIONS
     }
+    if "data" in table:
+        sections["data"] = _data_sets(table.pop("data"), path.name)
     plain = {key: value for key, value in table.items() if key not in _SECTIONS}
     recipe_ = _build(Recipe, {"name": path.stem} | plain | sections, path.name)
     if recipe_.regeneration.floor == 0:
@@ -183,6 +207,7 @@ def _build(kind: type[T], table: Any, where: str) -> T:
     if not isinstance(table, dict):
         raise InputError(f"{where}: expected a table of settings, not {table!r}.")
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    table = {key: _names(value) for key, value in table.items()}
     unknown = sorted(set(table) - set(fields))
     if unknown:
         raise InputError(f"{where}: unknown {', '.join(unknown)}. Known: {', '.join(fields)}.")
@@ -196,3 +221,18 @@ def _build(kind: type[T], table: Any, where: str) -> T:
                 bound = f"at least {least}" if most == math.inf else f"between {least} and {most}"
                 raise InputError(f"{where}: {key} must be {bound}, not {value}.")
     return kind(**table)
+
+
+def _names(value: Any) -> Any:
+    """TOML's list of texts as a tuple; anything else as it is."""
+    texts = isinstance(value, list) and value and all(isinstance(name, str) and name for name in value)
+    return tuple(value) if texts else value
+
+
+def _data_sets(tables: Any, where: str) -> tuple[DataSet, ...]:
+    if not isinstance(tables, list):
+        raise InputError(f"{where}: data is a list of [[data]] tables with a path each, not {tables!r}.")
+    for table in tables:
+        if isinstance(table, dict) and "path" not in table:
+            raise InputError(f"{where} [[data]]: a set needs a path.")
+    return tuple(_build(DataSet, table, f"{where} [[data]]") for table in tables)
