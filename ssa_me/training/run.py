@@ -44,10 +44,11 @@ from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage
 from ssa_me.training.data import Corpus, FolderSource, SceneSource, Source, record_texts
 from ssa_me.training.loop import Describe, Run, fit, stopping_on_signals
 from ssa_me.training.recipe import Recipe, load_recipe
+from ssa_me.training.sight import SightStage
 from ssa_me.training.stages import BaseStage
 
 Progress = Callable[[str], None]
-_BASE = "base"
+_SIGHT, _BASE = "sight", "base"
 _SCENES_FOR_TOKENIZER = 1500
 
 
@@ -124,6 +125,11 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
         (context.folder / "recipe.json").write_text(
             json.dumps(dataclasses.asdict(recipe), indent=2) + "\n", encoding="utf-8"
         )
+    if recipe.sight.steps and not has_base:
+        told = _describe(corpus, recipe.seed, recipe.sight.batch)
+        sight = SightStage(backbone, corpus, recipe.sight, recipe.seed)
+        if not fit(_SIGHT, sight, recipe.sight, context, request.resume, told):
+            return False
     if recipe.base.steps and not has_base:
         stage = BaseStage(backbone, corpus, recipe.base, recipe.seed)
         _keep_little(backbone, recipe)
