@@ -23,16 +23,10 @@ from accelerate.state import AcceleratorState
 from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import (
-    BASELINE,
     MINI,
-    SSA_ME,
     VERSIONS,
-    Parts,
-    Settings,
     fingerprints,
     has_adapter,
-    load_parts,
-    save_parts,
 )
 from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
@@ -40,12 +34,13 @@ from ssa_me.mini import build_mini, train_tokenizer
 from ssa_me.samples import read_image_folder
 from ssa_me.scenes import make_scene
 from ssa_me.training import processes
-from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
+from ssa_me.training.adapter_stages import TokenCache
 from ssa_me.training.data import Corpus, FolderSource, SceneSource, Source, record_texts
-from ssa_me.training.loop import Describe, Run, fit, stopping_on_signals
+from ssa_me.training.loop import Run, fit, stopping_on_signals
 from ssa_me.training.recipe import Recipe, load_recipe
 from ssa_me.training.sight import SightStage
 from ssa_me.training.stages import BaseStage
+from ssa_me.training.versions import Versions, describe_batch
 
 Progress = Callable[[str], None]
 _SIGHT, _BASE = "sight", "base"
@@ -126,14 +121,14 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
             json.dumps(dataclasses.asdict(recipe), indent=2) + "\n", encoding="utf-8"
         )
     if recipe.sight.steps and not has_base:
-        told = _describe(corpus, recipe.seed, recipe.sight.batch)
+        told = describe_batch(corpus, recipe.seed, recipe.sight.batch)
         sight = SightStage(backbone, corpus, recipe.sight, recipe.seed)
         if not fit(_SIGHT, sight, recipe.sight, context, request.resume, told):
             return False
     if recipe.base.steps and not has_base:
         stage = BaseStage(backbone, corpus, recipe.base, recipe.seed)
         _keep_little(backbone, recipe)
-        told = _describe(corpus, recipe.seed, recipe.base.batch)
+        told = describe_batch(corpus, recipe.seed, recipe.base.batch)
         if not fit(_BASE, stage, recipe.base, context, request.resume, told):
             return False
         if context.first:
@@ -147,60 +142,14 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
     _keep_little(backbone, recipe)
     context.report("computing image tokens")
     adapters = Adapters(backbone)
-    stages = _AdapterStages(
-        start, request, recipe, adapters, corpus, TokenCache.of(corpus, backbone), context
+    cache = TokenCache.of(corpus, backbone)
+    versions = Versions(adapters, corpus, cache, context, _description(recipe, corpus))
+    trained = start if recipe.scratch is None else None
+    return all(
+        versions.train(version, recipe, request.out, trained, request.resume)
+        for version in VERSIONS
+        if not has_adapter(request.out, version)
     )
-    return all(stages.train(version) for version in VERSIONS if not has_adapter(request.out, version))
-
-
-@dataclass(frozen=True)
-class _AdapterStages:
-    """Trains one adapter after the other on the same image tokens, in the same order, from the same seed."""
-
-    start: Path
-    request: TrainRequest
-    recipe: Recipe
-    adapters: Adapters
-    corpus: Corpus
-    cache: TokenCache
-    context: Run
-
-    def train(self, version: str) -> bool:
-        """Train and save `version`; False when the run was stopped."""
-        recipe, backbone, lora = self.recipe, self.adapters.backbone, self.recipe.adapters
-        torch.manual_seed(recipe.seed)
-        continued = recipe.scratch is None and has_adapter(self.start, version)
-        if continued:
-            self.adapters.load(version, self.start / version)
-        else:
-            self.adapters.attach(version, lora.rank, lora.alpha, lora.dropout, lora.targets)
-        self.adapters.use(version, trainable=True)
-        material = Material(backbone, self.corpus, self.cache, recipe.seed, lora)
-        out, first = self.request.out / version, self.context.first
-        rest = (lora, self.context, self.request.resume, _describe(self.corpus, recipe.seed, lora.batch))
-        if version == BASELINE:
-            finished = fit(version, BaselineStage(material), *rest)
-        else:
-            parts, settings = self._parts(continued)
-            parts.to(backbone.device)
-            stage = SalientStage(material, recipe.objectives, recipe.regeneration, parts)
-            finished = fit(version, stage, *rest)
-            if finished and first:
-                save_parts(out, parts, settings)
-        if finished and first:
-            self.adapters.save(version, out)
-        processes.wait()
-        self.adapters.use(None)
-        return finished
-
-    def _parts(self, continued: bool) -> tuple[Parts, Settings]:
-        """SSA-ME's parts: new ones by the recipe, or those of the start, whose floor and widths stay as they are."""
-        width, description = self.adapters.backbone.width, _description(self.recipe, self.corpus)
-        if not continued:
-            settings = Settings(floor=self.recipe.regeneration.floor, description=description)
-            return Parts(width, settings), settings
-        parts, settings = load_parts(self.start / SSA_ME, width)
-        return parts, dataclasses.replace(settings, description=description)
 
 
 def _sources(request: TrainRequest, recipe: Recipe) -> list[Source]:
@@ -227,21 +176,6 @@ def _data_sets(request: TrainRequest, recipe: Recipe) -> list[tuple[Path, float]
     """The recipe's sets and those of the request, with their weights."""
     given = [(folder, request.weights.get(folder, 1.0)) for folder in request.data]
     return [*((Path(one.path).expanduser(), one.weight) for one in recipe.data), *given]
-
-
-def _describe(corpus: Corpus, seed: int, batch: int) -> Describe:
-    """Names the images of a step's batch: a folder's files, or the seeds of generated scenes."""
-
-    def describe(step: int) -> str:
-        draw = corpus.draw(seed, step, batch)
-        source = corpus.sources[draw.source]
-        if isinstance(source, FolderSource):
-            names = [source.records[index % len(source.records)].file_name for index in draw.indices]
-        else:
-            names = [f"number {index}" for index in draw.indices]
-        return f"{source.name}: {', '.join(names)}"
-
-    return describe
 
 
 def _keep_little(backbone: Backbone, recipe: Recipe) -> None:
