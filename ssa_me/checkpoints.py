@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -221,9 +222,8 @@ def _names(folder: Path) -> list[str]:
     """Names that a folder may be known by: what its config was loaded from, its own, that of the hub's cache."""
     resolved = folder.resolve()
     names = [resolved.name]
-    config = folder / "config.json"
-    if config.is_file():
-        origin = _json(config).get("_name_or_path")
+    with suppress(OSError, ValueError, AttributeError):  # a damaged config is named by whoever loads the model
+        origin = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("_name_or_path")
         names = [origin, *names] if isinstance(origin, str) else names
     if resolved.parent.name == "snapshots":  # models--OWNER--NAME/snapshots/REVISION
         names.append(resolved.parent.parent.name.removeprefix("models--").replace("--", "/"))
