@@ -302,16 +302,38 @@ class Backbone:
             rows = stacked[:, :, images] * visual.valid[:, None]
         return LanguagePass(pooled, hidden, rows)
 
-    def caption_loss(self, captions: Sequence[str], visual: VisualBatch) -> Tensor:
-        """Mean cross-entropy of each caption's tokens and its end, given its image: the captioning loss."""
-        ids, mask = self.tokenize(captions, visual.counts())
+    def speak(self, texts: Sequence[str], bucket: int = 48) -> Tensor:
+        """(B, D) float32 of unit length of texts without an image, read in buckets of texts about as long, so that a
+        long one does not pad all others."""
+        order = sorted(range(len(texts)), key=lambda i: len(self.text_ids(texts[i])))
+        parts = [
+            self.language_pass([texts[i] for i in order[start : start + bucket]]).embedding()
+            for start in range(0, len(order), bucket)
+        ]
+        place = torch.argsort(torch.tensor(order, device=self.device))
+        return torch.cat(parts)[place]
+
+    def answer_loss(self, prompts: Sequence[str], answers: Sequence[str], visual: VisualBatch) -> Tensor:
+        """Mean cross-entropy of each answer's tokens and its end, given its image and prompt (may be empty).
+
+        The answer follows the prompt's text at once, as `generation` continues it.
+        """
+        asked = [self.text_ids(prompt) for prompt in prompts]
+        rows = [[*question, *self.text_ids(answer)] for question, answer in zip(asked, answers, strict=True)]
+        ids, mask = self._pad(rows, visual.counts())
         hidden = self._forward(ids, mask, visual, AttentionProbe(last=mask.sum(1) - 1))
-        prompt = len(self._encode(self.format.with_image[0])) - 1
-        starts = prompt + visual.valid.sum(1) + self.trailing
+        before = len(self._encode(self.format.with_image[0])) - 1
+        lengths = torch.tensor([len(question) for question in asked], device=self.device)
+        starts = before + visual.valid.sum(1) + self.trailing + lengths
         position = torch.arange(1, ids.shape[1], device=self.device)
         spoken = (position[None] >= starts[:, None]) & mask[:, 1:].bool()
         logits = self.model.lm_head(hidden[:, :-1][spoken])
         return F.cross_entropy(logits.float(), ids[:, 1:][spoken])
+
+    def answer_tokens(self, answers: Sequence[str]) -> int:
+        """How many tokens `answer_loss` predicts for these answers: theirs and those that end each."""
+        end = len(self._encode(self.format.with_image[1]))
+        return sum(len(self.text_ids(answer)) + end for answer in answers)
 
     def _forward(
         self, ids: Tensor, mask: Tensor, visual: VisualBatch | None, probe: AttentionProbe
@@ -346,6 +368,16 @@ class Backbone:
     ) -> tuple[Tensor, Tensor]:
         """Token ids and mask (B, T), right-padded; with `image_tokens` each text stands after that many of them, and
         after the `trailing` ones that have no place in the image."""
+        said = (
+            texts
+            if image_tokens is None
+            else [text if text.strip() else self.reading.alone for text in texts]
+        )
+        return self._pad([self.text_ids(text) for text in said], image_tokens)
+
+    def _pad(
+        self, texts: Sequence[Sequence[int]], image_tokens: Sequence[int] | None
+    ) -> tuple[Tensor, Tensor]:
         before, after = self.format.text_only if image_tokens is None else self.format.with_image
         start, end = self._encode(before), self._encode(after)
         rows = []
@@ -355,9 +387,7 @@ class Backbone:
                 place = self.image_start
                 count = image_tokens[i] + self.trailing
                 head = [*start[:place], *[self.image_token_id] * count, *start[place + 1 :]]
-            if image_tokens is not None and not text.strip():
-                text = self.reading.alone
-            rows.append([*head, *self.text_ids(text), *end])
+            rows.append([*head, *text, *end])
         length = max(len(row) for row in rows)
         pad = self.tokenizer.pad_token_id or 0
         ids = torch.tensor([row + [pad] * (length - len(row)) for row in rows])

@@ -7,15 +7,13 @@ Source of the table: Jiang et al., "VLM2Vec", 2024 (arXiv 2410.05160), and TIGER
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ssa_me.errors import InputError
+from ssa_me.tables import SUFFIXES, columns, read_rows, relative_path, row_error, without_placeholders
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,6 @@ SUBSETS: dict[str, SubsetInfo] = {
     "Visual7W-Pointing": SubsetInfo("Grounding", False),
 }
 
-_PLACEHOLDER = re.compile(r"(<\|image_\d+\|>|<image>|<\|vision_start\|><\|image_pad\|><\|vision_end\|>)\s*")
-_SUFFIXES = (".jsonl", ".parquet")
 _NAMED = 5
 
 
@@ -125,7 +121,7 @@ def subset_files(data: Path) -> dict[str, Path]:
             f"{data} is not a folder. Give the folder that holds SUBSET.jsonl files and their images."
         )
     files: dict[str, Path] = {}
-    for suffix in _SUFFIXES:
+    for suffix in SUFFIXES:
         for path in sorted(data.glob(f"*{suffix}")):
             if path.name != "metadata.jsonl":
                 files.setdefault(path.stem, path)
@@ -156,48 +152,20 @@ def read_subsets(data: Path, names: Sequence[str] | None = None) -> list[Subset]
 
 
 def _read_subset(name: str, path: Path) -> Subset:
-    rows = _parquet_rows(path) if path.suffix == ".parquet" else _jsonl_rows(path)
     info = SUBSETS.get(name)
     queries = []
-    for number, row in rows:
+    for number, row in read_rows(path):
         try:
             queries.append(_parse_row(row, info.instruction if info else None))
         except (ValueError, KeyError, TypeError) as error:
-            reason = f"it has no key {error}" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"{path}, row {number}: {reason}. Correct the row, or remove it.") from error
+            raise row_error(path, number, error) from error
     if not queries:
         raise InputError(f"{path} holds no query.")
     return Subset(name, tuple(queries))
 
 
-def _jsonl_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    with path.open(encoding="utf-8-sig", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    yield number, json.loads(line)
-                except ValueError as error:
-                    raise InputError(f"{path}, row {number}: not a JSON object ({error}).") from error
-
-
-def _parquet_rows(path: Path) -> Iterable[tuple[int, Any]]:
-    if find_spec("pyarrow") is None:
-        raise InputError(
-            f"Reading {path.name} needs pyarrow: pip install pyarrow, or give the subset as .jsonl."
-        )
-    import pandas  # type: ignore[import-untyped]
-
-    try:
-        table = pandas.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as parquet: {error}") from error
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    return enumerate(rows, start=1)
-
-
 def _parse_row(row: Any, instruction: str | None) -> MmebQuery:
-    if not isinstance(row, Mapping):
-        raise TypeError("not a JSON object")
+    row = columns(row)
     query = _entry(row["qry_text"], row.get("qry_img_path"), row.get("qry_inst"), instruction)
     texts, images = _strings(row["tgt_text"], "tgt_text"), _strings(row.get("tgt_img_path"), "tgt_img_path")
     if texts and images and len(texts) != len(images):
@@ -214,10 +182,8 @@ def _parse_row(row: Any, instruction: str | None) -> MmebQuery:
 
 
 def _entry(text: Any, image: Any, given_instruction: Any, instruction: str | None) -> Entry:
-    parts = [_PLACEHOLDER.sub("", str(part)).strip() for part in (given_instruction, text) if part]
-    words, path = " ".join(part for part in parts if part), str(image or "").strip()
-    if path and (PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts):
-        raise ValueError(f"the image path {path!r} is not relative to the data's folder")
+    parts = [without_placeholders(part) for part in (given_instruction, text)]
+    words, path = " ".join(part for part in parts if part), relative_path(image)
     if path and not words and instruction:
         words = instruction
     if not path and not words:

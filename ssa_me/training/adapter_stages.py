@@ -1,0 +1,297 @@
+"""What one step of an adapter computes: the baseline's by contrast alone, SSA-ME's by all objectives.
+
+Both see the same images, texts and questions in the same order; vision and base weights are frozen, so image tokens are
+computed once. A step falls into parts (`gradcache.Contrast`). It knows nothing of optimisers or files.
+
+B images, R named regions, Q questions, N image tokens, K regions found, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ssa_me import objectives
+from ssa_me.backbone import Backbone, VisualBatch
+from ssa_me.checkpoint import Parts
+from ssa_me.composition import places
+from ssa_me.passes import compose, found_regions, sizes_of
+from ssa_me.regeneration import Regenerated
+from ssa_me.training.batches import Batch, Part, share_of
+from ssa_me.training.data import Corpus, stack_pixels
+from ssa_me.training.gradcache import Losses, Representations
+from ssa_me.training.recipe import Lora, Regeneration, Weights
+from ssa_me.training.stages import Temperature, ask, composed_contrast, weighted
+from ssa_me.training.things import Sought, Things
+
+
+@dataclass(frozen=True)
+class TokenCache:
+    """The image tokens of a whole corpus, one `VisualBatch` a source, in 16 bits: vision is frozen in this stage."""
+
+    groups: tuple[VisualBatch, ...]
+
+    @classmethod
+    def of(cls, corpus: Corpus, backbone: Backbone, batch: int = 64) -> TokenCache:
+        groups = []
+        with torch.no_grad():
+            for group in corpus.groups:
+                parts = [
+                    backbone.encode_pixels(*stack_pixels(group[i : i + batch])).to(torch.bfloat16)
+                    for i in range(0, len(group), batch)
+                ]
+                groups.append(VisualBatch.join(parts))
+        return cls(tuple(groups))
+
+    def select(self, source: int, indices: Sequence[int], dtype: torch.dtype) -> VisualBatch:
+        return self.groups[source].select(indices).to(dtype)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What both adapters learn from: the batches of one corpus, with their image tokens."""
+
+    backbone: Backbone
+    corpus: Corpus
+    cache: TokenCache
+    seed: int
+    settings: Lora
+
+    def batch(self, step: int, only_open: bool) -> Batch:
+        settings, device = self.settings, self.backbone.device
+        batch, _ = Batch.of(
+            self.corpus, self.seed, step, settings.batch, settings.composed_share, device, only_open
+        )
+        return batch
+
+    def tokens(self, part: Part) -> VisualBatch:
+        draw = part.batch.draw
+        indices = draw.indices[part.images.start : part.images.stop]
+        return self.cache.select(draw.source, indices, self.backbone.dtype)
+
+
+class BaselineStage(nn.Module):
+    """The baseline's adapter: L_nce alone, of texts and images and of questions about images and their answers."""
+
+    def __init__(self, material: Material) -> None:
+        super().__init__()
+        self.model = material.backbone.model
+        self.temperature = Temperature(material.settings.temperature)
+        self.material = material
+
+    def batch(self, step: int) -> Batch:
+        return self.material.batch(step, only_open=True)
+
+    def cut(self, whole: Batch, chunks: int) -> list[Part]:
+        return whole.parts(chunks)
+
+    def represent(self, part: Part) -> tuple[Representations, None]:
+        """images (B, D), texts (B, D), phrases (P, D) where questions need them, asked (Q, D), of unit length."""
+        backbone, visual = self.material.backbone, self.material.tokens(part)
+        images = backbone.language_pass([""] * len(part), visual).embedding()
+        answers = part.phrases if len(part.batch.questions) or self.material.settings.named else []
+        spoken = backbone.speak([*part.captions, *answers])
+        found = {"images": images, "texts": spoken[: len(part)], "phrases": spoken[len(part) :]}
+        return found | {"asked": ask(backbone, part.questions, visual)}, None
+
+    def compare(self, whole: Batch, representations: Representations) -> Losses:
+        rows, questions = representations, whole.questions
+        losses = {"nce": objectives.info_nce(rows["texts"], rows["images"], self.temperature(), whole.same())}
+        if len(questions):
+            losses["composed"] = composed_contrast(
+                rows["asked"], rows["phrases"], whole.named, questions, self.temperature()
+            )
+        settings = self.material.settings
+        if settings.named and len(whole.named):
+            losses["named"] = self._contrast_phrases(whole, rows)
+        return weighted(losses, {"composed": settings.composed, "named": settings.named}, rows["images"])
+
+    def _contrast_phrases(self, whole: Batch, rows: Representations) -> Tensor:
+        """A control: phrases as further texts of their images, without regions."""
+        named, images = whole.named, rows["images"]
+        shown = torch.zeros(len(rows["phrases"]), len(images), dtype=torch.bool, device=images.device)
+        shown[named.place, named.image] = True
+        phrases = rows["phrases"][named.place]
+        return objectives.subject_contrast(
+            phrases, images, named.image, shown[named.place], self.temperature()
+        )
+
+    def beside(self, part: Part, kept: None, representations: Representations) -> Losses:
+        return weighted({}, {}, representations["images"])
+
+
+@dataclass(frozen=True)
+class SalientBatch:
+    """A step of SSA-ME's adapter: the batch, what its texts speak of, and the phrases that the head looks for."""
+
+    batch: Batch
+    things: Things
+    sought: Sought
+
+
+@dataclass(frozen=True)
+class SalientPart:
+    some: Part
+    whole: SalientBatch
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Of a part's forward pass: its image tokens, the head's logits (B, N), the rows of attention (B, L, N) of images
+    alone, and of questions (Q, L, N)."""
+
+    visual: VisualBatch
+    free: Tensor
+    rows: Tensor
+    asked: Tensor | None
+
+
+class SalientStage(nn.Module):
+    """SSA-ME's adapter with its trained parts: all objectives."""
+
+    def __init__(self, material: Material, weights: Weights, steps: Regeneration, parts: Parts) -> None:
+        super().__init__()
+        parts.regeneration.gate.requires_grad_(steps.enhance)
+        parts.composition.gates.requires_grad_(steps.compose)
+        self.implicit = steps.implicit
+        self.model = material.backbone.model
+        start = material.settings.temperature
+        self.temperature, self.subject_temperature = Temperature(start), Temperature(start)
+        self.parts, self.material, self.weights = parts, material, weights
+
+    def batch(self, step: int) -> SalientBatch:
+        batch = self.material.batch(step, only_open=False)
+        sought = Sought.of(batch, self.material.seed, self.weights.phrase_share)
+        return SalientBatch(batch, Things.of(batch), sought)
+
+    def cut(self, whole: SalientBatch, chunks: int) -> list[SalientPart]:
+        return [SalientPart(part, whole) for part in whole.batch.parts(chunks)]
+
+    def represent(self, part: SalientPart) -> tuple[Representations, Kept]:
+        """images (B, D), texts (B, D), phrases (P, D), subjects (R, D), pairs (·, D), asked (Q, D), of unit length."""
+        some, backbone, trained = part.some, self.material.backbone, self.parts
+        visual = self.material.tokens(some)
+        free = trained.head(visual.tokens, visual.valid)
+        salience = free.float().sigmoid() * visual.valid
+        found = found_regions(salience if self.implicit else salience.detach(), visual)
+        regenerated = trained.regeneration(visual, found.salience, found.stacked)
+        alone = backbone.language_pass([""] * len(some), regenerated.visual, regenerated.key_bias, True)
+        assert alone.hidden is not None and alone.rows is not None
+        spoken = backbone.speak([*some.captions, *some.phrases])
+        images = compose(trained.composition, alone, visual, found)
+        subjects, pairs = self._subjects(part, visual, alone.hidden)
+        asked, asked_rows = self._ask(some, regenerated)
+        representations = {
+            "images": images,
+            "texts": spoken[: len(some)],
+            "phrases": spoken[len(some) :],
+            "subjects": subjects,
+            "pairs": pairs,
+            "asked": asked,
+        }
+        return representations, Kept(visual, free, alone.rows, asked_rows)
+
+    def compare(self, whole: SalientBatch, representations: Representations) -> Losses:
+        """L_nce of captions and of questions, L_subject, L_mis."""
+        batch, things, rows = whole.batch, whole.things, representations
+        nce = objectives.info_nce(rows["texts"], rows["images"], self.temperature(), batch.same())
+        losses = {"nce": nce}
+        if len(batch.named):
+            texts = torch.cat([rows["texts"], rows["phrases"]])[things.rows]
+            vectors = torch.cat([rows["subjects"], rows["pairs"]])
+            losses["subject"] = objectives.subject_contrast(
+                texts, vectors, things.own, things.true, self.subject_temperature()
+            )
+            losses["misalignment"] = objectives.misalignment(
+                texts, vectors, things.own, things.rivals(batch.group), self.weights.margin
+            )
+        if len(batch.questions):
+            losses["composed"] = composed_contrast(
+                rows["asked"], rows["phrases"], batch.named, batch.questions, self.temperature()
+            )
+        return self._weighted(losses, nce)
+
+    def beside(self, part: SalientPart, kept: Kept, representations: Representations) -> Losses:
+        """L_attn and L_head, each as a share of the whole batch's mean."""
+        some, batch, valid = part.some, part.whole.batch, kept.visual.valid
+        everything = some.named.of_each_image(len(some))
+        attention = objectives.attention_alignment(kept.rows.float(), everything, valid)
+        annotated = torch.tensor([len(item.phrases) > 0 for item in some.items], device=valid.device)
+        head = objectives.salience_bce(kept.free, everything, valid & annotated[:, None])
+        losses = {
+            "attention": share_of(attention, len(set(some.named.images)), len(set(batch.named.images))),
+            "head": share_of(
+                head, batch.annotated_tokens(some.images), batch.annotated_tokens(range(len(batch)))
+            ),
+        }
+        if len(batch.named):
+            losses |= self._find_phrases(part, kept.visual, representations["phrases"])
+        if kept.asked is not None:
+            regions = some.named.regions[some.questions.rows][:, : kept.asked.shape[-1]]
+            seen = kept.visual.select(some.questions.images).valid
+            asked = objectives.attention_alignment(kept.asked.float(), regions, seen)
+            losses["asked_attention"] = share_of(asked, len(some.questions), len(batch.questions))
+        return self._weighted(losses, attention)
+
+    def _weighted(self, losses: Losses, like: Tensor) -> Losses:
+        weights = self.weights
+        factors = {
+            "composed": self.material.settings.composed,
+            "attention": weights.attention,
+            "asked_attention": weights.attention,
+            "subject": weights.subject,
+            "misalignment": weights.misalignment,
+            "head": weights.head,
+            "named_head": weights.head,
+        }
+        return weighted(losses, factors, like)
+
+    def _subjects(self, part: SalientPart, visual: VisualBatch, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """The vectors of the part's single subjects and of its pairs, in their annotated regions."""
+        named, composition = part.some.named, self.parts.composition
+        if not len(named):
+            nothing = torch.zeros(0, hidden.shape[-1], device=hidden.device)
+            return nothing, nothing
+        regions = named.regions[:, None]
+        singles = composition.subjects(hidden[named.image], visual.tokens[named.image], regions)[:, 0]
+        first, second = part.whole.things.pairs_in(part.some.rows)
+        if not len(first):
+            return singles, singles[:0]
+        boxes = torch.from_numpy(visual.boxes).to(singles.device)[named.image]
+        where = places(regions, boxes, sizes_of(visual).to(singles.device)[named.image])[:, 0]
+        return singles, composition.pairs(singles[first], singles[second], where[first], where[second])
+
+    def _ask(self, part: Part, regenerated: Regenerated) -> tuple[Tensor, Tensor | None]:
+        """Questions about images (Q, D), and their rows of attention (Q, L, N)."""
+        questions, backbone = part.questions, self.material.backbone
+        if not len(questions):
+            return torch.zeros(0, backbone.width, device=backbone.device), None
+        seen = regenerated.visual.select(questions.images)
+        bias = regenerated.key_bias[list(questions.images)][:, : seen.tokens.shape[1]]
+        asked = backbone.language_pass(questions.texts, seen, bias, collect_rows=True)
+        return asked.embedding(), asked.rows
+
+    def _find_phrases(self, part: SalientPart, visual: VisualBatch, phrases: Tensor) -> Losses:
+        """L_head with a phrase: the named region where it is there, darkness where it is not."""
+        some, batch, sought, head = part.some, part.whole.batch, part.whole.sought, self.parts.head
+        picked = [i for i, row in enumerate(sought.rows) if row in some.rows]
+        if not picked:
+            return {}
+        place = batch.named.place
+        rows, wrong, there = (
+            torch.tensor([column[i] for i in picked], device=place.device)
+            for column in (sought.rows, sought.wrong, sought.present)
+        )
+        own = rows - some.rows.start
+        images, regions = some.named.image[own], some.named.regions[own]
+        tokens, valid = visual.tokens[images], visual.valid[images]
+        right = objectives.salience_bce(head(tokens, valid, phrases[place[rows]]), regions, valid)
+        dark = objectives.salience_bce(
+            head(tokens, valid, phrases[place[wrong]]), torch.zeros_like(regions), valid & ~there[:, None]
+        )
+        both = (some.rows, range(len(batch.named)))
+        lit, unlit = ([sought.tokens(batch, rows, absent) for rows in both] for absent in (False, True))
+        return {"named_head": share_of(right, *lit) + 0.5 * share_of(dark, *unlit)}
