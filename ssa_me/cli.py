@@ -80,10 +80,17 @@ def stay_offline(checkpoint: str | None) -> None:
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    if checkpoint is not None and (Path(checkpoint) / "adapter_config.json").is_file():
-        return
-    if checkpoint is None or Path(checkpoint).exists() or not _HUB_ID.fullmatch(checkpoint):
+    if not needs_hub(checkpoint):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def needs_hub(checkpoint: str | None) -> bool:
+    """Whether `checkpoint` may have to be fetched, it or the model that it adapts."""
+    if checkpoint is None:
+        return False
+    if Path(checkpoint).exists():
+        return (Path(checkpoint) / "adapter_config.json").is_file()
+    return _HUB_ID.fullmatch(checkpoint) is not None and not checkpoint.startswith(".")
 
 
 def to_json(data: Mapping[str, Any]) -> str:

@@ -34,6 +34,7 @@ from ssa_me.checkpoint import (
     has_adapter,
     load_parts,
 )
+from ssa_me.checkpoints import name_of
 from ssa_me.composition import PAIRED
 from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
@@ -298,7 +299,7 @@ def _describe(
     if not trained[SSA_ME]:
         knows = "A backbone without adapters: the baseline is the model as it is, SSA-ME runs training-free."
     return ModelInfo(
-        name=folder.resolve().name,
+        name=name_of(folder),
         checkpoint=str(folder),
         family=backbone.family,
         device=str(device.device),
