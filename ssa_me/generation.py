@@ -1,0 +1,89 @@
+"""Greedy answers of the language model to prompts, with or without an image. It knows no subjects, cache or lock.
+
+The answer is the backbone's own: its owner switches adapters off first, and calls it under a lock. The vision features
+are those of `Backbone.vision_pass`, so an image is encoded once for any number of prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+from transformers import GenerationConfig
+
+from ssa_me.backbone import Backbone, VisualBatch
+from ssa_me.devices import in_batches
+
+MOST_TOKENS = 64
+"""Of one answer; six short phrases need fewer."""
+
+
+def answers(
+    backbone: Backbone,
+    prompts: Sequence[str],
+    images: Sequence[Image.Image | None],
+    most: int = MOST_TOKENS,
+    batch: int = 16,
+) -> list[str]:
+    """The answer to each prompt about its image, None being none. Batches that do not fit into memory are halved."""
+    result = [""] * len(prompts)
+    pictured = [i for i, image in enumerate(images) if image is not None]
+    spoken = [i for i, image in enumerate(images) if image is None]
+
+    def seen(part: Sequence[int]) -> list[str]:
+        visual = backbone.vision_pass([image for i in part if (image := images[i]) is not None])
+        return answer(backbone, [prompts[i] for i in part], visual, most)
+
+    def read(part: Sequence[int]) -> list[str]:
+        return answer(backbone, [prompts[i] for i in part], None, most)
+
+    for places, work in ((pictured, seen), (spoken, read)):
+        for i, text in zip(places, in_batches(work, places, batch), strict=True):
+            result[i] = text
+    return result
+
+
+def answer(
+    backbone: Backbone, prompts: Sequence[str], visual: VisualBatch | None, most: int = MOST_TOKENS
+) -> list[str]:
+    """The most likely next tokens, one after another, up to the end of the sequence or `most` of them; B answers.
+
+    Where the checkpoint has a chat template the assistant's turn follows the prompt; without one the answer follows it
+    at once, as the mini model was trained.
+    """
+    tokenizer = backbone.tokenizer
+    ids, mask = _left_padded(backbone, prompts, visual)
+    stops = {tokenizer.eos_token_id, *_listed(backbone.model.generation_config.eos_token_id)} - {None}
+    config = GenerationConfig(
+        max_new_tokens=most,
+        do_sample=False,
+        eos_token_id=sorted(stops),
+        pad_token_id=tokenizer.pad_token_id or 0,
+    )
+    with torch.inference_mode():
+        output = backbone.model.generate(**backbone.inputs(ids, mask, visual), generation_config=config)
+    return [
+        text.strip() for text in tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
+    ]
+
+
+def _left_padded(
+    backbone: Backbone, prompts: Sequence[str], visual: VisualBatch | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask (B, T) of the prompts with their ends side by side, where the answers begin."""
+    ids, mask = backbone.tokenize(prompts, visual.counts() if visual is not None else None)
+    if not backbone.tokenizer.chat_template and backbone.tokenizer.eos_token:
+        mask = mask.scatter(
+            1, mask.sum(1, keepdim=True) - 1, 0
+        )  # the end of the sequence comes after the answer
+    length = int(mask.sum(1).max())
+    rows = [row[kept.bool()] for row, kept in zip(ids, mask, strict=True)]
+    pad = backbone.tokenizer.pad_token_id or 0
+    padded = torch.stack([torch.nn.functional.pad(row, (length - len(row), 0), value=pad) for row in rows])
+    places = torch.arange(length, device=mask.device)[None]
+    return padded, (places >= length - mask.sum(1, keepdim=True)).to(mask.dtype)
+
+
+def _listed(value: int | list[int] | None) -> list[int]:
+    return value if isinstance(value, list) else [] if value is None else [value]
