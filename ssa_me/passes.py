@@ -111,9 +111,9 @@ class Passes:
             salience = self.head_salience(visual, phrases)
         else:
             rows = np.zeros(visual.valid.shape, dtype=np.float32)
-            for b, (image, phrase) in enumerate(zip(images, phrases, strict=True)):
-                count = int(visual.valid[b].sum())
-                rows[b, :count] = self.expert_map(image, phrase or "", visual.boxes[b, :count])
+            found = self.expert.maps(images, [[phrase or ""] for phrase in phrases])
+            for b, (image, count) in enumerate(zip(images, visual.counts(), strict=True)):
+                rows[b, :count] = to_tokens(found[b][0], visual.boxes[b, :count], image.size)
             salience = torch.from_numpy(rows).to(visual.tokens)
         return found_regions(salience, visual)
 
@@ -127,9 +127,6 @@ class Passes:
             rows = spoken[[distinct.index(phrases[i] or "") for i in named]].to(visual.tokens.dtype)
             salience[named] = head.salience(visual.tokens[named], visual.valid[named], rows)
         return salience
-
-    def expert_map(self, image: Image.Image, phrase: str, boxes: np.ndarray) -> np.ndarray:
-        return to_tokens(self.expert(image, [phrase])[0], boxes, image.size)
 
     def attention(self, visual: VisualBatch, found: Salient, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """Version → (B, N): the last token's attention on image tokens, mean over heads and the chosen layers."""
