@@ -64,6 +64,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+BACKBONE = "backbone"
+"""Stands for the language model as it is, where layers are compared."""
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """What is loaded, where it runs and why. fingerprints and trained: version → hash; has a trained adapter."""
@@ -252,6 +256,26 @@ class SalientEmbedder:
                 rows = {v: attention[v][b, :count] for v in VERSIONS}
                 result.append(TokenMaps(visual.boxes[b, :count], rows, salience[b, :count]))
         return result
+
+    @property
+    def layers(self) -> tuple[int, ...] | None:
+        """The language layers whose attention is read; None is the second half of them."""
+        return self._passes.settings.layers
+
+    def layer_maps(
+        self, images: Sequence[Image.Image], phrases: Sequence[str]
+    ) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Each image's boxes (N, 4) and version → (L, N), the attention of image and phrase layer by layer with sinks
+        removed; beside both versions that of "backbone", without an adapter. One batch."""
+        versions = (BACKBONE, *VERSIONS)
+        with self._locked():
+            visual = self._passes.backbone.vision_pass(images)
+            found = self._passes.salience(visual, images, list(phrases))
+            attention = self._passes.layer_attention(visual, found, phrases, versions)
+        return [
+            (visual.boxes[b, :count], {v: attention[v][b, :, :count] for v in versions})
+            for b, count in enumerate(visual.counts())
+        ]
 
     def explain(
         self,

@@ -137,6 +137,18 @@ class Passes:
             result[version] = (mean * ~relevance.sink_tokens(output.hidden)).cpu().numpy()
         return result
 
+    def layer_attention(
+        self, visual: VisualBatch, found: Salient, texts: Sequence[str], versions: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Version → (B, L, N): the last token's attention on image tokens layer by layer, sinks removed."""
+        result = {}
+        for version, output in self.read(texts, visual, found, versions, rows=True).items():
+            assert output.rows is not None and output.hidden is not None
+            result[version] = (
+                (output.rows.float() * ~relevance.sink_tokens(output.hidden)[:, None]).cpu().numpy()
+            )
+        return result
+
     def image_vectors(
         self, outputs: Mapping[str, LanguagePass], visual: VisualBatch, found: Salient | None
     ) -> dict[str, Tensor]:
