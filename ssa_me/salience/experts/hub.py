@@ -6,7 +6,6 @@ It knows nothing of images or phrases.
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,7 @@ import torch
 from transformers import AutoImageProcessor, AutoTokenizer
 
 from ssa_me.errors import InputError
-
-_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+from ssa_me.hub import is_id, locate
 
 
 @dataclass(frozen=True)
@@ -56,26 +53,15 @@ def load(source: str, kind: Any, device: torch.device, dtype: torch.dtype, *, te
 
 
 def _folder(source: str) -> Path:
-    if Path(source).is_dir():
-        return Path(source)
-    if not _ID.fullmatch(source):
+    if not Path(source).is_dir() and not is_id(source):
         raise InputError(f"There is no folder {source}. Give a checkpoint's folder, or its id on the hub.")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(source, allow_patterns=list(_FILES)))
-    except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise InputError(
-            f"{source} is neither a folder nor can it be fetched from the hub. Check the name and the connection; "
-            "--expert opencv works offline."
-        ) from error
+    return locate(source)
 
 
 def _fingerprint(folder: Path) -> str:
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".safetensors", ".txt", ".model"):
+        if path.suffix in (".json", ".safetensors", ".txt", ".model", ".jinja"):
             with path.open("rb") as file:
                 total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return total.hexdigest()[:12]
