@@ -6,7 +6,7 @@ are those of `Backbone.vision_pass`, so an image is encoded once for any number 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from PIL import Image
@@ -50,11 +50,13 @@ def answer(
     """The most likely next tokens, one after another, up to the end of the sequence or `most` of them; B answers.
 
     Where the checkpoint has a chat template the assistant's turn follows the prompt; without one the answer follows it
-    at once, as the mini model was trained.
+    at once, as the mini model was trained. A checkpoint without a language head answers nothing.
     """
+    if backbone.reading.headless:
+        return [""] * len(prompts)
     tokenizer = backbone.tokenizer
-    ids, mask = _left_padded(backbone, prompts, visual)
     stops = {tokenizer.eos_token_id, *_listed(backbone.model.generation_config.eos_token_id)} - {None}
+    ids, mask = _left_padded(backbone, prompts, visual, stops)
     config = GenerationConfig(
         max_new_tokens=most,
         do_sample=False,
@@ -69,20 +71,22 @@ def answer(
 
 
 def _left_padded(
-    backbone: Backbone, prompts: Sequence[str], visual: VisualBatch | None
+    backbone: Backbone, prompts: Sequence[str], visual: VisualBatch | None, stops: Collection[int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask (B, T) of the prompts with their ends side by side, where the answers begin."""
+    """Ids and mask (B, T) of the prompts with their ends side by side, where the answers begin.
+
+    What ends the sequence in the prompt's format comes after the answer, so that it is left out here.
+    """
     ids, mask = backbone.tokenize(prompts, visual.counts() if visual is not None else None)
-    if not backbone.tokenizer.chat_template and backbone.tokenizer.eos_token:
-        mask = mask.scatter(
-            1, mask.sum(1, keepdim=True) - 1, 0
-        )  # the end of the sequence comes after the answer
-    length = int(mask.sum(1).max())
-    rows = [row[kept.bool()] for row, kept in zip(ids, mask, strict=True)]
+    rows = [row[: int(kept.sum())].tolist() for row, kept in zip(ids, mask, strict=True)]
+    for row in rows:
+        while row and row[-1] in stops:
+            row.pop()
+    length = max(len(row) for row in rows)
     pad = backbone.tokenizer.pad_token_id or 0
-    padded = torch.stack([torch.nn.functional.pad(row, (length - len(row), 0), value=pad) for row in rows])
-    places = torch.arange(length, device=mask.device)[None]
-    return padded, (places >= length - mask.sum(1, keepdim=True)).to(mask.dtype)
+    padded = torch.tensor([[pad] * (length - len(row)) + row for row in rows])
+    kept = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
+    return padded.to(ids.device), kept.to(ids.device)
 
 
 def _listed(value: int | list[int] | None) -> list[int]:

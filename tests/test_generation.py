@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -76,6 +78,11 @@ def test_memory_that_runs_out_halves_the_batch(backbone, picture, monkeypatch):
     monkeypatch.setattr(generation, "answer", small_memory)
     assert generation.answers(backbone, ["a", "b", "c"], [picture(), None, picture()]) == ["A", "B", "C"]
     assert sizes == [2, 1, 1, 1]
+
+
+def test_a_checkpoint_without_a_head_answers_nothing(backbone, picture, monkeypatch):
+    monkeypatch.setattr(backbone, "reading", replace(backbone.reading, headless=True))
+    assert answers(backbone, ["a", "b"], [picture(), None]) == ["", ""]
 
 
 def test_nothing_is_asked_of_nothing(backbone):
