@@ -28,6 +28,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument(
+        "--expert",
+        default="opencv",
+        help="of the full salience: opencv, clipseg:FOLDER or grounded-sam:DINO_FOLDER,SAM_FOLDER (default: opencv)",
+    )
+    parser.add_argument(
         "--workspace", type=Path, default=HERE / "workspace", help="folder for all that is written"
     )
     parser.add_argument("--public", action="store_true", help="for a public page: nobody can make a gallery")
@@ -85,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from app.studio import build, launch_options
     from app.workspace import Workspace
 
-    workspace = Workspace(workspace_folder, arguments.checkpoint, arguments.device)
+    workspace = Workspace(workspace_folder, arguments.checkpoint, arguments.device, arguments.expert)
     page = build(workspace, arguments.public).queue(max_size=64, default_concurrency_limit=4)
     page.launch(
         server_name=arguments.host,

@@ -10,6 +10,7 @@ Thread-safe: an adapter is shared state, so one lock is held around each batch's
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,10 +40,21 @@ from ssa_me.composition import PAIRED
 from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
 from ssa_me.explaining import explain
-from ssa_me.explanation import Alignment, Explanation, Region, TokenMaps
+from ssa_me.explanation import (
+    SALIENCE_MODES,
+    Alignment,
+    Explanation,
+    Region,
+    SalienceMode,
+    Subjects,
+    TokenMaps,
+)
+from ssa_me.generation import answers
 from ssa_me.hub import locate
 from ssa_me.passes import Passes, Salient
-from ssa_me.salience.experts import OpenCVExpert, VisualExpert
+from ssa_me.pipeline import full_salience
+from ssa_me.salience.experts import CachedExpert, OpenCVExpert, VisualExpert, open_expert
+from ssa_me.salience.lmm import Listed, LmmSubjects
 from ssa_me.salience.regions import TokenRegion
 from ssa_me.salience.subjects import split_phrases
 from ssa_me.samples import BBox, Sample
@@ -51,6 +63,10 @@ __all__ = [
     "BASELINE", "SSA_ME", "VERSIONS", "Alignment", "Embedded", "Explanation", "ModelInfo", "Region", "SalientEmbedder",
     "TokenMaps",
 ]  # fmt: skip
+
+
+BACKBONE = "backbone"
+"""Stands for the language model as it is, where layers are compared."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,11 @@ class Embedded:
 
 
 class SalientEmbedder:
-    """Embeds with the baseline and with SSA-ME. Make one with `load`."""
+    """Embeds with the baseline and with SSA-ME. Make one with `load`.
+
+    Where salience is conditioned, "head" is the light way, the trained head (or the OpenCV expert without one); "full"
+    the whole pipeline: the language model lists the subjects, a visual expert and semantic relevance find them.
+    """
 
     def __init__(
         self,
@@ -91,14 +111,26 @@ class SalientEmbedder:
         settings: Settings,
         info: ModelInfo,
         expert: VisualExpert,
+        full_expert: VisualExpert | None = None,
     ) -> None:
         self.info = info
         self._passes = Passes(backbone, adapters, parts, settings, expert)
+        self._full_expert = full_expert or expert
+        self._lmm = LmmSubjects(self._ask, info.fingerprints[BASELINE])
         self._lock = threading.RLock()
 
     @classmethod
-    def load(cls, checkpoint: Path | str | None = None, device: str = "auto") -> SalientEmbedder:
+    def load(
+        cls,
+        checkpoint: Path | str | None = None,
+        device: str = "auto",
+        *,
+        expert: str = "opencv",
+        maps: Path | None = None,
+    ) -> SalientEmbedder:
         """Load a checkpoint folder or a hub's id (downloaded once), by default the embedded mini model.
+
+        expert: of the full salience, as `open_expert` reads it. maps: a folder where its maps are kept.
 
         Without trained adapters the baseline is the backbone as it is and SSA-ME runs training-free: salience from the
         OpenCV expert, suppression only. Raises InputError where the folder is missing, incomplete or does not fit.
@@ -120,7 +152,10 @@ class SalientEmbedder:
                 f"{folder / SSA_ME / SETTINGS} reads layers {beyond} of a model with {backbone.layers}."
             )
         info = _describe(folder, chosen, backbone, trained, settings)
-        return cls(backbone, adapters, parts, settings, info, OpenCVExpert())
+        full_expert = open_expert(expert, chosen)
+        if maps is not None:
+            full_expert = CachedExpert(full_expert, maps)
+        return cls(backbone, adapters, parts, settings, info, OpenCVExpert(), full_expert)
 
     # --- embedding ---------------------------------------------------------------------------------------------------
 
@@ -131,15 +166,18 @@ class SalientEmbedder:
         versions: Sequence[str] = VERSIONS,
         subjects: bool = False,
         conditioned_on: str | None = None,
+        salience: SalienceMode = "head",
         batch_size: int = 32,
     ) -> Embedded:
         """Embed texts, images, or images with texts; a sample's result does not depend on its batch.
 
         subjects: also find each image's subjects and embed them. conditioned_on: a phrase that salience follows
         instead of being query-free (for re-ranking; the baseline then is its own control, suppressed by the same
-        salience without trained parts). Raises InputError for an unknown version.
+        salience without trained parts), by `salience`. Raises InputError for an unknown version.
         """
         phrase = (conditioned_on or "").strip() or None
+        full = _checked(salience) == "full" and phrase is not None
+        named = self.subjects([Sample(phrase)])[0].phrases if full else ()
         unknown = sorted(set(versions) - set(VERSIONS))
         if unknown:
             raise InputError(f"There is no version {', '.join(unknown)}. Versions: {', '.join(VERSIONS)}.")
@@ -153,7 +191,7 @@ class SalientEmbedder:
             for version, texts in self._embed_texts([samples[i].text or "" for i in batch], versions).items():
                 vectors[version][batch] = texts
         for batch in _batches(pictured, batch_size):
-            part = self._embed_images([samples[i] for i in batch], versions, subjects, phrase)
+            part = self._embed_images([samples[i] for i in batch], versions, subjects, phrase, named)
             for version in versions:
                 vectors[version][batch] = part.vectors[version]
                 for i, found in zip(batch, part.subject_vectors[version], strict=True):
@@ -188,6 +226,11 @@ class SalientEmbedder:
         """The subject phrases of a text, in order, at most six."""
         return split_phrases(text)
 
+    def subjects(self, samples: Sequence[Sample]) -> list[Listed]:
+        """The subjects that the language model lists: of a text, of a pair, or of an image, which it describes first.
+        The rule of `phrases` where its answer is of no use. Remembered by content."""
+        return self._lmm(samples)
+
     def reads_whole(self, text: str) -> bool:
         """Whether the model reads all of a text; a longer one is cut at 512 tokens."""
         with self._locked():  # a fast tokenizer does not bear two threads at once
@@ -215,18 +258,44 @@ class SalientEmbedder:
                 result.append(TokenMaps(visual.boxes[b, :count], rows, salience[b, :count]))
         return result
 
+    @property
+    def layers(self) -> tuple[int, ...] | None:
+        """The language layers whose attention is read; None is the second half of them."""
+        return self._passes.settings.layers
+
+    def layer_maps(
+        self, images: Sequence[Image.Image], phrases: Sequence[str]
+    ) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Each image's boxes (N, 4) and version → (L, N), the attention of image and phrase layer by layer with sinks
+        removed; beside both versions that of "backbone", without an adapter. One batch."""
+        versions = (BACKBONE, *VERSIONS)
+        with self._locked():
+            visual = self._passes.backbone.vision_pass(images)
+            found = self._passes.salience(visual, images, list(phrases))
+            attention = self._passes.layer_attention(visual, found, phrases, versions)
+        return [
+            (visual.boxes[b, :count], {v: attention[v][b, :, :count] for v in versions})
+            for b, count in enumerate(visual.counts())
+        ]
+
     def explain(
-        self, image: Image.Image, text: str | None, phrases: Sequence[str] | None = None
+        self,
+        image: Image.Image,
+        text: str | None,
+        phrases: Sequence[str] | None = None,
+        salience: SalienceMode = "head",
     ) -> Explanation:
         """Everything about one image and one text: both attentions, every stage of salience, subjects aligned.
 
-        phrases: subjects to look for (default: those of the text). The attention and the stages are conditioned on
-        them; similarity and subject vectors are those of the index, query-free. Without text and phrases all maps are
-        query-free and nothing is aligned.
+        phrases: subjects to look for (default: those of the text; under "full" those that the language model lists, of
+        the image where there is no text). The attention and the stages are conditioned on them, by `salience`;
+        similarity and subject vectors are those of the index, query-free. Without phrases all maps are query-free and
+        nothing is aligned. Raises InputError for an unknown salience.
         """
-        named = tuple(phrases) if phrases is not None else self.phrases(text or "")
+        subjects = self._named(image, text or "", phrases, _checked(salience))
         with self._locked():
-            return explain(self._passes, image, text or "", named)
+            expert = self._full_expert if salience == "full" else self._passes.expert
+            return explain(self._passes, image, text or "", subjects, salience, expert)
 
     # --- inside: callers hold the lock -------------------------------------------------------------------------------
 
@@ -235,18 +304,40 @@ class SalientEmbedder:
         with self._lock, torch.inference_mode():
             yield
 
+    def _ask(self, prompts: Sequence[str], images: Sequence[Image.Image | None]) -> list[str]:
+        with self._locked():
+            self._passes.adapters.use(None)
+            return answers(self._passes.backbone, prompts, images)
+
+    def _named(
+        self, image: Image.Image, text: str, phrases: Sequence[str] | None, salience: SalienceMode
+    ) -> Subjects:
+        if phrases is not None:
+            return Subjects(tuple(phrases))
+        if salience == "head":
+            return Subjects(self.phrases(text), "rule")
+        started = time.perf_counter()
+        (listed,) = self.subjects([Sample(text) if text.strip() else Sample(image=image)])
+        took = {"subjects": time.perf_counter() - started}
+        return Subjects(listed.phrases, listed.source, listed.described, took)
+
     def _embed_texts(self, texts: Sequence[str], versions: Sequence[str]) -> dict[str, np.ndarray]:
         with self._locked():
             return {v: rows.cpu().numpy() for v, rows in self._passes.speak(texts, versions).items()}
 
     def _embed_images(
-        self, samples: Sequence[Sample], versions: Sequence[str], subjects: bool, phrase: str | None
+        self,
+        samples: Sequence[Sample],
+        versions: Sequence[str],
+        subjects: bool,
+        phrase: str | None,
+        named: Sequence[str],
     ) -> Embedded:
         images = [sample.image for sample in samples if sample.image is not None]
         with self._locked():
             visual = self._passes.backbone.vision_pass(images)
             needed = subjects or phrase is not None or SSA_ME in versions
-            found = self._passes.salience(visual, images, [phrase] * len(images)) if needed else None
+            found = self._salience(visual, images, phrase, named) if needed else None
             texts = [sample.text or "" for sample in samples]
             passes = self._passes.read(texts, visual, found, versions, control=phrase is not None)
             vectors = self._vectors(passes, texts, visual, found)
@@ -278,6 +369,20 @@ class SalientEmbedder:
         singles = self._passes.subject_vectors(version, output, visual, found)
         pairs = self._passes.pair_vectors(version, output, visual, found)
         return tuple(np.concatenate(both) for both in zip(singles, pairs, strict=True))
+
+    def _salience(
+        self, visual: VisualBatch, images: Sequence[Image.Image], phrase: str | None, named: Sequence[str]
+    ) -> Salient:
+        if named:
+            return full_salience(self._passes, self._full_expert, visual, images, named)
+        return self._passes.salience(visual, images, [phrase] * len(images))
+
+
+def _checked(salience: str) -> SalienceMode:
+    for mode in SALIENCE_MODES:
+        if salience == mode:
+            return mode
+    raise InputError(f"There is no salience {salience!r}. Choose one of {', '.join(SALIENCE_MODES)}.")
 
 
 def _with_pairs(found: Sequence[TokenRegion]) -> tuple[Region, ...]:

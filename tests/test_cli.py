@@ -136,7 +136,7 @@ def test_usage_errors_are_one_line_and_exit_2(run, argv, reason):
         (["explain", "--image", "none.png", "--text", "red", "--out", "x"], "none.png"),
         (["explain", "--image", "none.png", "--text", "  ", "--out", "x"], "--text is empty"),
         (["search", "red", "--gallery", "none"], "none is not a gallery"),
-        (["search", "red", "--gallery", "none", "--salience", "full"], "not available yet"),
+        (["search", "red", "--gallery", "none", "--salience", "full"], "none is not a gallery"),
         (["index", "nowhere", "--gallery", "g"], "nowhere does not exist"),
         (["scenes", "out", "--n", "0"], "1 or more"),
         (["scenes", "out", "--binding", "--language", "es"], "binding tasks are in English"),
@@ -237,6 +237,21 @@ def test_explain(run, data, tmp_path):
     assert (out_folder / "salience-1.png").is_file()
 
 
+def test_explain_by_the_whole_pipeline(run, data, tmp_path):
+    options = ["--image", data / "red.png", "--text", "a red square on a ground", "--out", tmp_path / "maps"]
+    code, out, _ = run("explain", *options, "--salience", "full", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["salience"] == "full"
+    assert set(found["seconds"]) >= {"subjects", "expert", "relevance", "fusion"}
+    code, out, _ = run("explain", *options, "--salience", "full")
+    assert code == 0 and "salience full:" in out and "relevance" in out
+    code, _, err = run("explain", *options, "--salience", "full", "--expert", "clipseg:nowhere/at/all")
+    assert code == 2 and "no folder nowhere/at/all" in err
+    code, _, err = run("explain", *options, "--expert", "magic")
+    assert code == 2 and "no expert 'magic'" in err
+
+
 def test_index_and_search(run, data, checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
@@ -276,6 +291,14 @@ def test_index_and_search(run, data, checkpoint, tmp_path, monkeypatch):
     assert "blue.png" in out
     assert "ssa-me+subjects" in out
     assert "4 images" in err  # fewer than asked for
+
+    by = {}
+    for salience in ("head", "full"):
+        argv = ["a red square", "--gallery", "g", "--model", "ssa-me+rerank,baseline+rerank", "--json"]
+        code, out, _ = run("search", *argv, "--salience", salience)
+        assert code == 0
+        by[salience] = json.loads(out)["results"]["ssa-me+rerank"]
+    assert [hit["score"] for hit in by["head"]] != [hit["score"] for hit in by["full"]]
 
     for argv, reason in (
         ([" "], "nothing to search for"),
@@ -419,9 +442,9 @@ def test_library_chatter_stays_off_stdout(run, data, monkeypatch):
 
     load = SalientEmbedder.load
 
-    def chatty(*args):
+    def chatty(*args, **options):
         print("downloading the internet")
-        return load(*args)
+        return load(*args, **options)
 
     monkeypatch.setattr(SalientEmbedder, "load", chatty)
     code, out, err = run("mmeb", "--data", data, "--models", "ssa-me", "--json")
@@ -433,7 +456,7 @@ def test_library_chatter_stays_off_stdout(run, data, monkeypatch):
 def test_interruption_is_quiet(run, data, monkeypatch):
     from ssa_me.embedder import SalientEmbedder
 
-    def interrupted(*args):
+    def interrupted(*args, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(SalientEmbedder, "load", interrupted)
@@ -472,6 +495,18 @@ def test_nothing_leaves_the_machine_unless_a_hub_is_named(checkpoint, offline, m
     cli.stay_offline(checkpoint)
     assert os.environ.get("HF_HUB_OFFLINE") == offline
     assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+
+
+def test_an_expert_may_come_from_the_hub(monkeypatch):
+    for expert, offline in (
+        ("clipseg:some/model", None),
+        ("grounded-sam:., some/model", None),
+        ("opencv", "1"),
+    ):
+        monkeypatch.setattr(os, "environ", {})
+        cli.stay_offline(None, *cli._paths(expert))
+        assert os.environ.get("HF_HUB_OFFLINE") == offline
+    assert cli._paths(None) == [""]
 
 
 def test_json_is_strict():

@@ -122,6 +122,8 @@ def test_json_by_hand():
         "attributions": [],
         "regions": [{"bbox": [1.3, 2, 3, 4], "salience": 0.5}],
         "seconds": {"vision": 0.1},
+        "salience": "head",
+        "subjects": {"source": "given", "described": ""},
     }
     assert first["phrase"] == "a bird" and first["misaligned"] is True
     assert first["region"] == [0, 0, 10, 10] and first["rival"]["bbox"] == [50, 0, 10, 10]

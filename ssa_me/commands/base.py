@@ -49,6 +49,22 @@ def add_common(parser: ArgumentParser) -> None:
     )
 
 
+def add_salience(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--salience",
+        choices=("head", "full"),
+        default="head",
+        help="what conditions the salience: the light head, or language model and visual expert (default: head)",
+    )
+    parser.add_argument(
+        "--expert",
+        default="opencv",
+        metavar="NAME",
+        help="of the full salience: opencv, clipseg:PATH or grounded-sam:DINO_PATH,SAM_PATH, a path being a folder or "
+        "an id on the hub (default: opencv)",
+    )
+
+
 def load_embedder(args: Namespace, progress: Progress, checkpoint: str | None = None) -> SalientEmbedder:
     """The embedder of `--checkpoint`, else of `checkpoint` (the gallery's own), else the mini model."""
     from ssa_me.embedder import SalientEmbedder
@@ -60,7 +76,7 @@ def load_embedder(args: Namespace, progress: Progress, checkpoint: str | None = 
         )
     wanted = args.checkpoint or checkpoint
     local = Path(wanted).resolve() if wanted is not None and Path(wanted).is_dir() else wanted
-    embedder = SalientEmbedder.load(local, args.device)
+    embedder = SalientEmbedder.load(local, args.device, expert=args.expert or "opencv")
     info = embedder.info
     progress(f"{info.name} on {info.device}, {info.precision} ({info.reason})")
     return embedder

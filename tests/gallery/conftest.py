@@ -43,6 +43,7 @@ class FakeEmbedder:
         self.fails_at = fails_at
         self.images = 0
         self.calls: list[tuple[int, str | None]] = []
+        self.saliences: list[str] = []
         self._lock = threading.Lock()
 
     def embed(
@@ -52,9 +53,11 @@ class FakeEmbedder:
         versions: Sequence[str] = VERSIONS,
         subjects: bool = False,
         conditioned_on: str | None = None,
+        salience: str = "head",
         batch_size: int = 32,
     ) -> FakeEmbedded:
         with self._lock:
+            self.saliences.append(salience)
             self.calls.append((len(samples), conditioned_on))
             self.images += sum(sample.image is not None for sample in samples)
             if self.fails_at is not None and self.images >= self.fails_at:

@@ -158,6 +158,14 @@ def test_rerank_scores_the_embedding_conditioned_on_the_text(filled, embedder):
     assert again["red-blue.png"] == pytest.approx(again["blue.png"]) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_rerank_conditions_by_the_salience_that_is_asked_for(filled, embedder):
+    embedder.saliences.clear()
+    search(filled, embedder, Query("red"), ("ssa-me+rerank",), k=2, salience="full")
+    assert embedder.saliences[-1] == "full"
+    search(filled, embedder, Query("red"), ("ssa-me+rerank",), k=2)
+    assert embedder.saliences[-1] == "head"
+
+
 def test_rerank_embeds_no_image_twice_and_for_both_versions_at_once(filled, embedder):
     embedder.calls.clear()
     search(filled, embedder, Query("blue"), ("baseline+rerank", "ssa-me+rerank"), k=3)
