@@ -99,7 +99,7 @@ def test_help_names_every_command_and_is_fast(capsys):
         check=False,
     )
     assert code.returncode == 0
-    for name in ("index", "search", "scenes", "train", "evaluate", "mmeb", "explain"):
+    for name in ("index", "search", "scenes", "train", "evaluate", "mmeb", "neglect", "explain"):
         assert name in code.stdout
     for heavy in ("torch", "transformers", "cv2", "numpy", "faiss", "matplotlib"):
         assert f" {heavy}\n" not in code.stderr
@@ -203,6 +203,20 @@ def test_mmeb(run, data):
     code, _, err = run("mmeb", "--data", data, "--subsets", "GQA")
     assert code == 2
     assert "no subset 'GQA'" in err
+
+
+def test_neglect(run, tmp_path):
+    code, out, _ = run("neglect", "--n", "6", "--keep", tmp_path / "task", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["queries"], found["images"]) == (18, 6)
+    assert set(found["models"]) == {"baseline", "ssa-me"}
+    code, out, _ = run("neglect", "--data", tmp_path / "task")
+    assert code == 0
+    assert "perceptual score of the image" in out
+    code, _, err = run("neglect", "--n", "3")
+    assert code == 2
+    assert "at least two groups" in err
 
 
 def test_explain(run, data, tmp_path):

@@ -1,6 +1,6 @@
 """The commands of `python -m ssa_me`, one module each. Importing them is cheap: models are imported when one runs."""
 
-from ssa_me.commands import evaluate, explain, index, mmeb, scenes, search, train
+from ssa_me.commands import evaluate, explain, index, mmeb, neglect, scenes, search, train
 from ssa_me.commands.base import Answer, Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -10,6 +10,7 @@ COMMANDS: tuple[Command, ...] = (
     train.COMMAND,
     evaluate.COMMAND,
     mmeb.COMMAND,
+    neglect.COMMAND,
     explain.COMMAND,
 )
 

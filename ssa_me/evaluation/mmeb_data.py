@@ -156,7 +156,7 @@ def read_subsets(data: Path, names: Sequence[str] | None = None) -> list[Subset]
 
 
 def _read_subset(name: str, path: Path) -> Subset:
-    rows = _parquet_rows(path) if path.suffix == ".parquet" else _jsonl_rows(path)
+    rows = _parquet_rows(path) if path.suffix == ".parquet" else jsonl_rows(path)
     info = SUBSETS.get(name)
     queries = []
     for number, row in rows:
@@ -170,7 +170,8 @@ def _read_subset(name: str, path: Path) -> Subset:
     return Subset(name, tuple(queries))
 
 
-def _jsonl_rows(path: Path) -> Iterator[tuple[int, Any]]:
+def jsonl_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    """The rows of a JSONL file with their line numbers, from 1 on. InputError names a line that is not JSON."""
     with path.open(encoding="utf-8-sig", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
