@@ -314,12 +314,18 @@ class Backbone:
             rows = stacked[:, :, images] * visual.valid[:, None]
         return LanguagePass(pooled, hidden, rows)
 
-    def caption_loss(self, captions: Sequence[str], visual: VisualBatch) -> Tensor:
-        """Mean cross-entropy of each caption's tokens and its end, given its image: the captioning loss."""
-        ids, mask = self.tokenize(captions, visual.counts())
+    def answer_loss(self, prompts: Sequence[str], answers: Sequence[str], visual: VisualBatch) -> Tensor:
+        """Mean cross-entropy of each answer's tokens and its end, given its image and prompt (may be empty).
+
+        The answer follows the prompt's text at once, as `generation` continues it.
+        """
+        asked = [self.text_ids(prompt) for prompt in prompts]
+        rows = [[*question, *self.text_ids(answer)] for question, answer in zip(asked, answers, strict=True)]
+        ids, mask = self._pad(rows, visual.counts())
         hidden = self._forward(ids, mask, visual, AttentionProbe(last=mask.sum(1) - 1))
-        prompt = len(self._encode(self.format.with_image[0])) - 1
-        starts = prompt + visual.valid.sum(1)
+        before = len(self._encode(self.format.with_image[0])) - 1
+        lengths = torch.tensor([len(question) for question in asked], device=self.device)
+        starts = before + visual.valid.sum(1) + lengths
         position = torch.arange(1, ids.shape[1], device=self.device)
         spoken = (position[None] >= starts[:, None]) & mask[:, 1:].bool()
         logits = self.model.lm_head(hidden[:, :-1][spoken])
@@ -339,6 +345,11 @@ class Backbone:
         self, texts: Sequence[str], image_tokens: Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Token ids and mask (B, T), right-padded; with `image_tokens` each text stands after that many of them."""
+        return self._pad([self.text_ids(text) for text in texts], image_tokens)
+
+    def _pad(
+        self, texts: Sequence[Sequence[int]], image_tokens: Sequence[int] | None
+    ) -> tuple[Tensor, Tensor]:
         before, after = self.format.text_only if image_tokens is None else self.format.with_image
         start, end = self._encode(before), self._encode(after)
         rows = []
@@ -347,7 +358,7 @@ class Backbone:
             if image_tokens is not None:
                 place = self.image_start
                 head = [*start[:place], *[self.image_token_id] * image_tokens[i], *start[place + 1 :]]
-            rows.append([*head, *self.text_ids(text), *end])
+            rows.append([*head, *text, *end])
         length = max(len(row) for row in rows)
         pad = self.tokenizer.pad_token_id or 0
         ids = torch.tensor([row + [pad] * (length - len(row)) for row in rows])

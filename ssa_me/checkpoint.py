@@ -21,6 +21,7 @@ from torch import nn
 
 from ssa_me.adapters import CONFIG, WEIGHTS
 from ssa_me.backbone import check_state
+from ssa_me.composition import SubjectComposition
 from ssa_me.errors import InputError
 from ssa_me.regeneration import FeatureRegeneration
 from ssa_me.salience.head import SalienceHead
@@ -31,7 +32,7 @@ VERSIONS = (BASELINE, SSA_ME)
 PARTS = "regeneration.safetensors"
 SETTINGS = "ssa_me.json"
 MINI = Path(__file__).parent.parent / "assets" / "mini"
-_COMPUTATION = 1
+_COMPUTATION = 2
 """Raised whenever the same weights come to give other vectors, so that galleries notice."""
 
 
@@ -43,6 +44,7 @@ class Settings:
     floor: float = 0.5
     inner: int = 64
     hidden: int = 128
+    composition: int = 256
     layers: tuple[int, ...] | None = None
     description: str = ""
 
@@ -54,8 +56,7 @@ class Parts(nn.Module):
         super().__init__()
         self.head = SalienceHead(width, settings.hidden)
         self.regeneration = FeatureRegeneration(width, settings.floor, settings.inner)
-        self.projection = nn.Linear(width, width, bias=False)
-        nn.init.eye_(self.projection.weight)
+        self.composition = SubjectComposition(width, settings.composition)
 
 
 def has_adapter(checkpoint: Path, version: str) -> bool:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ import torch
 from PIL import Image
 
 from ssa_me.adapters import Adapters
-from ssa_me.backbone import MAX_TEXT_TOKENS, Backbone
+from ssa_me.backbone import MAX_TEXT_TOKENS, Backbone, LanguagePass, VisualBatch
 from ssa_me.checkpoint import (
     BASELINE,
     MINI,
@@ -33,14 +34,16 @@ from ssa_me.checkpoint import (
     has_adapter,
     load_parts,
 )
+from ssa_me.composition import PAIRED
 from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
 from ssa_me.explaining import explain
 from ssa_me.explanation import Alignment, Explanation, Region, TokenMaps
-from ssa_me.passes import Passes
+from ssa_me.passes import Passes, Salient
 from ssa_me.salience.experts import OpenCVExpert, VisualExpert
+from ssa_me.salience.regions import TokenRegion
 from ssa_me.salience.subjects import split_phrases
-from ssa_me.samples import Sample
+from ssa_me.samples import BBox, Sample
 
 __all__ = [
     "BASELINE", "SSA_ME", "VERSIONS", "Alignment", "Embedded", "Explanation", "ModelInfo", "Region", "SalientEmbedder",
@@ -68,7 +71,7 @@ class ModelInfo:
 @dataclass(frozen=True)
 class Embedded:
     """Embeddings of B samples. vectors: version → (B, D) float32 of unit length. regions: each image's query-free
-    subjects, K_b ≤ 6, empty for texts. subject_vectors: version → B arrays (K_b, D) of unit length."""
+    subjects, K_b ≤ 6, and the boxes around up to 3 pairs of them; empty for texts. subject_vectors: version → B arrays (K_b, D) of unit length."""
 
     vectors: Mapping[str, np.ndarray]
     regions: tuple[tuple[Region, ...], ...]
@@ -249,15 +252,47 @@ class SalientEmbedder:
             found = self._passes.salience(visual, images, [phrase] * len(images)) if needed else None
             texts = [sample.text or "" for sample in samples]
             passes = self._passes.read(texts, visual, found, versions, control=phrase is not None)
-            vectors = {version: output.embedding().cpu().numpy() for version, output in passes.items()}
+            vectors = self._vectors(passes, texts, visual, found)
             if not subjects or found is None:
                 empty = tuple(np.zeros((0, self.info.dimension), dtype=np.float32) for _ in images)
                 return Embedded(vectors, tuple(() for _ in images), dict.fromkeys(versions, empty))
-            subject_vectors = {
-                v: self._passes.subject_vectors(v, output, found) for v, output in passes.items()
-            }
-        regions = tuple(tuple(Region(r.bbox, r.salience) for r in of_image) for of_image in found.regions)
-        return Embedded(vectors, regions, subject_vectors)
+            subject_vectors = {v: self._things(v, output, visual, found) for v, output in passes.items()}
+        return Embedded(vectors, tuple(_with_pairs(regions) for regions in found.regions), subject_vectors)
+
+    def _vectors(
+        self,
+        passes: Mapping[str, LanguagePass],
+        texts: Sequence[str],
+        visual: VisualBatch,
+        found: Salient | None,
+    ) -> dict[str, np.ndarray]:
+        """Version → (B, D). Subjects are composed into images alone; image and text together are read as they are."""
+        vectors = {version: output.embedding() for version, output in passes.items()}
+        alone = torch.tensor([not text.strip() for text in texts], device=visual.valid.device)
+        if alone.any():
+            composed = self._passes.image_vectors(passes, visual, found)
+            vectors = {v: torch.where(alone[:, None], composed[v], vectors[v]) for v in vectors}
+        return {version: rows.cpu().numpy() for version, rows in vectors.items()}
+
+    def _things(
+        self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient
+    ) -> tuple[np.ndarray, ...]:
+        """Each image's subject vectors, then those of its pairs, in the order of `_with_pairs`."""
+        singles = self._passes.subject_vectors(version, output, visual, found)
+        pairs = self._passes.pair_vectors(version, output, visual, found)
+        return tuple(np.concatenate(both) for both in zip(singles, pairs, strict=True))
+
+
+def _with_pairs(found: Sequence[TokenRegion]) -> tuple[Region, ...]:
+    """The regions of an image's subjects, then the box around each pair of its first subjects."""
+    singles = tuple(Region(region.bbox, region.salience) for region in found)
+    pairs = combinations(singles[:PAIRED], 2)
+    return singles + tuple(Region(_around(a.bbox, b.bbox), (a.salience + b.salience) / 2) for a, b in pairs)
+
+
+def _around(a: BBox, b: BBox) -> BBox:
+    x, y = min(a[0], b[0]), min(a[1], b[1])
+    return x, y, max(a[0] + a[2], b[0] + b[2]) - x, max(a[1] + a[3], b[1] + b[3]) - y
 
 
 _FAMILY_NAMES = ("Qwen2-VL", "Qwen2.5-VL", "Qwen3-VL")

@@ -45,7 +45,8 @@ def explain(passes: Passes, image: Image.Image, text: str, phrases: Sequence[str
         )
     with _timed(seconds, "embedding"):
         alone = passes.read([""], visual, free)
-        similarity, spoken = _embed_texts(passes, alone, text, phrases)
+        images = passes.image_vectors(alone, visual, free)
+        similarity, spoken = _embed_texts(passes, images, text, phrases)
     with _timed(seconds, "attention"):
         attention = {v: rows[0] for v, rows in passes.attention(visual, conditioned, [text]).items()}
     with _timed(seconds, "alignment"):
@@ -97,7 +98,7 @@ def _semantic(passes: Passes, visual: VisualBatch, phrases: Sequence[str]) -> np
 
 
 def _embed_texts(
-    passes: Passes, alone: Mapping[str, LanguagePass], text: str, phrases: Sequence[str]
+    passes: Passes, images: Mapping[str, torch.Tensor], text: str, phrases: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Version → cosine of text and image (empty without a text), and version → (K, D) of the phrases."""
     asked = [text] if text.strip() else []
@@ -107,7 +108,7 @@ def _embed_texts(
     spoken = {version: of_all[len(asked) :] for version, of_all in rows.items()}
     if not asked:
         return {}, spoken
-    similarity = {v: float(rows[v][0] @ seen.embedding()[0].cpu().numpy()) for v, seen in alone.items()}
+    similarity = {v: float(rows[v][0] @ seen[0].cpu().numpy()) for v, seen in images.items()}
     return similarity, spoken
 
 
@@ -124,7 +125,7 @@ def _align(
     tops = [peaks(maps[k], visual.boxes[0], 1) for k in range(len(phrases))]
     regions = [*(top[0] for top in tops if top), *free.regions[0]]
     gathered = Salient(free.salience, (tuple(regions),))
-    vectors = {v: passes.subject_vectors(v, output, gathered)[0] for v, output in alone.items()}
+    vectors = {v: passes.subject_vectors(v, output, visual, gathered)[0] for v, output in alone.items()}
     candidates = [Candidate(region, {v: vectors[v][i] for v in vectors}) for i, region in enumerate(regions)]
     own = iter(candidates)
     return tuple(

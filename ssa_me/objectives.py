@@ -49,33 +49,37 @@ def attention_alignment(rows: Tensor, regions: Tensor, valid: Tensor) -> Tensor:
 
 
 def subject_contrast(
-    phrases: Tensor, subjects: Tensor, temperature: Tensor | float, same: Tensor | None = None
+    texts: Tensor, things: Tensor, own: Tensor, true: Tensor, temperature: Tensor | float
 ) -> Tensor:
-    """L_subject: InfoNCE between phrases e(p_k) (R, D) and subject vectors a_k (R, D) over all subjects of the batch.
+    """L_subject: symmetric InfoNCE between texts (M, D), such as phrases e(p_k), and things (T, D), the subject vectors
+    a_k and pairs b_kl of the whole batch.
 
-    same (R, R): True where two subjects have the same phrase; they are not each other's negatives.
+    own (M,): the thing that each text speaks of. true (M, T): of which things it is true; these are no negatives.
     """
-    if len(phrases) == 0:
-        return (phrases.sum() + subjects.sum()) * 0.0
-    return info_nce(phrases, subjects, temperature, same)
+    if len(texts) == 0:
+        return (texts.sum() + things.sum()) * 0.0
+    logits = texts @ things.T / temperature
+    rows = torch.arange(len(texts), device=own.device)
+    others = true.clone()
+    others[rows, own] = False
+    forth = F.cross_entropy(logits.masked_fill(others, float("-inf")), own)
+    others = true[:, own].T.clone()  # row m: the thing of text m, against all texts
+    others.fill_diagonal_(False)
+    back = F.cross_entropy(logits[:, own].T.masked_fill(others, float("-inf")), rows)
+    return (forth + back) / 2
 
 
-def misalignment(
-    phrases: Tensor, subjects: Tensor, image: Tensor, margin: float, same: Tensor | None = None
-) -> Tensor:
-    """L_mis = relu(m + cos(e(p), a_other) − cos(e(p), a_k)), a_other from another subject of the same image.
+def misalignment(texts: Tensor, things: Tensor, own: Tensor, rivals: Tensor, margin: float) -> Tensor:
+    """L_mis = relu(m + cos(e(p), a_other) − cos(e(p), a_k)) for texts (M, D) and things (T, D), own (M,) as above.
 
-    phrases, subjects (R, D); image (R,) the index of each subject's image; same (R, R) True where phrases are equal.
+    rivals (M, T): things that are wrong for a text, of the *same* image or of one that shows the same words otherwise.
     Mean over all such pairs: a wrong region is punished even where the pair as a whole matches.
     """
-    scores = phrases @ subjects.T
-    rivals = image[:, None] == image[None]
-    rivals = rivals & ~torch.eye(len(image), dtype=torch.bool, device=image.device)
-    if same is not None:
-        rivals = rivals & ~same
+    scores = texts @ things.T
     if not rivals.any():
         return scores.sum() * 0.0
-    return F.relu(margin + scores - scores.diagonal()[:, None])[rivals].mean()
+    right = scores.gather(1, own[:, None])
+    return F.relu(margin + scores - right)[rivals].mean()
 
 
 def salience_bce(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:

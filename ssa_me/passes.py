@@ -7,7 +7,7 @@ B samples, N image tokens, K subjects of an image, D width. Boxes are in pixels 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone, LanguagePass, VisualBatch
 from ssa_me.checkpoint import SSA_ME, VERSIONS, Parts, Settings
-from ssa_me.regeneration import Regenerated, aggregate
+from ssa_me.composition import PAIRED, SubjectComposition, places
+from ssa_me.regeneration import Regenerated
 from ssa_me.salience import relevance
 from ssa_me.salience.experts import VisualExpert
 from ssa_me.salience.fusion import to_tokens
@@ -58,12 +58,10 @@ class Passes:
         settings: Settings,
         expert: VisualExpert,
     ) -> None:
-        fresh = parts if parts is not None else Parts(backbone.width, settings)
+        trained = parts if parts is not None else Parts(backbone.width, settings)
         self.backbone, self.adapters, self.settings, self.expert = backbone, adapters, settings, expert
-        self.parts = fresh.to(backbone.device, backbone.dtype).eval()
-        self.untrained = (
-            Parts(backbone.width, settings).regeneration.to(backbone.device, backbone.dtype).eval()
-        )
+        self.parts = trained.to(backbone.device, backbone.dtype).eval()
+        self.fresh = Parts(backbone.width, settings).to(backbone.device, backbone.dtype).eval()
         self.distilled = parts is not None
 
     def speak(self, texts: Sequence[str], versions: Sequence[str] = VERSIONS) -> dict[str, Tensor]:
@@ -100,7 +98,7 @@ class Passes:
         """What a version reads, and its key bias (B, N)."""
         if found is None or (version != SSA_ME and not control):
             return visual, torch.zeros(visual.valid.shape, device=visual.valid.device)
-        regeneration = self.parts.regeneration if version == SSA_ME else self.untrained
+        regeneration = self.parts.regeneration if version == SSA_ME else self.fresh.regeneration
         regenerated: Regenerated = regeneration(visual, found.salience, found.stacked)
         return regenerated.visual, regenerated.key_bias
 
@@ -117,12 +115,7 @@ class Passes:
                 count = int(visual.valid[b].sum())
                 rows[b, :count] = self.expert_map(image, phrase or "", visual.boxes[b, :count])
             salience = torch.from_numpy(rows).to(visual.tokens)
-        values = salience.float().cpu().numpy()
-        counts = visual.counts()
-        found = tuple(
-            peaks(values[b, :count], visual.boxes[b, :count], MOST_SUBJECTS) for b, count in enumerate(counts)
-        )
-        return Salient(salience, found)
+        return found_regions(salience, visual)
 
     def head_salience(self, visual: VisualBatch, phrases: Sequence[str | None]) -> Tensor:
         head = self.parts.head
@@ -147,14 +140,73 @@ class Passes:
             result[version] = (mean * ~relevance.sink_tokens(output.hidden)).cpu().numpy()
         return result
 
-    def subject_vectors(self, version: str, output: LanguagePass, found: Salient) -> tuple[np.ndarray, ...]:
-        """B arrays (K_b, D): a_k = normalise(W · mean of H under M_k), W the identity for the baseline."""
+    def image_vectors(
+        self, outputs: Mapping[str, LanguagePass], visual: VisualBatch, found: Salient | None
+    ) -> dict[str, Tensor]:
+        """Version → (B, D) float32 of unit length of images alone, out of their passes: the last token's state, with
+        SSA-ME's subjects composed into it."""
+        vectors = {version: output.embedding() for version, output in outputs.items()}
+        if found is not None and SSA_ME in outputs:
+            vectors[SSA_ME] = compose(self.parts.composition, outputs[SSA_ME], visual, found)
+        return vectors
+
+    def subject_vectors(
+        self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient
+    ) -> tuple[np.ndarray, ...]:
+        """B arrays (K_b, D) of unit length: a_k of each region. The baseline's are the mean of H: no trained part."""
         assert output.hidden is not None
-        stacked = found.stacked
-        if stacked.shape[1] == 0:
+        if found.stacked.shape[1] == 0:
             return tuple(np.zeros((0, self.backbone.width), dtype=np.float32) for _ in found.regions)
-        pooled = aggregate(output.hidden, stacked)
-        if version == SSA_ME:
-            pooled = self.parts.projection(pooled)
-        rows = F.normalize(pooled.float(), dim=-1).cpu().numpy()
-        return tuple(rows[b, : len(regions)] for b, regions in enumerate(found.regions))
+        rows = self._composition(version).subjects(output.hidden, visual.tokens, found.stacked)
+        return tuple(rows.cpu().numpy()[b, : len(regions)] for b, regions in enumerate(found.regions))
+
+    def pair_vectors(
+        self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient
+    ) -> tuple[np.ndarray, ...]:
+        """B arrays (P_b, D) of unit length: the pairs of each image's first regions, in the order of `combinations`."""
+        assert output.hidden is not None
+        if found.stacked.shape[1] < 2:
+            return tuple(np.zeros((0, self.backbone.width), dtype=np.float32) for _ in found.regions)
+        vectors, there = pairs_of(self._composition(version), output.hidden, visual, found)
+        return tuple(vectors[b][there[b]].cpu().numpy() for b in range(len(visual)))
+
+    def _composition(self, version: str) -> SubjectComposition:
+        return self.parts.composition if version == SSA_ME else self.fresh.composition
+
+
+def found_regions(salience: Tensor, visual: VisualBatch) -> Salient:
+    """Salience (B, N) with the regions of its peaks."""
+    values = salience.float().cpu().numpy()
+    regions = tuple(
+        peaks(values[b, :count], visual.boxes[b, :count], MOST_SUBJECTS)
+        for b, count in enumerate(visual.counts())
+    )
+    return Salient(salience, regions)
+
+
+def sizes_of(visual: VisualBatch) -> Tensor:
+    """(B, 2) float32 width, height of the images in pixels."""
+    return torch.tensor(visual.sizes, dtype=torch.float32)
+
+
+def pairs_of(
+    composition: SubjectComposition, hidden: Tensor, visual: VisualBatch, found: Salient
+) -> tuple[Tensor, Tensor]:
+    """The pair vectors (B, P, D) of found regions, and which of them are there (B, P)."""
+    regions = found.stacked[:, :PAIRED]
+    subjects = composition.subjects(hidden, visual.tokens, regions)
+    boxes = torch.from_numpy(visual.boxes).to(regions)
+    where = places(regions.float(), boxes.float(), sizes_of(visual).to(regions.device))
+    return composition.all_pairs(subjects, where, regions.sum(-1) > 0)
+
+
+def compose(
+    composition: SubjectComposition, output: LanguagePass, visual: VisualBatch, found: Salient
+) -> Tensor:
+    """(B, D) float32 of unit length: the last token's state with the found subjects and their pairs in it."""
+    assert output.hidden is not None
+    if found.stacked.shape[1] == 0:
+        return output.embedding()
+    subjects = composition.subjects(output.hidden, visual.tokens, found.stacked)
+    pairs, paired = pairs_of(composition, output.hidden, visual, found)
+    return composition.compose(output.embedding(), subjects, found.stacked.sum(-1) > 0, pairs, paired)

@@ -139,6 +139,7 @@ def test_usage_errors_are_one_line_and_exit_2(run, argv, reason):
         (["search", "red", "--gallery", "none", "--salience", "full"], "not available yet"),
         (["index", "nowhere", "--gallery", "g"], "nowhere does not exist"),
         (["scenes", "out", "--n", "0"], "1 or more"),
+        (["scenes", "out", "--binding", "--language", "es"], "binding tasks are in English"),
         (["train", "--data", "d", "--out", "o", "--max-steps", "0"], "--max-steps is 0"),
     ],
 )

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ssa_me.commands.base import Answer, Command, Progress, every_tenth
+from ssa_me.errors import InputError
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -18,6 +19,9 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--pairs", choices=("seen", "held-out", "all"), default="all", help="colour × subject pairs"
     )
+    parser.add_argument(
+        "--language", choices=("en", "es", "zh"), default="en", help="of captions and phrases (default: en)"
+    )
 
 
 def _run(args: Namespace, progress: Progress) -> Answer:
@@ -26,12 +30,17 @@ def _run(args: Namespace, progress: Progress) -> Answer:
     tell = every_tenth(progress, "drawn")
     asked = {"out": str(args.out), "seed": args.seed, "pairs": args.pairs}
     where = f"in {args.out} (seed {args.seed}, pairs: {args.pairs})"
+    if args.binding and args.language != "en":
+        raise InputError("The binding tasks are in English: leave out --language, or --binding.")
     if args.binding:
         report = write_binding(args.out, args.n, args.seed, pairs=args.pairs, progress=tell)
         data = asked | {"queries": report.queries, "candidates": report.candidates, "chance": report.chance}
         text = f"{', '.join(report.queries)}: {args.n:,} queries each {where}.\n"
         return Answer(data, text + f"{report.candidates} candidates a query: chance is {report.chance:.1%}.")
-    records = write_scenes(args.out, args.n, args.seed, pairs=args.pairs, progress=tell)
+    records = write_scenes(
+        args.out, args.n, args.seed, pairs=args.pairs, progress=tell, language=args.language
+    )
+    asked["language"] = args.language
     return Answer(asked | {"images": len(records)}, f"{len(records):,} scenes {where}.")
 
 

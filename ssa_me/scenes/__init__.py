@@ -3,6 +3,7 @@ tasks."""
 
 from ssa_me.scenes.binding import BindingReport, BindingTask, binding_task, has_words, write_binding
 from ssa_me.scenes.export import write_scenes
+from ssa_me.scenes.languages import LANGUAGES, Language, describe_in, phrase_in
 from ssa_me.scenes.queries import Facts, Mention, Query
 from ssa_me.scenes.vocabulary import (
     COLOURS,
@@ -31,12 +32,14 @@ __all__ = [
     "EVALUATION_SEED",
     "HELD_OUT",
     "KINDS",
+    "LANGUAGES",
     "PAIRS",
     "RELATIONS",
     "SETTINGS",
     "BindingReport",
     "BindingTask",
     "Facts",
+    "Language",
     "Mention",
     "Pairs",
     "Plan",
@@ -44,8 +47,10 @@ __all__ = [
     "Scene",
     "SceneSubject",
     "binding_task",
+    "describe_in",
     "has_words",
     "make_scene",
+    "phrase_in",
     "plan_scene",
     "render",
     "satisfies",

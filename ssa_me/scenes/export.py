@@ -16,6 +16,7 @@ import cv2
 
 from ssa_me.errors import InputError
 from ssa_me.samples import METADATA, Record, write_metadata
+from ssa_me.scenes.languages import Language, check_language
 from ssa_me.scenes.vocabulary import EVALUATION_SEED, Pairs
 from ssa_me.scenes.world import make_scene
 
@@ -37,20 +38,23 @@ def write_scenes(
     *,
     size: int = 256,
     workers: int | None = None,
+    language: Language = "en",
 ) -> list[Record]:
     """Write the scenes of seeds `seed` … `seed + n - 1` to `out` as JPEG with `metadata.jsonl`; returns the
     records.
 
-    `workers` processes draw (default: one a core; 0 or 1: this process alone). Raises InputError where `n` is
-    not positive, `out` holds another data set, or the seeds cross into those of evaluation.
+    `workers` processes draw (default: one a core; 0 or 1: this process alone). Captions and phrases are in
+    `language`; pictures and regions are the same in all. Raises InputError where `n` is not positive, `out`
+    holds another data set, the language is unknown, or the seeds cross into those of evaluation.
     """
     check_seeds(seed, n)
+    check_language(language)
     if (out / METADATA).exists():
         raise InputError(f"{out} already holds a data set ({METADATA}). Give a new folder.")
     out.mkdir(parents=True, exist_ok=True)
     records: list[Record] = []
     for record in in_processes(
-        partial(_write, out=out, pairs=pairs, size=size), range(seed, seed + n), workers
+        partial(_write, out=out, pairs=pairs, size=size, language=language), range(seed, seed + n), workers
     ):
         records.append(record)
         if progress is not None:
@@ -97,8 +101,8 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _write(seed: int, out: Path, pairs: Pairs, size: int) -> Record:
+def _write(seed: int, out: Path, pairs: Pairs, size: int, language: Language) -> Record:
     scene = make_scene(seed, size, pairs)
     name = f"scene-{seed:07d}.jpg"
     scene.image.save(out / name, quality=_QUALITY, subsampling=0)
-    return scene.record(name, out)
+    return scene.record(name, out, language)

@@ -6,6 +6,7 @@ its relation, and the setting is its setting.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -78,13 +79,18 @@ def describe(query: Query, rng: np.random.Generator) -> str:
     return _joined(listed, place)
 
 
-def describe_all(queries: tuple[Query, ...], rng: np.random.Generator) -> tuple[str, ...]:
-    """Each of `queries` in words, no two alike. A query may come twice where it has several wordings."""
+def describe_all(
+    queries: tuple[Query, ...],
+    rng: np.random.Generator,
+    say: Callable[[Query, np.random.Generator], str] = describe,
+) -> tuple[str, ...]:
+    """Each of `queries` as `say` words it, no two alike. A query may come twice where it has several
+    wordings."""
     texts: list[str] = []
     for query in queries:
-        text = describe(query, rng)
+        text = say(query, rng)
         while text in texts:
-            text = describe(query, rng)
+            text = say(query, rng)
         texts.append(text)
     return tuple(texts)
 

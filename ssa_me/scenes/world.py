@@ -20,13 +20,15 @@ from ssa_me.errors import InputError
 from ssa_me.samples import BBox, Record, Subject, encode_mask, mask_bbox
 from ssa_me.scenes.backdrops import BACKDROPS
 from ssa_me.scenes.figures import FIGURES, Cutout, cut_out
+from ssa_me.scenes.languages import LANGUAGES, Language, check_language, describe_in, phrase_in
 from ssa_me.scenes.layout import Place, arrange, relations
 from ssa_me.scenes.pen import Pen, mix, paste, veil
-from ssa_me.scenes.queries import Facts, Query, caption_queries, describe_all, holds, mentions
+from ssa_me.scenes.queries import Facts, Mention, Query, caption_queries, describe_all, holds, mentions
 from ssa_me.scenes.vocabulary import (
     COLOUR_NAMES,
     KINDS,
     PAIRS,
+    PERSON,
     RELATIONS,
     SETTING_NAMES,
     Pairs,
@@ -63,6 +65,12 @@ class SceneSubject:
     mask: np.ndarray
     bbox: BBox
 
+    @property
+    def mention(self) -> Mention:
+        """What `phrase` calls the subject: its own kind, or `person`."""
+        general = Mention(PERSON, self.colour)
+        return general if self.phrase == general.phrase else Mention(self.kind, self.colour)
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:
@@ -89,20 +97,41 @@ class Scene:
         """The subjects' phrases, in their order."""
         return tuple(subject.phrase for subject in self.subjects)
 
-    def record(self, file_name: str, root: Path = Path()) -> Record:
-        """The scene as a line of an ImageFolder set below `root`; extra keys: seed, setting, relation."""
+    def captions_in(self, language: Language) -> tuple[str, ...]:
+        """`queries` in words of `language`, one each, no two alike: the same from the same seed.
+
+        English is `captions`. Raises InputError for an unknown language.
+        """
+        if check_language(language) == "en":
+            return self.captions
+        words = np.random.default_rng([self.plan.seed, 5, LANGUAGES.index(language)])
+        return describe_all(self.queries, words, lambda query, rng: describe_in(query, language, rng))
+
+    def phrases_in(self, language: Language) -> tuple[str, ...]:
+        """The subjects' phrases in `language`, in their order: a person stays a person, a man a man.
+
+        Raises InputError for an unknown language.
+        """
+        mentioned = (subject.mention for subject in self.subjects)
+        return tuple(phrase_in(mention.kind, mention.colour, language) for mention in mentioned)
+
+    def record(self, file_name: str, root: Path = Path(), language: Language = "en") -> Record:
+        """The scene, told in `language`, as a line of an ImageFolder set below `root`; extra keys: seed,
+        setting, relation, and the language where it is not English."""
         subjects = tuple(
             Subject(
-                s.phrase,
+                name,
                 s.bbox,
                 encode_mask(s.mask),
                 source="generated",
                 extra={"kind": s.kind, "colour": s.colour},
             )
-            for s in self.subjects
+            for s, name in zip(self.subjects, self.phrases_in(language), strict=True)
         )
         extra = {"seed": self.plan.seed, "setting": self.setting, "relation": self.relation}
-        return Record(root / file_name, file_name, self.captions, subjects, extra=extra)
+        if language != "en":
+            extra["language"] = language
+        return Record(root / file_name, file_name, self.captions_in(language), subjects, extra=extra)
 
 
 def satisfies(scene: Scene, query: Query) -> bool:

@@ -2,6 +2,9 @@
 
 A batch depends only on seed and step, so that both adapters see the same data in the same order and a resumed run
 goes on as if it had never stopped. It knows nothing of losses.
+
+A generated scene stands in its batch beside its twins: its words bound otherwise, its subjects placed otherwise, its
+subjects elsewhere. They are the listed hard negatives of both models.
 """
 
 from __future__ import annotations
@@ -21,23 +24,34 @@ from torch import Tensor
 from ssa_me.backbone import VisualBatch, token_boxes
 from ssa_me.errors import InputError
 from ssa_me.images import load_image
+from ssa_me.salience.experts import COLOURS
 from ssa_me.salience.fusion import to_tokens
 from ssa_me.samples import Record, Subject
-from ssa_me.scenes import EVALUATION_SEED, plan_scene, render, twin_plan
+from ssa_me.scenes import EVALUATION_SEED, LANGUAGES, Facts, Query, plan_scene, render
+from ssa_me.scenes.truth import truth
+from ssa_me.scenes.twins import TWINS, twin_plans
 
 _PERSONS = re.compile(r"\b(?:man|woman|child|boy|girl)\b")
 _SIDED = re.compile(r"\b(?:left|right)\b", re.IGNORECASE)
+_FOREIGN = 2  # texts of a scene in another language, beside four or five in English
 COLOUR_SHARE = 0.5
 """A subject's `auto_colour` leads its phrase where at least this share of its pixels has it."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """One image with its texts and the subjects whose regions are known: phrase and mask (H, W) bool."""
+    """One image with its texts and the subjects whose regions are known: phrase and mask (H, W) bool.
+
+    about: for each text the subjects that it names, as indices; empty where that is not known. A scene also carries the
+    meaning of each text and what is true of it.
+    """
 
     image: Image.Image
     texts: tuple[str, ...]
     subjects: tuple[tuple[str, np.ndarray], ...]
+    about: tuple[tuple[int, ...], ...] = ()
+    meanings: tuple[Query, ...] = ()
+    facts: Facts | None = None
 
 
 class Source(Protocol):
@@ -50,7 +64,8 @@ class Source(Protocol):
     def weight(self) -> float: ...
 
     @property
-    def twins(self) -> bool: ...
+    def group(self) -> int:
+        """So many images in turn belong together and stand in one batch: an image and its twins."""
 
     def __len__(self) -> int: ...
 
@@ -59,28 +74,39 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class SceneSource:
-    """Generated scenes: 2i is a scene, 2i + 1 its twin (the same words, bound otherwise)."""
+    """Generated scenes, each followed by its twins. Told in English, and once in one of the other languages."""
 
     first: int
-    pairs: int
+    count: int
     size: int
     weight: float = 1.0
     name: str = "scenes"
-    twins: bool = True
+    group: int = 1 + TWINS
 
     def __post_init__(self) -> None:
-        if self.first + self.pairs > EVALUATION_SEED:
+        if self.first + self.count > EVALUATION_SEED:
             raise InputError(
                 f"Seeds of {EVALUATION_SEED:,} and more are for evaluation; choose smaller ones."
             )
 
     def __len__(self) -> int:
-        return 2 * self.pairs
+        return self.group * self.count
 
     def load(self, index: int) -> Loaded:
-        plan = plan_scene(self.first + index // 2, "seen")
-        scene = render(twin_plan(plan) if index % 2 else plan, self.size)
-        return Loaded(scene.image, scene.captions, tuple((s.phrase, s.mask) for s in scene.subjects))
+        place, which = divmod(index, self.group)
+        plan = plan_scene(self.first + place, "seen")
+        scene = render((plan, *twin_plans(plan))[which], self.size)
+        others = LANGUAGES[1:]
+        foreign = scene.captions_in(others[index % len(others)])[:_FOREIGN]
+        meanings = (*scene.queries, *scene.queries[: len(foreign)])
+        return Loaded(
+            scene.image,
+            (*scene.captions, *foreign),
+            tuple((s.phrase, s.mask) for s in scene.subjects),
+            tuple(_named(meaning, scene.facts) for meaning in meanings),
+            meanings,
+            scene.facts,
+        )
 
 
 @dataclass(frozen=True)
@@ -92,7 +118,7 @@ class FolderSource:
     records: tuple[Record, ...]
     name: str
     weight: float = 1.0
-    twins: bool = False
+    group: int = 1
     views: int = 1
 
     def __len__(self) -> int:
@@ -121,15 +147,19 @@ class Prepared:
     texts: tuple[str, ...]
     phrases: tuple[str, ...]
     coverage: np.ndarray
+    about: tuple[tuple[int, ...], ...] = ()
+    meanings: tuple[Query, ...] = ()
+    facts: Facts | None = None
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One step's batch: the images' indices in their source, and a text for each."""
+    """One step's batch: the images' indices in their source, and for each a text and its number among the image's."""
 
     source: int
     indices: tuple[int, ...]
     texts: tuple[str, ...]
+    chosen: tuple[int, ...] = ()
 
 
 def coloured_phrase(subject: Subject) -> str:
@@ -214,28 +244,52 @@ class Corpus:
         rng = np.random.default_rng((seed, step))
         weights = np.array([source.weight for source in self.sources])
         which = int(rng.choice(len(weights), p=weights / weights.sum()))
-        group = self.groups[which]
-        if self.sources[which].twins:
-            pairs = rng.choice(len(group) // 2, size=min(batch // 2, len(group) // 2), replace=False)
-            indices = np.stack([2 * pairs, 2 * pairs + 1], axis=1).reshape(-1)
-        else:
-            indices = rng.choice(len(group), size=min(batch, len(group)), replace=False)
-        texts = tuple(str(rng.choice(np.array(group[i].texts, dtype=object))) for i in indices)
-        return Draw(which, tuple(int(i) for i in indices), texts)
+        images, size = self.groups[which], self.sources[which].group
+        count = len(images) // size
+        starts = rng.choice(count, size=min(max(1, batch // size), count), replace=False) * size
+        indices = tuple(int(i) for start in starts for i in range(start, start + size))
+        chosen = tuple(int(rng.integers(len(images[i].texts))) for i in indices)
+        texts = tuple(images[i].texts[number] for i, number in zip(indices, chosen, strict=True))
+        return Draw(which, indices, texts, chosen)
 
     def items(self, draw: Draw) -> list[Prepared]:
         return [self.groups[draw.source][i] for i in draw.indices]
 
 
-def same_meaning(texts: Sequence[str], items: Sequence[Prepared]) -> Tensor:
-    """(B, B) bool: text i is also true of image j as far as the data says, so that j is no negative of i. Symmetric.
+def same_meaning(draw: Draw, items: Sequence[Prepared]) -> Tensor:
+    """(B, B) bool: text i of a batch is also true of image j as far as is known, so that j is no negative of i.
 
-    A man, a woman and a child count as a person here, so that "a person in red" is no negative of "a man in red".
+    Of scenes that is known exactly. Elsewhere it is so where j has the same text among its own, or names the same
+    subjects; a man, a woman and a child count as a person then. Row i is a text, column j an image.
     """
-    said = [{_general(t) for t in (*item.texts, *item.phrases)} for item in items]
-    rows = [[_general(text) in other for other in said] for text in texts]
-    same = torch.tensor(rows)
-    return same | same.T
+    if all(item.facts is not None for item in items):
+        meanings = [item.meanings[number] for item, number in zip(items, draw.chosen, strict=True)]
+        facts = [item.facts for item in items if item.facts is not None]
+        return torch.from_numpy(truth(meanings, facts))
+    said = [{general(t) for t in (*item.texts, *item.phrases)} for item in items]
+    named = [frozenset(general(phrase) for phrase in item.phrases) for item in items]
+    return torch.tensor(
+        [
+            [general(text) in said[j] or bool(named[i] and named[i] == named[j]) for j in range(len(items))]
+            for i, text in enumerate(draw.texts)
+        ]
+    )
+
+
+def question(phrase: str) -> str | None:
+    """What asks for the rest of a coloured phrase: `the dog` for `a red dog`, `the person` for `a person in red`; None
+    for a phrase without a colour at either end."""
+    words = phrase.lower().split()
+    words = words[1:] if words and words[0] in ("a", "an", "the") else words
+    if len(words) > 2 and words[-2] == "in" and words[-1] in COLOURS:
+        return f"the {' '.join(words[:-2])}"
+    return f"the {' '.join(words[1:])}" if len(words) > 1 and words[0] in COLOURS else None
+
+
+def _named(meaning: Query, facts: Facts) -> tuple[int, ...]:
+    """The subjects of a scene that a text of it names; colours of a scene are all different."""
+    colours = [colour for _, colour in facts.subjects]
+    return tuple(colours.index(mention.colour) for mention in meaning.subjects)
 
 
 def stack_pixels(items: Sequence[Prepared]) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
@@ -255,7 +309,8 @@ def pad_coverage(items: Sequence[Prepared], visual: VisualBatch) -> list[Tensor]
     ]
 
 
-def _general(text: str) -> str:
+def general(text: str) -> str:
+    """A text as it is compared: a man, a woman and a child are a person."""
     return _PERSONS.sub("person", text.lower()).rstrip(" .")
 
 
@@ -280,6 +335,9 @@ class _Prepare:
             texts=loaded.texts or tuple(phrase for phrase, _ in loaded.subjects),
             phrases=tuple(phrase for phrase, _ in loaded.subjects),
             coverage=coverage,
+            about=loaded.about,
+            meanings=loaded.meanings,
+            facts=loaded.facts,
         )
 
 

@@ -29,19 +29,28 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Base(Schedule):
-    """The base stage: everything trains. `caption`: weight of next-token prediction on `caption_share` of the batch."""
+    """The base stage: everything trains. Beside the contrast of images and texts: `answer`, next-token prediction of
+    captions and lists of subjects, each on `answer_share` of the batch; `region`, the contrast of annotated regions
+    and their phrases, as public models are grounded before they become embedders; `composed`, the contrast of image
+    and question with the phrase that answers, on `composed_share` as many questions as images."""
 
-    caption: float = 0.3
-    caption_share: float = 0.5
+    answer: float = 0.3
+    answer_share: float = 0.25
+    region: float = 1.0
+    composed: float = 0.5
+    composed_share: float = 0.25
 
 
 @dataclass(frozen=True)
 class Lora(Schedule):
-    """The adapter stage, the same for both models."""
+    """The adapter stage, the same for both models. composed: weight of the contrast of image and question with the
+    phrase that answers, on `composed_share` as many regions as there are images."""
 
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
+    composed: float = 0.5
+    composed_share: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -60,9 +69,9 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Scenes:
-    """Generated scenes, each with its twin: `pairs` of them from seed `first`. `weight` against photographs' 1."""
+    """Generated scenes, each with its twins: `count` of them from seed `first`. `weight` against photographs' 1."""
 
-    pairs: int = 0
+    count: int = 0
     first: int = 1
     size: int = 128
     weight: float = 1.0
@@ -70,14 +79,14 @@ class Scenes:
 
 @dataclass(frozen=True)
 class Weights:
-    """λ of each objective beside L_nce, the margin of L_mis, and the share of subjects that L_attn reads by phrase."""
+    """λ of each objective beside L_nce, the margin of L_mis, and the share of subjects that the head looks for by phrase."""
 
     attention: float = 0.1
     subject: float = 0.5
     misalignment: float = 0.5
     head: float = 1.0
     margin: float = 0.2
-    phrase_share: float = 0.25
+    phrase_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "views": (1, math.inf),
     "floor": (0, 1),
     "temperature": (0.01, 1),
-    "caption_share": (0, 1),
+    "answer_share": (0, 1),
+    "composed_share": (0, 1),
     "phrase_share": (0, 1),
     "dropout": (0, 1),
 }

@@ -39,10 +39,11 @@ from ssa_me.errors import InputError
 from ssa_me.mini import build_mini, train_tokenizer
 from ssa_me.samples import read_image_folder
 from ssa_me.scenes import make_scene
+from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
 from ssa_me.training.data import Corpus, FolderSource, SceneSource, Source, record_texts
 from ssa_me.training.loop import Run, fit, stopping_on_signals
 from ssa_me.training.recipe import Recipe, load_recipe
-from ssa_me.training.stages import BaselineStage, BaseStage, SalientStage, TokenCache
+from ssa_me.training.stages import BaseStage
 
 Progress = Callable[[str], None]
 _BASE = "base"
@@ -114,7 +115,7 @@ def _train(
     (context.folder / "recipe.json").write_text(
         json.dumps(dataclasses.asdict(recipe), indent=2) + "\n", encoding="utf-8"
     )
-    if recipe.scratch is not None and not has_base:
+    if recipe.base.steps and not has_base:
         stage = BaseStage(backbone, corpus, recipe.base, recipe.seed)
         if not fit(_BASE, stage, recipe.base, context, request.resume):
             return False
@@ -154,14 +155,14 @@ class _AdapterStages:
         else:
             self.adapters.attach(version, lora.rank, lora.alpha, lora.dropout)
         self.adapters.use(version, trainable=True)
-        common = (backbone, self.corpus, self.cache, lora.batch, recipe.seed, lora.temperature)
+        material = Material(backbone, self.corpus, self.cache, recipe.seed, lora)
         out = self.request.out / version
         if version == BASELINE:
-            finished = fit(version, BaselineStage(*common), lora, self.context, self.request.resume)
+            finished = fit(version, BaselineStage(material), lora, self.context, self.request.resume)
         else:
             parts, settings = self._parts(continued)
             parts.to(backbone.device)
-            stage = SalientStage(*common, recipe.objectives, parts.head, parts.regeneration, parts.projection)
+            stage = SalientStage(material, recipe.objectives, parts)
             finished = fit(version, stage, lora, self.context, self.request.resume)
             if finished:
                 save_parts(out, parts, settings)
@@ -183,8 +184,8 @@ class _AdapterStages:
 def _sources(request: TrainRequest, recipe: Recipe) -> list[Source]:
     sources: list[Source] = []
     scenes = recipe.scenes
-    if scenes.pairs:
-        sources.append(SceneSource(scenes.first, scenes.pairs, scenes.size, scenes.weight))
+    if scenes.count:
+        sources.append(SceneSource(scenes.first, scenes.count, scenes.size, scenes.weight))
     for folder in request.data:
         records = [r for r in read_image_folder(folder) if r.split in (None, "train") and record_texts(r)]
         if not records:
@@ -209,7 +210,7 @@ def _new_backbone(recipe: Recipe, sources: Sequence[Source]) -> Backbone:
         if isinstance(source, FolderSource):
             texts.extend(text for record in source.records for text in record_texts(record))
         elif isinstance(source, SceneSource):
-            for i in range(min(_SCENES_FOR_TOKENIZER, source.pairs)):
+            for i in range(min(_SCENES_FOR_TOKENIZER, source.count)):
                 texts.extend(make_scene(source.first + i, size=112, pairs="seen").captions)
     return build_mini(train_tokenizer(texts, vocabulary), **shape)
 

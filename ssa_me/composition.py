@@ -1,0 +1,95 @@
+"""Subjects in the output space: a vector a subject, a vector a pair of them, and their share in the one vector of an image.
+
+a_k  = normalise(normalise(Σ M_k,i H_i / Σ M_k,i) + seen(Σ M_k,i V_i / Σ M_k,i))
+b_kl = normalise(a_k + a_l + pair(a_k, a_l, where both are)), k being the one further left
+e    = normalise(e_last + g_s·Σ_k a_k/√K + g_p·Σ_kl b_kl/√P)
+
+A new module is the mean of H in each region, the mean of two subjects, and e_last itself: it needs no training. It knows
+nothing of how regions are found. B images, K regions, P pairs of them, N image tokens, D width.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssa_me.regeneration import aggregate
+
+PAIRED = 3
+"""So many subjects of an image, its most salient, stand in pairs."""
+PLACE = 6
+_GATE = 20.0  # a step of the optimiser moves the gates by this many times its rate
+
+
+class SubjectComposition(nn.Module):
+    """The two small networks and the gates. width: D; hidden: width of the networks."""
+
+    def __init__(self, width: int, hidden: int = 256) -> None:
+        super().__init__()
+        self.seen = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width)
+        )
+        self.pair = nn.Sequential(nn.Linear(2 * (width + PLACE), hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.gates = nn.Parameter(torch.zeros(2))
+        for network in (self.seen, self.pair):
+            last = network[-1]
+            assert isinstance(last, nn.Linear)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def subjects(self, hidden: Tensor, tokens: Tensor, regions: Tensor) -> Tensor:
+        """a_k (B, K, D) float32 of unit length: hidden states H and image tokens V (B, N, D) under regions (B, K, N)."""
+        read = F.normalize(aggregate(hidden, regions).float(), dim=-1)
+        return F.normalize(read + self.seen(aggregate(tokens, regions)).float(), dim=-1)
+
+    def pairs(self, first: Tensor, second: Tensor, places: Tensor, others: Tensor) -> Tensor:
+        """b_kl (…, D) of unit length of subjects (…, D) and their places (…, 6) in an image."""
+        swapped = (places[..., :1] > others[..., :1]).to(first.dtype)
+        left, right = first + swapped * (second - first), second + swapped * (first - second)
+        where = torch.cat(
+            [places + swapped * (others - places), others + swapped * (places - others)], dim=-1
+        )
+        together = torch.cat([left, right, where.to(first.dtype)], dim=-1)
+        return F.normalize(first + second + self.pair(together.to(self.gates.dtype)).to(first.dtype), dim=-1)
+
+    def all_pairs(self, subjects: Tensor, places: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """b_kl (B, P, D) of the first subjects (B, K, D) of each image, and which of them are there (B, P)."""
+        rows = list(combinations(range(min(PAIRED, subjects.shape[1])), 2))
+        k, m = [a for a, _ in rows], [b for _, b in rows]
+        vectors = self.pairs(subjects[:, k], subjects[:, m], places[:, k], places[:, m])
+        return vectors, present[:, k] & present[:, m]
+
+    def compose(
+        self, vector: Tensor, subjects: Tensor, present: Tensor, pairs: Tensor, paired: Tensor
+    ) -> Tensor:
+        """e (B, D) of unit length out of e_last (B, D), subjects (B, K, D) and pairs (B, P, D) where they are there."""
+        single, double = (_GATE * self.gates).float()
+        return F.normalize(
+            vector + single * _share(subjects, present) + double * _share(pairs, paired), dim=-1
+        )
+
+
+def places(regions: Tensor, boxes: Tensor, sizes: Tensor) -> Tensor:
+    """(B, K, 6) where each region lies, as shares of the image: its centre x, y and its box x0, y0, x1, y1.
+
+    regions (B, K, N) ≥ 0; boxes (B, N, 4) of tokens in pixels; sizes (B, 2) width, height. A token counts for the box
+    from half of the region's greatest weight on. An empty region is all zeros.
+    """
+    scaled = boxes / torch.cat([sizes, sizes], dim=-1)[:, None]
+    centres = (scaled[..., :2] + scaled[..., 2:]) / 2
+    mass = regions.sum(-1, keepdim=True).clamp(min=1e-6)
+    centre = regions @ centres / mass
+    inside = regions >= regions.amax(-1, keepdim=True).clamp(min=1e-6) / 2
+    low = scaled[:, None, :, :2].masked_fill(~inside[..., None], 2.0).amin(2)
+    high = scaled[:, None, :, 2:].masked_fill(~inside[..., None], -1.0).amax(2)
+    found = torch.cat([centre, low, high], dim=-1)
+    return found * inside.any(-1, keepdim=True)
+
+
+def _share(vectors: Tensor, present: Tensor) -> Tensor:
+    """Σ of the vectors (B, K, D) that are present (B, K), by the root of their number."""
+    kept = present[..., None].to(vectors.dtype)
+    return (vectors * kept).sum(1) / kept.sum(1).clamp(min=1).sqrt()
