@@ -8,6 +8,7 @@ around it and the forward pass. It knows nothing of what an adapter was trained 
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,10 +45,32 @@ class Adapters:
     def names(self) -> tuple[str, ...]:
         return tuple(self._names)
 
-    def attach(self, name: str, rank: int = 16, alpha: int = 32, dropout: float = 0.0) -> list[nn.Parameter]:
-        """A new adapter, the identity and switched off; returns its parameters. `use` makes them trainable."""
-        targets = rf".*language_model\..*\.({'|'.join(TARGETS)})"
-        config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets)
+    def attach(
+        self,
+        name: str,
+        rank: int = 16,
+        alpha: int = 32,
+        dropout: float = 0.0,
+        targets: Sequence[str] = TARGETS,
+    ) -> list[nn.Parameter]:
+        """A new adapter, the identity and switched off; returns its parameters. `use` makes them trainable.
+
+        targets: names of the language model's linear layers. InputError names one that it does not have.
+        """
+        layers = {
+            key
+            for key, _ in self.backbone.model.named_modules()
+            if f"{self.backbone.traits.language}." in key
+        }
+        lacking = [
+            t for t in targets if not any(key.endswith((f".{t}", f".{t}.base_layer")) for key in layers)
+        ]
+        if lacking:
+            raise InputError(f"The language model of this backbone has no layer called {', '.join(lacking)}.")
+        pattern = (
+            rf".*{self.backbone.traits.language}\..*\.({'|'.join(re.escape(target) for target in targets)})"
+        )
+        config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=pattern)
         self._inject(name, config)
         return self.parameters(name)
 

@@ -1,6 +1,6 @@
 """The commands of `python -m ssa_me`, one module each. Importing them is cheap: models are imported when one runs."""
 
-from ssa_me.commands import evaluate, explain, index, mmeb, neglect, scenes, search, train
+from ssa_me.commands import checkpoints, evaluate, explain, index, mmeb, neglect, scenes, search, train
 from ssa_me.commands.base import Answer, Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -12,6 +12,7 @@ COMMANDS: tuple[Command, ...] = (
     mmeb.COMMAND,
     neglect.COMMAND,
     explain.COMMAND,
+    checkpoints.COMMAND,
 )
 
 __all__ = ["COMMANDS", "Answer", "Command"]

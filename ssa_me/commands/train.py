@@ -14,7 +14,11 @@ from ssa_me.errors import InputError
 
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--data", type=Path, nargs="+", default=[], metavar="DIR", help="ImageFolder sets: folders or zips"
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="DIR[=WEIGHT]",
+        help="ImageFolder sets, folders or zips; a weight says how often a batch is drawn from a set (default: 1)",
     )
     parser.add_argument(
         "--recipe",
@@ -31,17 +35,21 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace, progress: Progress) -> Answer:
+    from ssa_me.hub import locate
     from ssa_me.training import TrainRequest, run
 
     if args.max_steps is not None and args.max_steps < 1:
         raise InputError(f"--max-steps is {args.max_steps}; give 1 or more.")
     recipe = Path(args.recipe) if Path(args.recipe).is_file() else args.recipe
     with ExitStack() as unpacked:
+        given = [_weighted(source) for source in args.data]
+        weights = {unpacked.enter_context(image_folder(source)): weight for source, weight in given}
         request = TrainRequest(
-            data=tuple(unpacked.enter_context(image_folder(source)) for source in args.data),
+            data=tuple(weights),
+            weights=weights,
             recipe=recipe,
             out=args.out,
-            checkpoint=Path(args.checkpoint) if args.checkpoint else None,
+            checkpoint=locate(args.checkpoint) if args.checkpoint else None,
             device=args.device,
             resume=args.resume,
             max_steps=args.max_steps,
@@ -49,6 +57,20 @@ def _run(args: Namespace, progress: Progress) -> Answer:
         )
         summary = run(request, progress)
     return Answer(summary, "\n".join(_lines(summary)), done=bool(summary.get("finished", args.dry_run)))
+
+
+def _weighted(source: str) -> tuple[Path, float]:
+    """`DIR=WEIGHT`, or a folder alone, which may have a = in its name."""
+    folder, sign, weight = source.rpartition("=")
+    if not sign or Path(source).exists():
+        return Path(source), 1.0
+    try:
+        value = float(weight)
+    except ValueError:
+        return Path(source), 1.0
+    if not 0 < value < float("inf"):
+        raise InputError(f"The weight in {source} must be above 0.")
+    return Path(folder), value
 
 
 def _lines(summary: Mapping[str, Any], indent: str = "") -> list[str]:

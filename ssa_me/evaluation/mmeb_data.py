@@ -6,20 +6,16 @@ path is no image; paths are relative to `DIR`. Image placeholders in texts are d
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ssa_me.errors import InputError
 from ssa_me.evaluation.mmeb_subsets import SubsetInfo, canonical, read_infos
+from ssa_me.tables import SUFFIXES, columns, read_rows, relative_path, row_error, without_placeholders
 
-_PLACEHOLDER = re.compile(r"(<\|image_\d+\|>|<image>|<\|vision_start\|><\|image_pad\|><\|vision_end\|>)\s*")
-_SUFFIXES = (".jsonl", ".parquet")
 _HUB_FILE = "test-00000-of-00001.parquet"
 _NAMED = 5
 _TRIED = 200
@@ -79,7 +75,7 @@ def subset_files(data: Path) -> dict[str, Path]:
             f"{data} is not a folder. Give the folder that holds SUBSET.jsonl files and their images."
         )
     files: dict[str, Path] = {}
-    for suffix in _SUFFIXES:
+    for suffix in SUFFIXES:
         for path in sorted(data.glob(f"*{suffix}")):
             if path.name != "metadata.jsonl":
                 files.setdefault(canonical(path.stem), path)
@@ -134,48 +130,19 @@ def _with_missing(subsets: Sequence[Subset], data: Path, strict: bool) -> list[S
 
 
 def _read_subset(name: str, path: Path, info: SubsetInfo | None) -> Subset:
-    rows = _parquet_rows(path) if path.suffix == ".parquet" else jsonl_rows(path)
     queries = []
-    for number, row in rows:
+    for number, row in read_rows(path):
         try:
             queries.append(_parse_row(row, info or _UNKNOWN))
         except (ValueError, KeyError, TypeError) as error:
-            reason = f"it has no key {error}" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"{path}, row {number}: {reason}. Correct the row, or remove it.") from error
+            raise row_error(path, number, error) from error
     if not queries:
         raise InputError(f"{path} holds no query.")
     return Subset(name, tuple(queries), info)
 
 
-def jsonl_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    """The rows of a JSONL file with their line numbers, from 1 on. InputError names a line that is not JSON."""
-    with path.open(encoding="utf-8-sig", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    yield number, json.loads(line)
-                except ValueError as error:
-                    raise InputError(f"{path}, row {number}: not a JSON object ({error}).") from error
-
-
-def _parquet_rows(path: Path) -> Iterable[tuple[int, Any]]:
-    if find_spec("pyarrow") is None:
-        raise InputError(
-            f"Reading {path.name} needs pyarrow: pip install pyarrow, or give the subset as .jsonl."
-        )
-    import pandas  # type: ignore[import-untyped]
-
-    try:
-        table = pandas.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as parquet: {error}") from error
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    return enumerate(rows, start=1)
-
-
 def _parse_row(row: Any, info: SubsetInfo) -> MmebQuery:
-    if not isinstance(row, Mapping):
-        raise TypeError("not a JSON object")
+    row = columns(row)
     query = _entry(row["qry_text"], row.get("qry_img_path"), row.get("qry_inst"), info.instruction)
     texts, images = _strings(row["tgt_text"], "tgt_text"), _strings(row.get("tgt_img_path"), "tgt_img_path")
     if texts and images and len(texts) != len(images):
@@ -194,10 +161,8 @@ def _parse_row(row: Any, info: SubsetInfo) -> MmebQuery:
 
 
 def _entry(text: Any, image: Any, given_instruction: Any, instruction: str | None) -> Entry:
-    parts = [_PLACEHOLDER.sub("", str(part)).strip() for part in (given_instruction, text) if part]
-    words, path = " ".join(part for part in parts if part), str(image or "").strip()
-    if path and (PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts):
-        raise ValueError(f"the image path {path!r} is not relative to the data's folder")
+    parts = [without_placeholders(part) for part in (given_instruction, text)]
+    words, path = " ".join(part for part in parts if part), relative_path(image)
     if path and not words and instruction:
         words = instruction
     if not path and not words:

@@ -15,11 +15,11 @@ import numpy as np
 
 from ssa_me.errors import InputError
 from ssa_me.evaluation.encode import Progress, batches, encode, silent
-from ssa_me.evaluation.mmeb_data import jsonl_rows
 from ssa_me.evaluation.models import Model, compared, versions_of
 from ssa_me.evaluation.perceptual import RIGHT, Measured, Statistic, outcomes, permuted, statistics
 from ssa_me.images import load_image
 from ssa_me.samples import Sample
+from ssa_me.tables import read_rows, row_error
 
 if TYPE_CHECKING:
     from ssa_me.embedder import SalientEmbedder
@@ -46,7 +46,7 @@ def read_neglect(data: Path) -> list[NeglectQuery]:
     if not path.is_file():
         raise InputError(f"{data} holds no {FILE}. Leave --data out to have the task drawn.")
     queries = []
-    for number, row in jsonl_rows(path):
+    for number, row in read_rows(path):
         try:
             query = NeglectQuery(
                 str(row["qry_text"]),
@@ -56,8 +56,7 @@ def read_neglect(data: Path) -> list[NeglectQuery]:
                 int(row["group"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            reason = f"it has no key {error}" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"{path}, row {number}: {reason}. Write the task anew.") from error
+            raise row_error(path, number, error) from error
         if (
             len(query.candidates) != len(query.roles)
             or query.roles.count(RIGHT) != 1

@@ -1,7 +1,7 @@
 """What one step of an adapter computes: the baseline's by contrast alone, SSA-ME's by all objectives.
 
 Both see the same images, texts and questions in the same order; vision and base weights are frozen, so image tokens are
-computed once. It knows nothing of optimisers or files.
+computed once. A step falls into parts (`gradcache.Contrast`). It knows nothing of optimisers or files.
 
 B images, R named regions, Q questions, N image tokens, K regions found, D width.
 """
@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,15 +18,14 @@ from ssa_me import objectives
 from ssa_me.backbone import Backbone, VisualBatch
 from ssa_me.checkpoint import Parts
 from ssa_me.composition import places
-from ssa_me.passes import Salient, compose, found_regions, sizes_of
-from ssa_me.scenes import Mention, Query
-from ssa_me.scenes.truth import parts_of, truth
-from ssa_me.training.data import Corpus, Draw, Prepared, general, same_meaning, stack_pixels
-from ssa_me.training.recipe import Lora, Weights
-from ssa_me.training.stages import Losses, Named, Questions, Temperature, composed_contrast
-
-Owner = tuple[int, tuple[int, ...]]
-"""An image of the batch and the numbers of one or two of its subjects."""
+from ssa_me.passes import compose, found_regions, sizes_of
+from ssa_me.regeneration import Regenerated
+from ssa_me.training.batches import Batch, Part, share_of
+from ssa_me.training.data import Corpus, stack_pixels
+from ssa_me.training.gradcache import Losses, Representations
+from ssa_me.training.recipe import Lora, Regeneration, Weights
+from ssa_me.training.stages import Temperature, ask, composed_contrast, weighted
+from ssa_me.training.things import Sought, Things
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,8 @@ class TokenCache:
                 groups.append(VisualBatch.join(parts))
         return cls(tuple(groups))
 
-    def select(self, draw: Draw, dtype: torch.dtype) -> VisualBatch:
-        return self.groups[draw.source].select(draw.indices).to(dtype)
+    def select(self, source: int, indices: Sequence[int], dtype: torch.dtype) -> VisualBatch:
+        return self.groups[source].select(indices).to(dtype)
 
 
 @dataclass(frozen=True)
@@ -63,30 +60,17 @@ class Material:
     seed: int
     settings: Lora
 
+    def batch(self, step: int, only_open: bool) -> Batch:
+        settings, device = self.settings, self.backbone.device
+        batch, _ = Batch.of(
+            self.corpus, self.seed, step, settings.batch, settings.composed_share, device, only_open
+        )
+        return batch
 
-@dataclass(frozen=True)
-class Batch:
-    """One step's batch: the draw, its images with their tokens, what is named in them, and the questions asked."""
-
-    draw: Draw
-    items: Sequence[Prepared]
-    visual: VisualBatch
-    named: Named
-    questions: Questions
-    group: int
-
-    @classmethod
-    def of(cls, material: Material, step: int) -> Batch:
-        corpus, settings = material.corpus, material.settings
-        draw = corpus.draw(material.seed, step, settings.batch)
-        items, visual = corpus.items(draw), material.cache.select(draw, material.backbone.dtype)
-        named = Named.of(items, visual)
-        rng = np.random.default_rng((material.seed, step, 1))
-        questions = Questions.of(named, int(len(items) * settings.composed_share), rng)
-        return cls(draw, items, visual, named, questions, corpus.sources[draw.source].group)
-
-    def same(self) -> Tensor:
-        return same_meaning(self.draw, self.items).to(self.visual.tokens.device)
+    def tokens(self, part: Part) -> VisualBatch:
+        draw = part.batch.draw
+        indices = draw.indices[part.images.start : part.images.stop]
+        return self.cache.select(draw.source, indices, self.backbone.dtype)
 
 
 class BaselineStage(nn.Module):
@@ -98,128 +82,163 @@ class BaselineStage(nn.Module):
         self.temperature = Temperature(material.settings.temperature)
         self.material = material
 
-    def forward(self, step: int) -> Losses:
-        batch, backbone = Batch.of(self.material, step), self.material.backbone
-        count, named, questions = len(batch.items), batch.named, batch.questions.only_open()
-        images = backbone.language_pass([""] * count, batch.visual).embedding()
-        answers = named.distinct if len(questions) else []
-        spoken = backbone.language_pass([*batch.draw.texts, *answers]).embedding()
-        losses = {"nce": objectives.info_nce(spoken[:count], images, self.temperature(), batch.same())}
-        total = losses["nce"]
+    def batch(self, step: int) -> Batch:
+        return self.material.batch(step, only_open=True)
+
+    def cut(self, whole: Batch, chunks: int) -> list[Part]:
+        return whole.parts(chunks)
+
+    def represent(self, part: Part) -> tuple[Representations, None]:
+        """images (B, D), texts (B, D), phrases (P, D) where questions need them, asked (Q, D), of unit length."""
+        backbone, visual = self.material.backbone, self.material.tokens(part)
+        images = backbone.language_pass([""] * len(part), visual).embedding()
+        answers = part.phrases if len(part.batch.questions) or self.material.settings.named else []
+        spoken = backbone.speak([*part.captions, *answers])
+        found = {"images": images, "texts": spoken[: len(part)], "phrases": spoken[len(part) :]}
+        return found | {"asked": ask(backbone, part.questions, visual)}, None
+
+    def compare(self, whole: Batch, representations: Representations) -> Losses:
+        rows, questions = representations, whole.questions
+        losses = {"nce": objectives.info_nce(rows["texts"], rows["images"], self.temperature(), whole.same())}
         if len(questions):
-            asked = backbone.language_pass(questions.texts, batch.visual.select(questions.images))
             losses["composed"] = composed_contrast(
-                asked.embedding(), spoken[count:], named, questions, self.temperature()
+                rows["asked"], rows["phrases"], whole.named, questions, self.temperature()
             )
-            total = total + self.material.settings.composed * losses["composed"]
-        return {"loss": total} | {name: value.detach() for name, value in losses.items()}
+        settings = self.material.settings
+        if settings.named and len(whole.named):
+            losses["named"] = self._contrast_phrases(whole, rows)
+        return weighted(losses, {"composed": settings.composed, "named": settings.named}, rows["images"])
+
+    def _contrast_phrases(self, whole: Batch, rows: Representations) -> Tensor:
+        """A control: phrases as further texts of their images, without regions."""
+        named, images = whole.named, rows["images"]
+        shown = torch.zeros(len(rows["phrases"]), len(images), dtype=torch.bool, device=images.device)
+        shown[named.place, named.image] = True
+        phrases = rows["phrases"][named.place]
+        return objectives.subject_contrast(
+            phrases, images, named.image, shown[named.place], self.temperature()
+        )
+
+    def beside(self, part: Part, kept: None, representations: Representations) -> Losses:
+        return weighted({}, {}, representations["images"])
 
 
 @dataclass(frozen=True)
-class Things:
-    """The subjects of a batch and their pairs, T in all, and the M texts that speak of one of them.
+class SalientBatch:
+    """A step of SSA-ME's adapter: the batch, what its texts speak of, and the phrases that the head looks for."""
 
-    image (T,); first, second (P,): the named regions of the pairs, which stand behind the R single ones. rows: for each
-    text its place among captions and phrases; own (M,) its thing; true (M, T) of which things it is true.
-    """
+    batch: Batch
+    things: Things
+    sought: Sought
 
-    image: Tensor
-    first: Tensor
-    second: Tensor
+
+@dataclass(frozen=True)
+class SalientPart:
+    some: Part
+    whole: SalientBatch
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Of a part's forward pass: its image tokens, the head's logits (B, N), the rows of attention (B, L, N) of images
+    alone, and of questions (Q, L, N)."""
+
+    visual: VisualBatch
+    free: Tensor
     rows: Tensor
-    own: Tensor
-    true: Tensor
-
-    @classmethod
-    def of(cls, batch: Batch) -> Things:
-        """Texts are numbered as they are spoken: the captions, then each distinct phrase once."""
-        named, items, draw = batch.named, batch.items, batch.draw
-        images, count = named.image.tolist(), len(batch.items)
-        row_of = {(images[r], named.number[r]): r for r in range(len(named))}
-        owners: list[Owner] = [(images[r], (named.number[r],)) for r in range(len(named))]
-        singles = len(owners)
-        if all(item.facts is not None for item in items):
-            for b in range(count):
-                numbers = [named.number[r] for r in range(singles) if images[r] == b]
-                owners += [(b, pair) for pair in combinations(numbers, 2)]
-        place = {owner: t for t, owner in enumerate(owners)}
-        spoken = [(count + int(named.place[r]), place[owners[r]]) for r in range(singles)]
-        for b, item in enumerate(items):
-            about = tuple(sorted(item.about[draw.chosen[b]])) if item.about else ()
-            if (b, about) in place:
-                spoken.append((b, place[b, about]))
-        device = named.image.device
-        pairs = [[row_of[b, number] for number in numbers] for b, numbers in owners[singles:]]
-        first, second = ([pair[i] for pair in pairs] for i in (0, 1))
-        return cls(
-            image=torch.tensor([b for b, _ in owners], dtype=torch.long, device=device),
-            first=torch.tensor(first, dtype=torch.long, device=device),
-            second=torch.tensor(second, dtype=torch.long, device=device),
-            rows=torch.tensor([row for row, _ in spoken], dtype=torch.long, device=device),
-            own=torch.tensor([thing for _, thing in spoken], dtype=torch.long, device=device),
-            true=_true_of(batch, spoken, owners).to(device),
-        )
-
-    def rivals(self, group: int) -> Tensor:
-        """(M, T): wrong things of a text's own image or of its twins."""
-        families = self.image // group
-        return (families[self.own][:, None] == families[None]) & ~self.true
-
-
-def _true_of(batch: Batch, spoken: Sequence[tuple[int, int]], owners: Sequence[Owner]) -> Tensor:
-    """(M, T) bool: of which things each text is true; exactly for scenes, elsewhere where the phrases are equal."""
-    items, named, count = batch.items, batch.named, len(batch.items)
-    if not all(item.facts is not None for item in items):
-        said = [general(named.phrases[r]) for r in range(len(named))]
-        return torch.tensor([[said[own] == other for other in said] for _, own in spoken], dtype=torch.bool)
-    facts = [item.facts for item in items if item.facts is not None]
-    meanings = []
-    for row, own in spoken:
-        if row < count:
-            meanings.append(items[row].meanings[batch.draw.chosen[row]])
-        else:
-            b, (k,) = owners[own]
-            meanings.append(Query((Mention(*facts[b].subjects[k]),)))
-    table = truth(meanings, [parts_of(facts[b], numbers) for b, numbers in owners])
-    return torch.from_numpy(table)
+    asked: Tensor | None
 
 
 class SalientStage(nn.Module):
-    """SSA-ME's adapter with its parts: all objectives."""
+    """SSA-ME's adapter with its trained parts: all objectives."""
 
-    def __init__(self, material: Material, weights: Weights, parts: Parts) -> None:
+    def __init__(self, material: Material, weights: Weights, steps: Regeneration, parts: Parts) -> None:
         super().__init__()
+        parts.regeneration.gate.requires_grad_(steps.enhance)
+        parts.composition.gates.requires_grad_(steps.compose)
+        self.implicit = steps.implicit
         self.model = material.backbone.model
         start = material.settings.temperature
         self.temperature, self.subject_temperature = Temperature(start), Temperature(start)
         self.parts, self.material, self.weights = parts, material, weights
 
-    def forward(self, step: int) -> Losses:
-        batch, backbone, parts = Batch.of(self.material, step), self.material.backbone, self.parts
-        count, named, visual = len(batch.items), batch.named, batch.visual
-        free = parts.head(visual.tokens, visual.valid)
-        found = found_regions(free.detach().float().sigmoid() * visual.valid, visual)
-        regenerated = parts.regeneration(visual, found.salience, found.stacked)
-        alone = backbone.language_pass([""] * count, regenerated.visual, regenerated.key_bias, True)
-        assert alone.hidden is not None and alone.rows is not None
-        spoken = backbone.language_pass([*batch.draw.texts, *named.distinct]).embedding()
-        images = compose(parts.composition, alone, visual, found)
-        losses = {"nce": objectives.info_nce(spoken[:count], images, self.temperature(), batch.same())}
-        everything = named.of_each_image(count)
-        losses["attention"] = objectives.attention_alignment(alone.rows.float(), everything, visual.valid)
-        annotated = torch.tensor([len(item.phrases) > 0 for item in batch.items], device=free.device)
-        losses["head"] = objectives.salience_bce(free, everything, visual.valid & annotated[:, None])
-        if len(named):
-            self._contrast_subjects(losses, batch, spoken, alone.hidden)
-            self._find_phrases(losses, batch, spoken[count:], step)
-        if len(batch.questions):
-            self._ask(losses, batch, spoken[count:], found, regenerated.key_bias, regenerated.visual)
-        return self._weighted(losses)
+    def batch(self, step: int) -> SalientBatch:
+        batch = self.material.batch(step, only_open=False)
+        sought = Sought.of(batch, self.material.seed, self.weights.phrase_share)
+        return SalientBatch(batch, Things.of(batch), sought)
 
-    def _weighted(self, losses: Losses) -> Losses:
+    def cut(self, whole: SalientBatch, chunks: int) -> list[SalientPart]:
+        return [SalientPart(part, whole) for part in whole.batch.parts(chunks)]
+
+    def represent(self, part: SalientPart) -> tuple[Representations, Kept]:
+        """images (B, D), texts (B, D), phrases (P, D), subjects (R, D), pairs (·, D), asked (Q, D), of unit length."""
+        some, backbone, trained = part.some, self.material.backbone, self.parts
+        visual = self.material.tokens(some)
+        free = trained.head(visual.tokens, visual.valid)
+        salience = free.float().sigmoid() * visual.valid
+        found = found_regions(salience if self.implicit else salience.detach(), visual)
+        regenerated = trained.regeneration(visual, found.salience, found.stacked)
+        alone = backbone.language_pass([""] * len(some), regenerated.visual, regenerated.key_bias, True)
+        assert alone.hidden is not None and alone.rows is not None
+        spoken = backbone.speak([*some.captions, *some.phrases])
+        images = compose(trained.composition, alone, visual, found)
+        subjects, pairs = self._subjects(part, visual, alone.hidden)
+        asked, asked_rows = self._ask(some, regenerated)
+        representations = {
+            "images": images,
+            "texts": spoken[: len(some)],
+            "phrases": spoken[len(some) :],
+            "subjects": subjects,
+            "pairs": pairs,
+            "asked": asked,
+        }
+        return representations, Kept(visual, free, alone.rows, asked_rows)
+
+    def compare(self, whole: SalientBatch, representations: Representations) -> Losses:
+        """L_nce of captions and of questions, L_subject, L_mis."""
+        batch, things, rows = whole.batch, whole.things, representations
+        nce = objectives.info_nce(rows["texts"], rows["images"], self.temperature(), batch.same())
+        losses = {"nce": nce}
+        if len(batch.named):
+            texts = torch.cat([rows["texts"], rows["phrases"]])[things.rows]
+            vectors = torch.cat([rows["subjects"], rows["pairs"]])
+            losses["subject"] = objectives.subject_contrast(
+                texts, vectors, things.own, things.true, self.subject_temperature()
+            )
+            losses["misalignment"] = objectives.misalignment(
+                texts, vectors, things.own, things.rivals(batch.group), self.weights.margin
+            )
+        if len(batch.questions):
+            losses["composed"] = composed_contrast(
+                rows["asked"], rows["phrases"], batch.named, batch.questions, self.temperature()
+            )
+        return self._weighted(losses, nce)
+
+    def beside(self, part: SalientPart, kept: Kept, representations: Representations) -> Losses:
+        """L_attn and L_head, each as a share of the whole batch's mean."""
+        some, batch, valid = part.some, part.whole.batch, kept.visual.valid
+        everything = some.named.of_each_image(len(some))
+        attention = objectives.attention_alignment(kept.rows.float(), everything, valid)
+        annotated = torch.tensor([len(item.phrases) > 0 for item in some.items], device=valid.device)
+        head = objectives.salience_bce(kept.free, everything, valid & annotated[:, None])
+        losses = {
+            "attention": share_of(attention, len(set(some.named.images)), len(set(batch.named.images))),
+            "head": share_of(
+                head, batch.annotated_tokens(some.images), batch.annotated_tokens(range(len(batch)))
+            ),
+        }
+        if len(batch.named):
+            losses |= self._find_phrases(part, kept.visual, representations["phrases"])
+        if kept.asked is not None:
+            regions = some.named.regions[some.questions.rows][:, : kept.asked.shape[-1]]
+            seen = kept.visual.select(some.questions.images).valid
+            asked = objectives.attention_alignment(kept.asked.float(), regions, seen)
+            losses["asked_attention"] = share_of(asked, len(some.questions), len(batch.questions))
+        return self._weighted(losses, attention)
+
+    def _weighted(self, losses: Losses, like: Tensor) -> Losses:
         weights = self.weights
-        factor = {
-            "nce": 1.0,
+        factors = {
             "composed": self.material.settings.composed,
             "attention": weights.attention,
             "asked_attention": weights.attention,
@@ -228,85 +247,51 @@ class SalientStage(nn.Module):
             "head": weights.head,
             "named_head": weights.head,
         }
-        total = torch.stack([factor[name] * value for name, value in losses.items()]).sum()
-        return {"loss": total} | {name: value.detach() for name, value in losses.items()}
+        return weighted(losses, factors, like)
 
-    def _contrast_subjects(self, losses: Losses, batch: Batch, spoken: Tensor, hidden: Tensor) -> None:
-        """L_subject and L_mis, of single subjects and of pairs, in their annotated regions."""
-        named, visual, composition = batch.named, batch.visual, self.parts.composition
-        things = Things.of(batch)
+    def _subjects(self, part: SalientPart, visual: VisualBatch, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """The vectors of the part's single subjects and of its pairs, in their annotated regions."""
+        named, composition = part.some.named, self.parts.composition
+        if not len(named):
+            nothing = torch.zeros(0, hidden.shape[-1], device=hidden.device)
+            return nothing, nothing
         regions = named.regions[:, None]
         singles = composition.subjects(hidden[named.image], visual.tokens[named.image], regions)[:, 0]
-        vectors = singles
-        if len(things.first):
-            boxes = torch.from_numpy(visual.boxes).to(singles.device)[named.image]
-            where = places(regions, boxes, sizes_of(visual).to(singles.device)[named.image])[:, 0]
-            first, second = things.first, things.second
-            pairs = composition.pairs(singles[first], singles[second], where[first], where[second])
-            vectors = torch.cat([singles, pairs])
-        texts = spoken[things.rows]
-        losses["subject"] = objectives.subject_contrast(
-            texts, vectors, things.own, things.true, self.subject_temperature()
-        )
-        losses["misalignment"] = objectives.misalignment(
-            texts, vectors, things.own, things.rivals(batch.group), self.weights.margin
-        )
+        first, second = part.whole.things.pairs_in(part.some.rows)
+        if not len(first):
+            return singles, singles[:0]
+        boxes = torch.from_numpy(visual.boxes).to(singles.device)[named.image]
+        where = places(regions, boxes, sizes_of(visual).to(singles.device)[named.image])[:, 0]
+        return singles, composition.pairs(singles[first], singles[second], where[first], where[second])
 
-    def _find_phrases(self, losses: Losses, batch: Batch, phrases: Tensor, step: int) -> None:
+    def _ask(self, part: Part, regenerated: Regenerated) -> tuple[Tensor, Tensor | None]:
+        """Questions about images (Q, D), and their rows of attention (Q, L, N)."""
+        questions, backbone = part.questions, self.material.backbone
+        if not len(questions):
+            return torch.zeros(0, backbone.width, device=backbone.device), None
+        seen = regenerated.visual.select(questions.images)
+        bias = regenerated.key_bias[list(questions.images)][:, : seen.tokens.shape[1]]
+        asked = backbone.language_pass(questions.texts, seen, bias, collect_rows=True)
+        return asked.embedding(), asked.rows
+
+    def _find_phrases(self, part: SalientPart, visual: VisualBatch, phrases: Tensor) -> Losses:
         """L_head with a phrase: the named region where it is there, darkness where it is not."""
-        named, visual, head = batch.named, batch.visual, self.parts.head
-        rng = np.random.default_rng((self.material.seed, step, 2))
-        share = max(1, int(len(named) * self.weights.phrase_share))
-        rows = torch.from_numpy(np.sort(rng.permutation(len(named))[:share])).to(named.image.device)
-        images = named.image[rows]
+        some, batch, sought, head = part.some, part.whole.batch, part.whole.sought, self.parts.head
+        picked = [i for i, row in enumerate(sought.rows) if row in some.rows]
+        if not picked:
+            return {}
+        place = batch.named.place
+        rows, wrong, there = (
+            torch.tensor([column[i] for i in picked], device=place.device)
+            for column in (sought.rows, sought.wrong, sought.present)
+        )
+        own = rows - some.rows.start
+        images, regions = some.named.image[own], some.named.regions[own]
         tokens, valid = visual.tokens[images], visual.valid[images]
-        said = phrases.detach()
-        right = head(tokens, valid, said[named.place[rows]])
-        wrong, present = self._others(batch, rows, rng)
-        dark = head(tokens, valid, said[named.place[wrong]])
-        nothing = torch.zeros_like(named.regions[rows])
-        losses["named_head"] = objectives.salience_bce(right, named.regions[rows], valid) + 0.5 * (
-            objectives.salience_bce(dark, nothing, valid & ~present[:, None])
+        right = objectives.salience_bce(head(tokens, valid, phrases[place[rows]]), regions, valid)
+        dark = objectives.salience_bce(
+            head(tokens, valid, phrases[place[wrong]]), torch.zeros_like(regions), valid & ~there[:, None]
         )
-
-    def _others(self, batch: Batch, rows: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """For each row another named region, of a twin where there is one, and whether its image shows that phrase too."""
-        named = batch.named
-        images = named.image.tolist()
-        shown: dict[int, set[str]] = {}
-        families: dict[int, list[int]] = {}
-        for r, b in enumerate(images):
-            shown.setdefault(b, set()).add(general(named.phrases[r]))
-            families.setdefault(b // batch.group, []).append(r)
-        picked = []
-        for row in rows.tolist():
-            near = families[images[row] // batch.group] if rng.random() < 0.5 else range(len(images))
-            picked.append(near[int(rng.integers(len(near)))])
-        present = [
-            general(named.phrases[other]) in shown[images[row]]
-            for row, other in zip(rows.tolist(), picked, strict=True)
-        ]
-        return torch.tensor(picked, device=rows.device), torch.tensor(present, device=rows.device)
-
-    def _ask(
-        self,
-        losses: Losses,
-        batch: Batch,
-        phrases: Tensor,
-        found: Salient,
-        key_bias: Tensor,
-        regenerated: VisualBatch,
-    ) -> None:
-        """Questions about images: L_nce of the answers, and L_attn on the region that each asks for."""
-        questions, named = batch.questions, batch.named
-        seen = regenerated.select(questions.images)
-        width = seen.tokens.shape[1]
-        bias = key_bias[list(questions.images)][:, :width]
-        asked = self.material.backbone.language_pass(questions.texts, seen, bias, collect_rows=True)
-        assert asked.rows is not None
-        losses["composed"] = composed_contrast(
-            asked.embedding(), phrases, named, questions, self.temperature()
-        )
-        losses["asked_attention"] = objectives.attention_alignment(
-            asked.rows.float(), named.regions[questions.rows][:, :width], seen.valid
-        )
+        both = (some.rows, range(len(batch.named)))
+        lit, unlit = ([sought.tokens(batch, rows, absent) for rows in both] for absent in (False, True))
+        return {"named_head": share_of(right, *lit) + 0.5 * share_of(dark, *unlit)}

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ssa_me.backbone import VisualBatch, token_boxes
+from ssa_me.backbone import token_boxes
 from ssa_me.errors import InputError
 from ssa_me.images import load_image
 from ssa_me.salience.experts import COLOURS
@@ -298,9 +298,9 @@ def stack_pixels(items: Sequence[Prepared]) -> tuple[Tensor, Tensor, list[tuple[
     return pixels, torch.tensor([item.grid for item in items]), [item.size for item in items]
 
 
-def pad_coverage(items: Sequence[Prepared], visual: VisualBatch) -> list[Tensor]:
-    """Each image's regions (K_b, N) float32, padded to the batch's N."""
-    width = visual.tokens.shape[1]
+def pad_coverage(items: Sequence[Prepared]) -> list[Tensor]:
+    """Each image's regions (K_b, N) float32, padded to the most tokens of an image."""
+    width = max(item.coverage.shape[1] for item in items)
     return [
         torch.from_numpy(
             np.pad(item.coverage.astype(np.float32), ((0, 0), (0, width - item.coverage.shape[1])))

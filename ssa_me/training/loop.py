@@ -1,7 +1,8 @@
 """One stage of optimisation: steps, log, checkpoints, resume. It knows nothing of what the losses mean.
 
 A stage's state is one safetensors file (weights, Adam's moments) that carries its step, written whole or not at all.
-Everything random in a step comes from seed and step, so that a resumed run equals an uninterrupted one.
+Everything random in a step comes from seed and step, so that a resumed run equals an uninterrupted one. One process and
+several run the same code: gradients are averaged by `processes`, so that no wrapper stands around a stage.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -25,14 +26,33 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ssa_me.errors import InputError
+from ssa_me.training import processes
+from ssa_me.training.gradcache import Contrast, Losses, cached_step, plain_step
 from ssa_me.training.recipe import Schedule
 
 _LOG_EVERY = 10
+_APART = 7_919_000_033  # between the seeds of two processes, whose dropout is not the same
+
+Describe = Callable[[int], str]
+"""What a step's batch is made of, in words."""
+
+
+class Stage(Contrast[Any, Any, Any], Protocol):
+    """What is trained: an `nn.Module` whose steps fall into parts."""
+
+    def batch(self, step: int) -> Any:
+        """A whole step, the same in every process, drawn from its number."""
+
+    def cut(self, whole: Any, chunks: int) -> Sequence[Any]:
+        """This process's share of it, cut into at most `chunks` parts."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What all stages of a run share. `folder` holds the log and the states; `report` shows a line to the user."""
+    """What all stages of a run share. `folder` holds the log and the states; `report` shows a line to the user.
+
+    Of several processes the first one writes and reports.
+    """
 
     folder: Path
     seed: int
@@ -40,6 +60,10 @@ class Run:
     save_every: int
     report: Callable[[str], None]
     stop: threading.Event
+
+    @property
+    def first(self) -> bool:
+        return processes.own() == 0
 
     def log(self, entry: dict[str, Any]) -> None:
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -61,61 +85,98 @@ def stopping_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def fit(name: str, stage: nn.Module, schedule: Schedule, run: Run, resume: bool) -> bool:
+def fit(name: str, stage: Stage, schedule: Schedule, run: Run, resume: bool, batch: Describe = str) -> bool:
     """Train `stage` for `schedule.steps`; True when it came to its end, False when it was stopped (state is saved).
 
-    `stage(step)` gives a dict with the total under "loss". Raises ArithmeticError on a non-finite loss, naming stage
-    and step.
+    `batch` names what a step saw. Raises ArithmeticError on a
+    loss or gradient that is not finite, naming stage, step and batch; weights and state are then those before the step.
     """
+    assert isinstance(stage, nn.Module)
+    stage.to(run.accelerator.device).train()
     named = {key: p for key, p in stage.named_parameters() if p.requires_grad}
+    optimizer = _optimizer(named, schedule)
+    state = run.folder / f"{name}.safetensors"
+    first = _load_state(state, named, optimizer) if resume and state.is_file() else 0
+    processes.same_start(p.data for p in named.values())
+    clock = time.perf_counter()
+    for step in range(first, schedule.steps):
+        torch.manual_seed(run.seed * 1_000_003 + step + processes.own() * _APART)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, schedule)
+        losses = _gradients(stage, step, schedule.chunks, run.accelerator)
+        processes.mean_gradients(named.values())
+        norm = run.accelerator.clip_grad_norm_(list(named.values()), schedule.clip)
+        stopping = _agree(name, step, losses, norm, run, batch)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        done = step + 1
+        if done % _LOG_EVERY == 0 or done == schedule.steps:
+            rate = schedule.batch * (done - first) / (time.perf_counter() - clock)
+            _report(name, done, schedule, rate, losses, run)
+        if done % run.save_every == 0 or done == schedule.steps or stopping:
+            if run.first:
+                _save_state(state, named, optimizer, done)
+            processes.wait()
+        if stopping and done < schedule.steps:
+            return False
+    stage.eval()
+    return True
+
+
+def _optimizer(named: Mapping[str, nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
     decayed = [p for p in named.values() if p.ndim > 1]
     plain = [p for p in named.values() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
+    return torch.optim.AdamW(
         [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": plain, "weight_decay": 0.0}],
         lr=schedule.learning_rate,
         betas=(0.9, 0.98),
         fused=True,
     )
-    state = run.folder / f"{name}.safetensors"
-    first = _load_state(state, named, optimizer) if resume and state.is_file() else 0
-    prepared, steps_optimizer = run.accelerator.prepare(stage, optimizer)
-    prepared.train()
-    clock = time.perf_counter()
-    for step in range(first, schedule.steps):
-        torch.manual_seed(run.seed * 1_000_003 + step)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, schedule)
-        with _attention_kernel(run.accelerator.device):
-            losses = prepared(step)
-        if not torch.isfinite(losses["loss"]):
-            raise ArithmeticError(f"stage {name}: the loss is {losses['loss'].item()} at step {step}")
-        run.accelerator.backward(losses["loss"])
-        run.accelerator.clip_grad_norm_(list(named.values()), schedule.clip)
-        steps_optimizer.step()
-        steps_optimizer.zero_grad(set_to_none=True)
-        done = step + 1
-        if done % _LOG_EVERY == 0 or done == schedule.steps:
-            values = {key: round(float(value.detach()), 5) for key, value in losses.items()}
-            rate = schedule.batch * (done - first) / (time.perf_counter() - clock)
-            left = (schedule.steps - done) * schedule.batch / rate
-            entry = {
-                "stage": name,
-                "step": done,
-                "steps": schedule.steps,
-                "samples_per_s": round(rate, 1),
-            } | values
-            run.log(entry | {"learning_rate": learning_rate(step, schedule), "seconds_left": round(left)})
-            if done % (5 * _LOG_EVERY) == 0 or done == schedule.steps:
-                shown = "  ".join(f"{key} {value:.3f}" for key, value in values.items())
-                run.report(
-                    f"{name} {done}/{schedule.steps}  {shown}  {rate:.0f} samples/s  {left / 60:.1f} min left"
-                )
-        if done % run.save_every == 0 or done == schedule.steps or run.stop.is_set():
-            _save_state(state, named, optimizer, done)
-        if run.stop.is_set() and done < schedule.steps:
-            return False
-    stage.eval()
-    return True
+
+
+def _gradients(stage: Stage, step: int, chunks: int, accelerator: Accelerator) -> Losses:
+    """Leave the gradient of a step in the parameters, and return its losses."""
+    whole = stage.batch(step)
+    parts = stage.cut(whole, chunks)
+    means = (processes.gather, accelerator.backward, accelerator.autocast)
+    with _attention_kernel(accelerator.device):  # the backward pass may compute layers again
+        if chunks == 1:
+            return plain_step(stage, whole, parts[0], *means)
+        return cached_step(stage, whole, parts, *means)
+
+
+def _agree(
+    name: str, step: int, losses: Mapping[str, Tensor], norm: Tensor | None, run: Run, batch: Describe
+) -> bool:
+    """Whether any process has been told to stop. ArithmeticError where loss or gradient of any are not finite."""
+    loss, size = losses["loss"].float(), torch.zeros(()) if norm is None else norm
+    told = torch.stack([loss, size.to(loss), torch.tensor(float(run.stop.is_set())).to(loss)])
+    loss_of_all, gradient, stop = processes.mean(told).tolist()
+    for what, value in (("loss", loss_of_all), ("gradient's norm", gradient)):
+        if not math.isfinite(value):
+            raise ArithmeticError(
+                f"stage {name}: the {what} is {value} at step {step}; its batch: {batch(step)}"
+            )
+    return stop > 0
+
+
+def _report(
+    name: str, done: int, schedule: Schedule, rate: float, losses: Mapping[str, Tensor], run: Run
+) -> None:
+    """A line in the log, and now and then one for the user."""
+    told = processes.gather_objects([{key: float(value) for key, value in losses.items()}])
+    if not run.first:
+        return
+    keys = dict.fromkeys(key for one in told for key in one)
+    values = {key: round(sum(one.get(key, 0.0) for one in told) / len(told), 5) for key in keys}
+    left = (schedule.steps - done) * schedule.batch / rate
+    entry: dict[str, Any] = {"stage": name, "step": done, "steps": schedule.steps}
+    entry |= {"samples_per_s": round(rate, 1)} | values
+    entry |= {"learning_rate": learning_rate(done - 1, schedule), "seconds_left": round(left)}
+    run.log(entry)
+    if done % (5 * _LOG_EVERY) == 0 or done == schedule.steps:
+        shown = "  ".join(f"{key} {value:.3f}" for key, value in values.items())
+        run.report(f"{name} {done}/{schedule.steps}  {shown}  {rate:.0f} samples/s  {left / 60:.1f} min left")
 
 
 @contextmanager

@@ -11,8 +11,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,10 @@ from ssa_me.errors import InputError
 from ssa_me.mini import build_mini, train_tokenizer
 from ssa_me.samples import read_image_folder
 from ssa_me.scenes import make_scene
+from ssa_me.training import processes
 from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
 from ssa_me.training.data import Corpus, FolderSource, SceneSource, Source, record_texts
-from ssa_me.training.loop import Run, fit, stopping_on_signals
+from ssa_me.training.loop import Describe, Run, fit, stopping_on_signals
 from ssa_me.training.recipe import Recipe, load_recipe
 from ssa_me.training.stages import BaseStage
 
@@ -52,7 +53,8 @@ _SCENES_FOR_TOKENIZER = 1500
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What the `train` command asks for. checkpoint None: the mini model. max_steps counts per adapter."""
+    """What the `train` command asks for. checkpoint None: the mini model. max_steps counts per adapter. weights: how
+    often a batch is drawn from each of `data`, 1 where it is not said."""
 
     data: tuple[Path, ...]
     out: Path
@@ -62,6 +64,7 @@ class TrainRequest:
     resume: bool = False
     max_steps: int | None = None
     dry_run: bool = False
+    weights: Mapping[Path, float] = field(default_factory=dict)
 
 
 def run(request: TrainRequest, progress: Progress) -> dict[str, Any]:
@@ -85,46 +88,57 @@ def run(request: TrainRequest, progress: Progress) -> dict[str, Any]:
     sources = _sources(request, recipe)
     if request.dry_run:
         return _plan(request, recipe, sources)
-    device = choose_device(request.device)
+    accelerator = _accelerator(recipe, choose_device(request.device))
     folder = request.out / "training"
     with stopping_on_signals() as stop:
-        context = Run(folder, recipe.seed, _accelerator(recipe, device), recipe.save_every, progress, stop)
-        finished = _train(request, recipe, sources, device, context)
-    if finished:
+        context = Run(folder, recipe.seed, accelerator, recipe.save_every, _of_the_first(progress), stop)
+        finished = _train(request, recipe, sources, context)
+    if finished and context.first:
         for state in folder.glob("*.safetensors"):
             state.unlink()
         (folder / "finished").touch()
+    processes.wait()
     return _summary(request, recipe, finished)
 
 
-def _train(
-    request: TrainRequest, recipe: Recipe, sources: Sequence[Source], device: Device, context: Run
-) -> bool:
+def _of_the_first(progress: Progress) -> Progress:
+    """Of several processes only the first one speaks."""
+    return progress if processes.own() == 0 else lambda _: None
+
+
+def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], context: Run) -> bool:
     torch.manual_seed(recipe.seed)
-    start = request.checkpoint or MINI
+    start, device = request.checkpoint or MINI, context.accelerator.device
     has_base = _has_backbone(request.out)  # a resumed run whose base is done
+    processes.wait()  # all have looked at the folder before anyone writes there
     if recipe.scratch is not None and not has_base:
         backbone = _new_backbone(recipe, sources)
-        backbone.model.to(device.device)
+        backbone.model.to(device)
     else:
-        backbone = Backbone.load(request.out if has_base else start, device.device, torch.float32)
+        backbone = Backbone.load(request.out if has_base else start, device, torch.float32)
     context.report("preparing images")
     workers = 0 if sum(len(source) for source in sources) < 500 else min(8, os.cpu_count() or 1)
     corpus = Corpus.load(sources, backbone.image_processor, backbone.merge, workers, context.report)
-    context.folder.mkdir(parents=True, exist_ok=True)  # only now: bad input leaves nothing behind
-    (context.folder / "recipe.json").write_text(
-        json.dumps(dataclasses.asdict(recipe), indent=2) + "\n", encoding="utf-8"
-    )
+    if context.first:
+        context.folder.mkdir(parents=True, exist_ok=True)  # only now: bad input leaves nothing behind
+        (context.folder / "recipe.json").write_text(
+            json.dumps(dataclasses.asdict(recipe), indent=2) + "\n", encoding="utf-8"
+        )
     if recipe.base.steps and not has_base:
         stage = BaseStage(backbone, corpus, recipe.base, recipe.seed)
-        if not fit(_BASE, stage, recipe.base, context, request.resume):
+        _keep_little(backbone, recipe)
+        told = _describe(corpus, recipe.seed, recipe.base.batch)
+        if not fit(_BASE, stage, recipe.base, context, request.resume, told):
             return False
-        _save_backbone(backbone, request.out)
-        backbone = Backbone.load(
-            request.out, device.device, torch.float32
-        )  # in 16 bits, as everyone will see it
+        if context.first:
+            _save_backbone(backbone, request.out)
+        processes.wait()
+        backbone = Backbone.load(request.out, device, torch.float32)  # in 16 bits, as everyone will see it
     elif not has_base:
-        _copy_backbone(start, request.out)
+        if context.first:
+            _copy_backbone(start, request.out)
+        processes.wait()
+    _keep_little(backbone, recipe)
     context.report("computing image tokens")
     adapters = Adapters(backbone)
     stages = _AdapterStages(
@@ -153,21 +167,23 @@ class _AdapterStages:
         if continued:
             self.adapters.load(version, self.start / version)
         else:
-            self.adapters.attach(version, lora.rank, lora.alpha, lora.dropout)
+            self.adapters.attach(version, lora.rank, lora.alpha, lora.dropout, lora.targets)
         self.adapters.use(version, trainable=True)
         material = Material(backbone, self.corpus, self.cache, recipe.seed, lora)
-        out = self.request.out / version
+        out, first = self.request.out / version, self.context.first
+        rest = (lora, self.context, self.request.resume, _describe(self.corpus, recipe.seed, lora.batch))
         if version == BASELINE:
-            finished = fit(version, BaselineStage(material), lora, self.context, self.request.resume)
+            finished = fit(version, BaselineStage(material), *rest)
         else:
             parts, settings = self._parts(continued)
             parts.to(backbone.device)
-            stage = SalientStage(material, recipe.objectives, parts)
-            finished = fit(version, stage, lora, self.context, self.request.resume)
-            if finished:
+            stage = SalientStage(material, recipe.objectives, recipe.regeneration, parts)
+            finished = fit(version, stage, *rest)
+            if finished and first:
                 save_parts(out, parts, settings)
-        if finished:
+        if finished and first:
             self.adapters.save(version, out)
+        processes.wait()
         self.adapters.use(None)
         return finished
 
@@ -175,7 +191,7 @@ class _AdapterStages:
         """SSA-ME's parts: new ones by the recipe, or those of the start, whose floor and widths stay as they are."""
         width, description = self.adapters.backbone.width, _description(self.recipe, self.corpus)
         if not continued:
-            settings = Settings(floor=self.recipe.floor, description=description)
+            settings = Settings(floor=self.recipe.regeneration.floor, description=description)
             return Parts(width, settings), settings
         parts, settings = load_parts(self.start / SSA_ME, width)
         return parts, dataclasses.replace(settings, description=description)
@@ -186,19 +202,46 @@ def _sources(request: TrainRequest, recipe: Recipe) -> list[Source]:
     scenes = recipe.scenes
     if scenes.count:
         sources.append(SceneSource(scenes.first, scenes.count, scenes.size, scenes.weight))
-    for folder in request.data:
+    for folder, weight in _data_sets(request, recipe):
         records = [r for r in read_image_folder(folder) if r.split in (None, "train") and record_texts(r)]
         if not records:
             raise InputError(
                 f"{folder} holds no image to train on: a metadata.jsonl beside the images must give captions or "
                 "subjects, and the split must not be val or test."
             )
-        sources.append(FolderSource(tuple(records), folder.name, views=recipe.views))
+        sources.append(FolderSource(tuple(records), folder.name, weight, views=recipe.views))
     if not sources:
         raise InputError(
             "There is nothing to train on. Give --data FOLDER, or a recipe with generated scenes."
         )
     return sources
+
+
+def _data_sets(request: TrainRequest, recipe: Recipe) -> list[tuple[Path, float]]:
+    """The recipe's sets and those of the request, with their weights."""
+    given = [(folder, request.weights.get(folder, 1.0)) for folder in request.data]
+    return [*((Path(one.path).expanduser(), one.weight) for one in recipe.data), *given]
+
+
+def _describe(corpus: Corpus, seed: int, batch: int) -> Describe:
+    """Names the images of a step's batch: a folder's files, or the seeds of generated scenes."""
+
+    def describe(step: int) -> str:
+        draw = corpus.draw(seed, step, batch)
+        source = corpus.sources[draw.source]
+        if isinstance(source, FolderSource):
+            names = [source.records[index % len(source.records)].file_name for index in draw.indices]
+        else:
+            names = [f"number {index}" for index in draw.indices]
+        return f"{source.name}: {', '.join(names)}"
+
+    return describe
+
+
+def _keep_little(backbone: Backbone, recipe: Recipe) -> None:
+    """Layers compute their activations again in the backward pass, where the recipe says so."""
+    if recipe.gradient_checkpointing:
+        backbone.model.activation_checkpointing_enable()
 
 
 def _new_backbone(recipe: Recipe, sources: Sequence[Source]) -> Backbone:

@@ -4,8 +4,8 @@ import numpy as np
 import pandas
 import pytest
 
+from ssa_me import tables
 from ssa_me.errors import InputError
-from ssa_me.evaluation import mmeb_data
 from ssa_me.evaluation.mmeb import SubsetResult, difference, report, run_mmeb
 from ssa_me.evaluation.mmeb_data import Entry, read_subsets
 from ssa_me.evaluation.mmeb_subsets import SUBSETS
@@ -227,7 +227,7 @@ def test_parquet_rows_are_read_alike(tmp_path, monkeypatch):
     )
     (tmp_path / "GQA.parquet").write_bytes(b"PAR1")
     (tmp_path / "a.png").write_bytes(b"there")
-    monkeypatch.setattr(mmeb_data, "find_spec", lambda name: object())
+    monkeypatch.setattr(tables, "find_spec", lambda name: object())
     monkeypatch.setattr(pandas, "read_parquet", lambda path: table)
     (subset,) = read_subsets(tmp_path)
     assert [query.entry for query in subset.queries] == [
@@ -239,6 +239,6 @@ def test_parquet_rows_are_read_alike(tmp_path, monkeypatch):
 
 def test_parquet_without_pyarrow_says_what_to_do(tmp_path, monkeypatch):
     (tmp_path / "GQA.parquet").write_bytes(b"PAR1")
-    monkeypatch.setattr(mmeb_data, "find_spec", lambda name: None)
+    monkeypatch.setattr(tables, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="needs pyarrow"):
         read_subsets(tmp_path)

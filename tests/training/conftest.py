@@ -1,9 +1,10 @@
-"""A model of a few thousand weights, six tiny scenes, a folder of photographs, and a run's context."""
+"""A model of a few thousand weights, two tiny scenes with their twins, its stages, a folder of photographs, and a run's context."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,19 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from PIL import Image
+from torch import nn
 
+from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
+from ssa_me.checkpoint import Parts, Settings
 from ssa_me.mini import build_mini, train_tokenizer
 from ssa_me.samples import Record, Subject, encode_mask, write_metadata
+from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
 from ssa_me.training.data import Corpus, SceneSource
-from ssa_me.training.loop import Run
+from ssa_me.training.gradcache import Losses, cached_step, plain_step
+from ssa_me.training.loop import Run, Stage
+from ssa_me.training.recipe import Base, Lora, Weights
+from ssa_me.training.stages import BaseStage
 
 WORDS = ["a person in red on the beach", "a blue dog left of a green car", "a scene of a tree and a house"]
 RECIPE = """
@@ -36,7 +44,7 @@ vision_layers = 1
 side = 64
 
 [scenes]
-pairs = 3
+count = 2
 size = 64
 
 [base]
@@ -75,11 +83,59 @@ def make_backbone() -> Callable[[], Backbone]:
 
 @pytest.fixture(scope="session")
 def corpus() -> Corpus:
-    """Three scenes and their twins."""
+    """Two scenes with three twins each."""
     torch.manual_seed(0)
     backbone = build_mini(train_tokenizer(WORDS, 300), width=48, heads=3, vision_width=32, side=64)
-    source = SceneSource(first=1, pairs=3, size=64)
+    source = SceneSource(first=1, count=2, size=64)
     return Corpus.load([source], backbone.image_processor, backbone.merge, 0, lambda _: None)
+
+
+@pytest.fixture
+def make_stage(make_backbone: Callable[[], Backbone], corpus: Corpus) -> Callable[..., Stage]:
+    """A stage by name, base, baseline or ssa-me, the same at every call."""
+
+    def make(
+        name: str,
+        batch: int = 8,
+        dropout: float = 0.0,
+        weights: Weights | None = None,
+        data: Corpus | None = None,
+    ) -> Stage:
+        backbone, images = make_backbone(), data or corpus
+        if name == "base":
+            torch.manual_seed(1)
+            return BaseStage(backbone, images, Base(batch=batch), seed=7)
+        adapters = Adapters(backbone)
+        torch.manual_seed(1)
+        for parameter in adapters.attach(name, rank=4, alpha=8, dropout=dropout):
+            nn.init.normal_(parameter, std=0.1)  # LoRA's B starts at 0, and A without a gradient
+        adapters.use(name, trainable=True)
+        settings = Lora(batch=batch, composed_share=0.5)
+        material = Material(backbone, images, TokenCache.of(images, backbone), 7, settings)
+        if name == "baseline":
+            return BaselineStage(material)
+        return SalientStage(
+            material, weights or Weights(), Parts(backbone.width, Settings(inner=8, hidden=32))
+        )
+
+    return make
+
+
+@pytest.fixture
+def take() -> Callable[..., Losses]:
+    """`take(stage, step, chunks)`: one step's losses, its gradient left in the parameters. chunks None: in one pass."""
+
+    def one(stage: Stage, step: int = 0, chunks: int | None = None) -> Losses:
+        whole = stage.batch(step)
+        means = (lambda rows: rows, lambda loss: loss.backward(), nullcontext)
+        parts = stage.cut(whole, chunks or 1)
+        return (
+            plain_step(stage, whole, parts[0], *means)
+            if chunks is None
+            else cached_step(stage, whole, parts, *means)
+        )
+
+    return one
 
 
 @pytest.fixture

@@ -12,12 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ssa_me.adapters import Adapters
-from ssa_me.checkpoint import Parts, Settings
 from ssa_me.errors import InputError
 from ssa_me.training.loop import Run, fit, learning_rate, stopping_on_signals
-from ssa_me.training.recipe import Base, Schedule, Weights
-from ssa_me.training.stages import BaselineStage, BaseStage, SalientStage, TokenCache
+from ssa_me.training.recipe import Schedule
 
 QUICK = Schedule(steps=8, batch=4, learning_rate=0.1, warmup=2, weight_decay=0.1)
 
@@ -32,12 +29,23 @@ class Line(nn.Module):
         self.at = at or {}
         self.steps: list[int] = []
 
-    def forward(self, step: int) -> dict[str, Tensor]:
+    def batch(self, step: int) -> int:
         self.steps.append(step)
-        x = torch.randn(4, self.weight.shape[1])
-        loss = (x @ self.weight.T + self.bias - 2 * x.sum(1, keepdim=True)).pow(2).mean()
-        extra = self.at.get(step, lambda: None)()
+        return step
+
+    def cut(self, whole: int, chunks: int) -> list[Tensor]:
+        return list(torch.randn(4, self.weight.shape[1]).chunk(chunks))
+
+    def represent(self, part: Tensor) -> tuple[dict[str, Tensor], None]:
+        return {"errors": part @ self.weight.T + self.bias - 2 * part.sum(1, keepdim=True)}, None
+
+    def compare(self, whole: int, representations: dict[str, Tensor]) -> dict[str, Tensor]:
+        loss = representations["errors"].pow(2).mean()
+        extra = self.at.get(whole, lambda: None)()
         return {"loss": loss if extra is None else loss * extra, "part": loss.detach() / 2}
+
+    def beside(self, part: Tensor, kept: None, representations: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"loss": torch.zeros(())}
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
@@ -124,13 +132,24 @@ def test_the_log_is_one_json_object_a_line(make_run):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_state(make_run, value):
     line, run = Line({5: lambda: torch.tensor(value)}), make_run(save_every=2)
-    with pytest.raises(ArithmeticError, match=f"stage line: the loss is {value} at step 5"):
-        fit("line", line, QUICK, run, False)
+    message = f"stage line: the loss is {value} at step 5; its batch: points 5"
+    with pytest.raises(ArithmeticError, match=message):
+        fit("line", line, QUICK, run, False, batch=lambda step: f"points {step}")
     assert all(p.isfinite().all() for p in line.parameters())
     again, straight = Line(), Line()
     assert fit("line", again, QUICK, run, resume=True) and again.steps == [4, 5, 6, 7]
     assert fit("line", straight, QUICK, make_run("straight"), False)
     assert_equal(weights_of(again), weights_of(straight))
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_too(make_run):
+    line, run = Line(), make_run(save_every=2)
+    line.weight.register_hook(lambda gradient: gradient * (float("nan") if len(line.steps) == 6 else 1))
+    with pytest.raises(ArithmeticError, match="the gradient's norm is nan at step 5"):
+        fit("line", line, QUICK, run, False)
+    assert all(p.isfinite().all() for p in line.parameters())
+    again = Line()
+    assert fit("line", again, QUICK, run, resume=True) and again.steps == [4, 5, 6, 7]
 
 
 # --- stop and resume -------------------------------------------------------------------------------------------------
@@ -212,40 +231,31 @@ def test_in_another_thread_signals_are_left_alone():
 # --- the real stages -------------------------------------------------------------------------------------------------
 
 
-def stages(make_backbone, corpus) -> dict[str, Callable[[], nn.Module]]:
-    """How to make each stage anew, the same every time."""
-
-    def base() -> nn.Module:
-        return BaseStage(make_backbone(), corpus, Base(batch=4), seed=7)
-
-    def adapter(version: str) -> nn.Module:
-        backbone = make_backbone()
-        adapters = Adapters(backbone)
-        torch.manual_seed(1)
-        adapters.attach(version, rank=2, alpha=4, dropout=0.1)
-        adapters.use(version, trainable=True)
-        common = (backbone, corpus, TokenCache.of(corpus, backbone), 4, 7, 0.07)
-        if version == "baseline":
-            return BaselineStage(*common)
-        parts = Parts(backbone.width, Settings(inner=8, hidden=16))
-        return SalientStage(*common, Weights(), parts.head, parts.regeneration, parts.projection)
-
-    return {"base": base, "baseline": lambda: adapter("baseline"), "ssa-me": lambda: adapter("ssa-me")}
-
-
 @pytest.mark.parametrize("name", ["base", "baseline", "ssa-me"])
-def test_every_stage_resumes_to_the_bit(make_run, make_backbone, corpus, name):
-    make = stages(make_backbone, corpus)[name]
-    schedule = Schedule(steps=4, batch=4, learning_rate=1e-2, warmup=1)
-    straight = make()
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_every_stage_resumes_to_the_bit(make_run, make_stage, name, chunks):
+    schedule = Schedule(steps=4, batch=4, learning_rate=1e-2, warmup=1, chunks=chunks)
+    straight = make_stage(name, batch=4, dropout=0.1)
     start = weights_of(straight)
     assert fit(name, straight, schedule, make_run("straight"), False)
-    run, stopped = make_run("stopped"), make()
-    stopped.register_forward_pre_hook(lambda _, args: run.stop.set() if args[0] == 1 else None)
+    run, stopped = make_run("stopped"), make_stage(name, batch=4, dropout=0.1)
+    draw = stopped.batch
+    stopped.batch = lambda step: (run.stop.set() if step == 1 else None, draw(step))[1]
     assert fit(name, stopped, schedule, run, False) is False
     run.stop.clear()
     torch.manual_seed(12345)  # what happened in between does not matter
-    resumed = make()
+    resumed = make_stage(name, batch=4, dropout=0.1)
     assert fit(name, resumed, schedule, run, resume=True) is True
     assert_equal(weights_of(resumed), weights_of(straight))
     assert any(not torch.equal(start[key], value) for key, value in weights_of(straight).items())
+
+
+def test_in_chunks_a_run_comes_to_the_same_weights(make_run, make_stage):
+    ends = []
+    for chunks in (1, 3):
+        stage = make_stage("ssa-me")
+        schedule = Schedule(steps=3, batch=8, learning_rate=1e-3, warmup=1, chunks=chunks)
+        fit("ssa-me", stage, schedule, make_run(f"chunks {chunks}"), False)
+        ends.append(weights_of(stage))
+    for name, value in ends[0].items():
+        torch.testing.assert_close(ends[1][name], value, atol=1e-4, rtol=0, msg=lambda m, n=name: f"{n}: {m}")

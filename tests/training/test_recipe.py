@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ssa_me.errors import InputError
-from ssa_me.training.recipe import RECIPES, Base, Lora, Recipe, Scenes, Scratch, load_recipe
+from ssa_me.training.recipe import RECIPES, Base, DataSet, Lora, Recipe, Scenes, Scratch, load_recipe
 
 
 @pytest.fixture
@@ -42,6 +42,18 @@ def test_a_file_sets_what_it_names_and_keeps_the_rest(written):
     assert (recipe.base, recipe.scenes) == (Base(), Scenes())
 
 
+def test_sets_with_weights_targets_and_switches(written):
+    recipe = load_recipe(
+        written(
+            "gradient_checkpointing = true\n[[data]]\npath = 'a'\nweight = 3\n[[data]]\npath = 'b'\n"
+            "[adapters]\nchunks = 8\ntargets = ['q_proj', 'v_proj']\n"
+        )
+    )
+    assert recipe.gradient_checkpointing is True
+    assert recipe.data == (DataSet("a", 3), DataSet("b", 1.0))
+    assert recipe.adapters == Lora(chunks=8, targets=("q_proj", "v_proj"))
+
+
 def test_an_empty_file_is_the_defaults(written):
     assert load_recipe(written("")) == Recipe(name="mine")
 
@@ -73,6 +85,19 @@ def test_an_empty_file_is_the_defaults(written):
         ("[base]\ntemperature = 0", r"temperature must be between 0.01 and 1, not 0"),
         ("views = 0", r"views must be at least 1, not 0"),
         ("precision = 'fp8'", "precision is auto, fp32 or bf16, not 'fp8'"),
+        ("[adapters]\nchunks = 0", r"chunks must be at least 1, not 0"),
+        ("[adapters]\ntargets = 'q_proj'", r"\[adapters\]: targets is a list of names, not 'q_proj'"),
+        ("[adapters]\ntargets = []", r"targets is a list of names, not \[\]"),
+        ("[adapters]\ntargets = ['q_proj', 3]", r"targets is a list of names, not \['q_proj', 3\]"),
+        ("gradient_checkpointing = 1", r"gradient_checkpointing is true or false, not 1"),
+        (
+            "data = 'photographs'",
+            r"data is a list of \[\[data\]\] tables with a path each, not 'photographs'",
+        ),
+        ("data = ['photographs']", r"\[\[data\]\]: expected a table of settings, not 'photographs'"),
+        ("[[data]]\nweight = 2", r"\[\[data\]\]: a set needs a path"),
+        ("[[data]]\npath = 'x'\nweights = 2", r"\[\[data\]\]: unknown weights\. Known: path, weight"),
+        ("[[data]]\npath = 'x'\nweight = -1", r"\[\[data\]\]: weight must be at least 0, not -1"),
         ("seed = ", r"mine.toml cannot be read: "),
     ],
 )

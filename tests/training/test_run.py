@@ -21,6 +21,8 @@ from ssa_me.errors import InputError
 from ssa_me.samples import Record, Sample, write_metadata
 from ssa_me.training import TrainRequest, run
 from ssa_me.training.data import Corpus, Draw
+from ssa_me.training.recipe import load_recipe
+from ssa_me.training.run import _sources
 
 FINE_TUNE = """
 seed = 5
@@ -269,6 +271,53 @@ def test_views_multiply_photographs_and_only_training_ones_count(finished, photo
     plan = run(TrainRequest((photographs,), tmp_path / "out", recipe, dry_run=True), silent)
     # neither the validation split nor what says nothing
     assert plan["data"] == [{"name": "photographs", "images": 6}]
+
+
+def test_sets_of_recipe_and_command_line_come_together_with_their_weights(photographs, tmp_path, monkeypatch):
+    recipe = tmp_path / "mixed.toml"
+    recipe.write_text(f"[[data]]\npath = '{photographs}'\nweight = 3\n")
+    other = tmp_path / "others"
+    shutil.copytree(photographs, other)
+    request = TrainRequest((other,), tmp_path / "out", recipe, weights={other: 0.5})
+    sources = _sources(request, load_recipe(recipe))
+    assert [(s.name, s.weight) for s in sources] == [("photographs", 3), ("others", 0.5)]
+
+
+def test_a_loss_that_is_not_finite_names_the_photographs(
+    photographs, finished, fine_tune, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("ssa_me.objectives.info_nce", lambda q, *_: q.sum() * float("nan"))
+    request = TrainRequest((photographs,), tmp_path / "out", fine_tune, finished.out, device="cpu")
+    with pytest.raises(
+        ArithmeticError, match=r"stage baseline: the loss is nan at step 0.*photographs: [ab]\.png, "
+    ):
+        run(request, silent)
+
+
+def test_gradient_checkpointing_changes_memory_alone(photographs, finished, fine_tune, tmp_path):
+    logs = []
+    for name in ("plain", "checkpointed"):
+        request = TrainRequest((photographs,), tmp_path / name, fine_tune, finished.out, device="cpu")
+        run(request, silent)
+        logs.append([line["loss"] for line in log_of(tmp_path / name)])
+        fine_tune.write_text("gradient_checkpointing = true\n" + FINE_TUNE, encoding="utf-8")
+    np.testing.assert_allclose(*logs, rtol=1e-4)
+
+
+def test_an_adapter_changes_the_layers_that_the_recipe_names(photographs, checkpoint_of, fine_tune, tmp_path):
+    fine_tune.write_text(FINE_TUNE + "targets = ['q_proj']\n", encoding="utf-8")
+    request = TrainRequest(
+        (photographs,), tmp_path / "out", fine_tune, checkpoint_of("qwen2_vl"), device="cpu"
+    )
+    assert run(request, silent)["finished"]
+    keys = load_file(tmp_path / "out" / "baseline" / "adapter_model.safetensors")
+    assert keys and all(".q_proj." in key for key in keys)
+    fine_tune.write_text(FINE_TUNE + "targets = ['q_proj', 'w_proj']\n", encoding="utf-8")
+    request = TrainRequest(
+        (photographs,), tmp_path / "no", fine_tune, checkpoint_of("qwen2_vl"), device="cpu"
+    )
+    with pytest.raises(InputError, match="no layer called w_proj"):
+        run(request, silent)
 
 
 def test_a_folder_that_is_not_empty_is_not_trained_into(finished, tmp_path):

@@ -1,0 +1,262 @@
+"""One step's batch as the stages read it: its images, what is named in them, the questions asked, and its parts.
+
+A part is what one pass reads: some images in turn with all that belongs to them, and a share of the distinct phrases, so
+that each is embedded once a batch. It knows nothing of models or losses.
+
+B images, R named regions, P distinct phrases, Q questions, N image tokens.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssa_me.errors import InputError
+from ssa_me.training import processes
+from ssa_me.training.data import Corpus, Draw, Prepared, pad_coverage, question, same_meaning
+
+ASKED_SHARE = 0.75
+"""Of the regions that a question leads to, so many are asked for by it; the others by their phrase."""
+LEAST_COVERAGE = 0.05
+"""A region that covers less of the image's tokens than this share of one token is no target."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """The named regions of a batch, R in all, image by image: phrase, image (R,), number within its image (R,), coverage
+    (R, N)."""
+
+    phrases: tuple[str, ...]
+    image: Tensor
+    number: tuple[int, ...]
+    regions: Tensor
+
+    @classmethod
+    def of(cls, items: Sequence[Prepared], device: torch.device) -> Named:
+        coverage = pad_coverage(items)
+        rows = [
+            (b, k)
+            for b, regions in enumerate(coverage)
+            for k in range(len(regions))
+            if regions[k].sum() > LEAST_COVERAGE
+        ]
+        empty = torch.zeros(0, coverage[0].shape[1])
+        return cls(
+            phrases=tuple(items[b].phrases[k] for b, k in rows),
+            image=torch.tensor([b for b, _ in rows], dtype=torch.long, device=device),
+            number=tuple(k for _, k in rows),
+            regions=(torch.stack([coverage[b][k] for b, k in rows]) if rows else empty).to(device),
+        )
+
+    def __len__(self) -> int:
+        return len(self.phrases)
+
+    @cached_property
+    def images(self) -> list[int]:
+        """`image` as numbers."""
+        return [int(b) for b in self.image.tolist()]
+
+    @cached_property
+    def distinct(self) -> list[str]:
+        """Each phrase once."""
+        return list(dict.fromkeys(self.phrases))
+
+    @cached_property
+    def place(self) -> Tensor:
+        """(R,) where among `distinct` each phrase stands."""
+        index = {phrase: i for i, phrase in enumerate(self.distinct)}
+        return torch.tensor([index[p] for p in self.phrases], dtype=torch.long, device=self.image.device)
+
+    def same(self) -> Tensor:
+        """(R, R) bool: equal phrases."""
+        return self.place[:, None] == self.place[None]
+
+    def of_each_image(self, images: int) -> Tensor:
+        """(B, N): all regions of each image together."""
+        everything = torch.zeros(images, self.regions.shape[-1], device=self.regions.device)
+        rows = self.image[:, None].expand_as(self.regions)
+        return everything.scatter_reduce(0, rows, self.regions, "amax")
+
+    def rows_of(self, images: range) -> range:
+        """The rows of some images in turn."""
+        return range(bisect_left(self.images, images.start), bisect_left(self.images, images.stop))
+
+    def select(self, images: range, width: int) -> Named:
+        """What is named in some images in turn, which are numbered anew; regions are cut to `width` tokens."""
+        rows = self.rows_of(images)
+        return Named(
+            self.phrases[rows.start : rows.stop],
+            self.image[rows.start : rows.stop] - images.start,
+            self.number[rows.start : rows.stop],
+            self.regions[rows.start : rows.stop, :width],
+        )
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Image and text read together, in the order of the regions: row of the named region (Q,), its image (Q,), the text,
+    and which texts are questions, `the dog` for "a red dog", that a phrase answers (Q,). The others are the phrases
+    themselves."""
+
+    rows: Tensor
+    images: tuple[int, ...]
+    texts: tuple[str, ...]
+    open: Tensor
+
+    @classmethod
+    def of(cls, named: Named, most: int, rng: np.random.Generator) -> Questions:
+        """At most `most` of the regions; a question that two regions of an image answer is not asked."""
+        asked = [(b, question(phrase)) for b, phrase in zip(named.images, named.phrases, strict=True)]
+        picked = sorted(rng.permutation(len(named))[:most].tolist())
+        texts = [
+            asked[r][1] if asked.count(asked[r]) == 1 and rng.random() < ASKED_SHARE else None for r in picked
+        ]
+        return cls(
+            torch.tensor(picked, dtype=torch.long, device=named.image.device),
+            tuple(named.images[r] for r in picked),
+            tuple(text or named.phrases[r] for r, text in zip(picked, texts, strict=True)),
+            torch.tensor([text is not None for text in texts], dtype=torch.bool, device=named.image.device),
+        )
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def only_open(self) -> Questions:
+        """Those that a phrase answers."""
+        kept = torch.nonzero(self.open).flatten().tolist()
+        return Questions(
+            self.rows[kept],
+            tuple(self.images[q] for q in kept),
+            tuple(self.texts[q] for q in kept),
+            self.open[kept],
+        )
+
+    def select(self, images: range, rows: range) -> Questions:
+        """Those about some images in turn, whose named regions are `rows`; both are numbered anew."""
+        first, last = bisect_left(self.images, images.start), bisect_left(self.images, images.stop)
+        return Questions(
+            self.rows[first:last] - rows.start,
+            tuple(b - images.start for b in self.images[first:last]),
+            self.texts[first:last],
+            self.open[first:last],
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A whole step, of all processes: the draw, its images, what is named in them, and the questions asked. group: so
+    many images in turn are one with its twins."""
+
+    step: int
+    draw: Draw
+    items: Sequence[Prepared]
+    named: Named
+    questions: Questions
+    group: int
+
+    @classmethod
+    def of(
+        cls,
+        corpus: Corpus,
+        seed: int,
+        step: int,
+        size: int,
+        asked: float,
+        device: torch.device,
+        only_open: bool,
+    ) -> tuple[Batch, np.random.Generator]:
+        """The batch of a step, and a generator for what else is drawn in it. asked: questions a image."""
+        draw = corpus.draw(seed, step, size)
+        items = corpus.items(draw)
+        named = Named.of(items, device)
+        rng = np.random.default_rng((seed, step, 1))
+        questions = Questions.of(named, int(len(items) * asked), rng)
+        questions = questions.only_open() if only_open else questions
+        return cls(step, draw, items, named, questions, corpus.sources[draw.source].group), rng
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def same(self) -> Tensor:
+        """(B, B) bool: which captions are true of which images."""
+        return same_meaning(self.draw, self.items).to(self.named.image.device)
+
+    def tokens(self, image: int) -> int:
+        """How many image tokens an image has."""
+        return self.items[image].coverage.shape[1]
+
+    def annotated_tokens(self, images: range) -> int:
+        """The image tokens of those among `images` that have named subjects."""
+        return sum(self.tokens(b) for b in images if self.items[b].phrases)
+
+    def parts(self, chunks: int) -> list[Part]:
+        """This process's share, cut into so many parts (fewer where it has fewer images)."""
+        mine = processes.share(len(self), processes.count(), processes.own())
+        if not mine:
+            raise InputError(
+                f"A batch of {len(self)} images is too small for {processes.count()} processes. Raise batch."
+            )
+        count = min(chunks, len(mine))
+        spoken = processes.share(len(self.named.distinct), processes.count(), processes.own())
+        return [
+            Part(
+                self,
+                mine[cut.start : cut.stop],
+                spoken[said.start : said.stop],
+            )
+            for cut, said in (
+                (processes.share(len(mine), count, i), processes.share(len(spoken), count, i))
+                for i in range(count)
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one pass reads: the images in this range of the batch, and the distinct phrases in that one."""
+
+    batch: Batch
+    images: range
+    spoken: range
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def items(self) -> Sequence[Prepared]:
+        return self.batch.items[self.images.start : self.images.stop]
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        return self.batch.draw.texts[self.images.start : self.images.stop]
+
+    @property
+    def phrases(self) -> list[str]:
+        return self.batch.named.distinct[self.spoken.start : self.spoken.stop]
+
+    @cached_property
+    def rows(self) -> range:
+        """Its named regions among the batch's."""
+        return self.batch.named.rows_of(self.images)
+
+    @cached_property
+    def named(self) -> Named:
+        """What is named in its images, which are numbered from 0."""
+        return self.batch.named.select(self.images, max(self.batch.tokens(b) for b in self.images))
+
+    @cached_property
+    def questions(self) -> Questions:
+        """The questions about its images."""
+        return self.batch.questions.select(self.images, self.rows)
+
+
+def share_of(mean: Tensor, mine: float, whole: float) -> Tensor:
+    """A part's mean over `mine` things as its share of the mean over `whole` things, times the number of processes, since
+    a run's losses are the mean of its processes'."""
+    return mean * (mine / whole * processes.count()) if whole else mean

@@ -1,0 +1,156 @@
+"""GradCache (Gao et al. 2021, arXiv 2101.06983): a whole batch's gradient in the memory of one part of it.
+
+A loss over a batch sees representations only, so its gradient passes through them. First every part is encoded without
+a graph, then the loss is taken on all representations and its gradient there is kept, then every part is encoded again,
+with a graph, and ⟨representation, kept gradient⟩ is differentiated: the chain rule, one part at a time. Losses of single
+samples join in that second pass. It knows nothing of models, of what is contrasted, or of how processes talk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+Representations = dict[str, Tensor]
+"""By name (n, …): one row a thing that is contrasted. Those of several parts are joined along the first axis."""
+
+Losses = dict[str, Tensor]
+"""Scalars by name; what is to be minimised under "loss", weights included."""
+
+Whole = TypeVar("Whole", contravariant=True)
+Part = TypeVar("Part", contravariant=True)
+Kept = TypeVar("Kept")
+
+
+class Contrast(Protocol[Whole, Part, Kept]):
+    """A step that falls into parts. Parameters that `compare` uses itself, such as a temperature, get their gradient
+    there, once; all others get it through the representations."""
+
+    def represent(self, part: Part) -> tuple[Representations, Kept]:
+        """The part's representations, and what `beside` needs of the same forward pass. All parts give the same names."""
+
+    def compare(self, whole: Whole, representations: Representations) -> Losses:
+        """The losses over the whole batch, in terms of its representations."""
+
+    def beside(self, part: Part, kept: Kept, representations: Representations) -> Losses:
+        """The part's share of the losses of single samples: means over the whole batch are divided by its count, not
+        by the part's. `representations` are the whole batch's, without a gradient."""
+
+
+Gather = Callable[[Representations], Representations]
+Backward = Callable[[Tensor], None]
+Context = Callable[[], AbstractContextManager[object]]
+"""What surrounds a forward pass, such as autocast: entered anew for each, since autocast keeps weights that it has cast
+without a gradient until it is left."""
+
+
+@dataclass(frozen=True)
+class RandomState:
+    """The states of torch's generators, so that a pass can be run again with the same dropout."""
+
+    cpu: Tensor
+    cuda: Tensor | None
+
+    @classmethod
+    def now(cls) -> RandomState:
+        return cls(torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None)
+
+    def replay(self) -> None:
+        torch.set_rng_state(self.cpu)
+        if self.cuda is not None:
+            torch.cuda.set_rng_state(self.cuda)
+
+
+def plain_step(
+    contrast: Contrast[Whole, Part, Kept],
+    whole: Whole,
+    part: Part,
+    gather: Gather,
+    backward: Backward,
+    context: Context,
+) -> Losses:
+    """The gradient of a batch that is one part, in one pass. Returns the losses, detached."""
+    with context():
+        representations, kept = contrast.represent(part)
+        everywhere = gather(representations)
+        losses = total(
+            [contrast.compare(whole, everywhere), contrast.beside(part, kept, detached(everywhere))]
+        )
+    backward(losses["loss"].float())
+    return detached(losses)
+
+
+def cached_step(
+    contrast: Contrast[Whole, Part, Kept],
+    whole: Whole,
+    parts: Sequence[Part],
+    gather: Gather,
+    backward: Backward,
+    context: Context,
+) -> Losses:
+    """The same gradient with the graph of one part at a time. Returns the losses, detached.
+
+    `gather` joins the representations of all processes and leads gradients back. The random numbers are those of a
+    pass that keeps all parts' graphs: first every `represent` in turn, then every `beside`.
+    """
+    starts: list[RandomState] = []
+    pieces: list[Representations] = []
+    for part in parts:
+        starts.append(RandomState.now())
+        with torch.no_grad(), context():
+            pieces.append(contrast.represent(part)[0])
+    cached = {
+        name: torch.cat([piece[name] for piece in pieces]).detach().requires_grad_() for name in pieces[0]
+    }
+    with context():
+        everywhere = gather(cached)
+        compared = contrast.compare(whole, everywhere)
+    backward(compared["loss"].float())
+    fixed, losses = detached(everywhere), [detached(compared)]
+    gradients = {
+        name: torch.zeros_like(rows) if rows.grad is None else rows.grad for name, rows in cached.items()
+    }
+    after, first = RandomState.now(), dict.fromkeys(cached, 0)
+    for part, start, piece in zip(parts, starts, pieces, strict=True):
+        rows = {name: gradients[name][n : n + len(piece[name])] for name, n in first.items()}
+        start.replay()
+        with context():
+            surrogate, beside, after = _again(contrast, part, rows, fixed, after)
+        backward(surrogate)
+        losses.append(beside)
+        first = {name: n + len(piece[name]) for name, n in first.items()}
+    return total(losses)
+
+
+def _again(
+    contrast: Contrast[Whole, Part, Kept],
+    part: Part,
+    gradients: Representations,
+    fixed: Representations,
+    after: RandomState,
+) -> tuple[Tensor, Losses, RandomState]:
+    """The second pass of one part: Σ ⟨representation, its gradient⟩ and the losses beside it, those losses detached,
+    and where the random numbers of `beside` ended."""
+    representations, kept = contrast.represent(part)
+    after.replay()
+    beside = contrast.beside(part, kept, fixed)
+    products = [(rows * gradients[name]).sum() for name, rows in representations.items()]
+    return torch.stack([beside["loss"].float(), *products]).sum(), detached(beside), RandomState.now()
+
+
+def total(parts: Sequence[Losses]) -> Losses:
+    """The sum of losses by name."""
+    result: Losses = {}
+    for losses in parts:
+        for name, value in losses.items():
+            result[name] = result[name] + value if name in result else value
+    return result
+
+
+def detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach() for name, tensor in tensors.items()}

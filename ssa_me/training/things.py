@@ -1,0 +1,134 @@
+"""What SSA-ME's losses speak of in a batch: subjects and their pairs, the texts about them, and phrases to look for.
+
+It reads data alone; it knows nothing of models or losses. B images, R named regions, T things, M texts about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssa_me.scenes import Mention, Query
+from ssa_me.scenes.truth import parts_of, truth
+from ssa_me.training.batches import Batch
+from ssa_me.training.data import general
+
+Owner = tuple[int, tuple[int, ...]]
+"""An image of the batch and the numbers of one or two of its subjects."""
+
+
+@dataclass(frozen=True)
+class Things:
+    """The subjects of a batch and their pairs, T in all, and the M texts that speak of one of them.
+
+    image (T,); first, second (P,): the named regions of the pairs, which stand behind the R single ones. rows: for each
+    text its place among captions and phrases; own (M,) its thing; true (M, T) of which things it is true.
+    """
+
+    image: Tensor
+    first: Tensor
+    second: Tensor
+    rows: Tensor
+    own: Tensor
+    true: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch) -> Things:
+        """Texts are numbered as they are spoken: the captions, then each distinct phrase once."""
+        named, items, draw = batch.named, batch.items, batch.draw
+        images, count = named.images, len(batch)
+        row_of = {(images[r], named.number[r]): r for r in range(len(named))}
+        owners: list[Owner] = [(images[r], (named.number[r],)) for r in range(len(named))]
+        singles = len(owners)
+        if all(item.facts is not None for item in items):
+            for b in range(count):
+                numbers = [named.number[r] for r in range(singles) if images[r] == b]
+                owners += [(b, pair) for pair in combinations(numbers, 2)]
+        place = {owner: t for t, owner in enumerate(owners)}
+        spoken = [(count + int(named.place[r]), place[owners[r]]) for r in range(singles)]
+        for b, item in enumerate(items):
+            about = tuple(sorted(item.about[draw.chosen[b]])) if item.about else ()
+            if (b, about) in place:
+                spoken.append((b, place[b, about]))
+        device = named.image.device
+        first, second = ([row_of[b, pair[i]] for b, pair in owners[singles:]] for i in (0, 1))
+        return cls(
+            image=torch.tensor([b for b, _ in owners], dtype=torch.long, device=device),
+            first=torch.tensor(first, dtype=torch.long, device=device),
+            second=torch.tensor(second, dtype=torch.long, device=device),
+            rows=torch.tensor([row for row, _ in spoken], dtype=torch.long, device=device),
+            own=torch.tensor([thing for _, thing in spoken], dtype=torch.long, device=device),
+            true=_true_of(batch, spoken, owners).to(device),
+        )
+
+    def pairs_in(self, rows: range) -> tuple[Tensor, Tensor]:
+        """The pairs of some named regions in turn, all of an image or none, which are numbered anew."""
+        inside = (self.first >= rows.start) & (self.first < rows.stop)
+        return self.first[inside] - rows.start, self.second[inside] - rows.start
+
+    def rivals(self, group: int) -> Tensor:
+        """(M, T): wrong things of a text's own image or of its twins."""
+        families = self.image // group
+        return (families[self.own][:, None] == families[None]) & ~self.true
+
+
+def _true_of(batch: Batch, spoken: Sequence[tuple[int, int]], owners: Sequence[Owner]) -> Tensor:
+    """(M, T) bool: of which things each text is true; exactly for scenes, elsewhere where the phrases are equal."""
+    items, named, count = batch.items, batch.named, len(batch.items)
+    if not all(item.facts is not None for item in items):
+        said = [general(named.phrases[r]) for r in range(len(named))]
+        return torch.tensor([[said[own] == other for other in said] for _, own in spoken], dtype=torch.bool)
+    facts = [item.facts for item in items if item.facts is not None]
+    meanings = []
+    for row, own in spoken:
+        if row < count:
+            meanings.append(items[row].meanings[batch.draw.chosen[row]])
+        else:
+            b, (k,) = owners[own]
+            meanings.append(Query((Mention(*facts[b].subjects[k]),)))
+    table = truth(meanings, [parts_of(facts[b], numbers) for b, numbers in owners])
+    return torch.from_numpy(table)
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Named regions that the head looks for by their phrase, another row whose phrase it looks for in the same image,
+    and whether that one is there too."""
+
+    rows: tuple[int, ...]
+    wrong: tuple[int, ...]
+    present: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, batch: Batch, seed: int, share: float) -> Sought:
+        """Another row is one of a twin, half of the time, where there is one."""
+        named, images = batch.named, batch.named.images
+        if not len(named):
+            return cls((), (), ())
+        rng = np.random.default_rng((seed, batch.step, 2))
+        count = max(1, int(len(named) * share))
+        rows = [int(row) for row in np.sort(rng.permutation(len(named))[:count])]
+        shown: dict[int, set[str]] = {}
+        families: dict[int, list[int]] = {}
+        for r, b in enumerate(images):
+            shown.setdefault(b, set()).add(general(named.phrases[r]))
+            families.setdefault(b // batch.group, []).append(r)
+        wrong = []
+        for row in rows:
+            near = families[images[row] // batch.group] if rng.random() < 0.5 else range(len(images))
+            wrong.append(near[int(rng.integers(len(near)))])
+        present = (general(named.phrases[w]) in shown[images[r]] for r, w in zip(rows, wrong, strict=True))
+        return cls(tuple(rows), tuple(wrong), tuple(present))
+
+    def tokens(self, batch: Batch, inside: range, absent: bool = False) -> int:
+        """Image tokens of the rows `inside`; with `absent` only where the other phrase is not there."""
+        return sum(
+            batch.tokens(batch.named.images[row])
+            for row, there in zip(self.rows, self.present, strict=True)
+            if row in inside and not (absent and there)
+        )
