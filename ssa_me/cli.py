@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         own = commands.add_parser(command.name, help=command.summary, description=command.summary)
         command.arguments(own)
         add_common(own)
-        own.set_defaults(run=command.run)
+        own.set_defaults(run=command.run, online=command.online)
     return parser
 
 
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stopped:  # argparse has printed its help or its error
         return stopped.code if isinstance(stopped.code, int) else BAD_INPUT
     try:
-        stay_offline(args.checkpoint, *_paths(args.expert))
+        stay_offline(args.checkpoint, *_paths(args.expert), online=args.online(args))
         with contextlib.redirect_stdout(sys.stderr):
             answer: Answer = args.run(args, _progress)
         print(to_json(answer.data) if args.json else _printable(answer.text), flush=True)
@@ -73,15 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return DONE if answer.done else FAILED
 
 
-def stay_offline(*sources: str | None) -> None:
+def stay_offline(*sources: str | None, online: bool = False) -> None:
     """Keep libraries that are imported from here on off the network, unless one of `sources` is the id of a hub, or the
-    folder of a LoRA adapter, whose model may be there.
+    folder of a LoRA adapter, whose model may be there, or `online` says that the data comes from one.
 
     What the environment sets already is left alone.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    if not any(needs_hub(source) for source in sources):
+    if not online and not any(needs_hub(source) for source in sources):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 

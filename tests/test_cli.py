@@ -76,8 +76,9 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run(capsys, checkpoint, monkeypatch):
-    """Run a command in this process: (exit code, stdout, stderr)."""
+def run(capsys, checkpoint, monkeypatch, tmp_path):
+    """Run a command in this process, in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
     for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "HF_HUB_OFFLINE"):
         monkeypatch.setenv(name, os.environ.get(name, "1"))
 
@@ -99,7 +100,7 @@ def test_help_names_every_command_and_is_fast(capsys):
         check=False,
     )
     assert code.returncode == 0
-    for name in ("index", "search", "scenes", "train", "evaluate", "mmeb", "explain"):
+    for name in ("index", "search", "scenes", "train", "evaluate", "mmeb", "neglect", "explain"):
         assert name in code.stdout
     for heavy in ("torch", "transformers", "cv2", "numpy", "faiss", "matplotlib"):
         assert f" {heavy}\n" not in code.stderr
@@ -204,6 +205,33 @@ def test_mmeb(run, data):
     code, _, err = run("mmeb", "--data", data, "--subsets", "GQA")
     assert code == 2
     assert "no subset 'GQA'" in err
+    assert Path("workspace/mmeb/embeddings.sqlite").is_file()
+    assert "8 of 8 are in the cache" in run("mmeb", "--data", data)[2]
+
+
+def test_mmeb_from_the_hub_without_a_network(run, monkeypatch):
+    monkeypatch.setattr("ssa_me.evaluation.mmeb_hub.find_spec", lambda name: object())
+    code, out, err = run("mmeb", "--data", "hub", "--subsets", "GQA")
+    assert (code, out) == (2, "")
+    assert "GQA/test-00000-of-00001.parquet of TIGER-Lab/MMEB-eval is not in workspace/mmeb/MMEB-eval" in err
+    assert "scenes --mmeb" in err
+    code, _, err = run("mmeb", "--data", "hub", "--subsets", "GQA2")
+    assert code == 2
+    assert "no subset GQA2" in err
+
+
+def test_neglect(run, tmp_path):
+    code, out, _ = run("neglect", "--n", "6", "--keep", tmp_path / "task", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["queries"], found["images"]) == (18, 6)
+    assert set(found["models"]) == {"baseline", "ssa-me"}
+    code, out, _ = run("neglect", "--data", tmp_path / "task")
+    assert code == 0
+    assert "perceptual score of the image" in out
+    code, _, err = run("neglect", "--n", "3")
+    assert code == 2
+    assert "at least two groups" in err
 
 
 def test_explain(run, data, tmp_path):
@@ -469,6 +497,7 @@ def test_a_reader_that_leaves_is_no_crash(data, checkpoint):
         "-m",
         "ssa_me",
         "mmeb",
+        "--no-cache",
         "--data",
         data,
         "--checkpoint",

@@ -1,6 +1,17 @@
 """The commands of `python -m ssa_me`, one module each. Importing them is cheap: models are imported when one runs."""
 
-from ssa_me.commands import checkpoints, evaluate, explain, index, layers, mmeb, scenes, search, train
+from ssa_me.commands import (
+    checkpoints,
+    evaluate,
+    explain,
+    index,
+    layers,
+    mmeb,
+    neglect,
+    scenes,
+    search,
+    train,
+)
 from ssa_me.commands.base import Answer, Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -10,6 +21,7 @@ COMMANDS: tuple[Command, ...] = (
     train.COMMAND,
     evaluate.COMMAND,
     mmeb.COMMAND,
+    neglect.COMMAND,
     explain.COMMAND,
     checkpoints.COMMAND,
     layers.COMMAND,

@@ -27,14 +27,21 @@ class Answer:
     done: bool = True
 
 
+def offline(args: Namespace) -> bool:
+    """The answer of a command that never needs the network for its data."""
+    return False
+
+
 @dataclass(frozen=True)
 class Command:
-    """A command: `arguments` adds its options, `run` does the work and reports progress as lines."""
+    """A command: `arguments` adds its options, `run` does the work and reports progress as lines; `online` says
+    whether its arguments ask for something from a hub."""
 
     name: str
     summary: str
     arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace, Progress], Answer]
+    online: Callable[[Namespace], bool] = offline
 
 
 def add_common(parser: ArgumentParser) -> None:

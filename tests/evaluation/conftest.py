@@ -33,7 +33,11 @@ class ColourEmbedder:
     attention is constant. Conditioned on a colour, only that channel is embedded.
     """
 
-    info: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(dimension=3))
+    info: SimpleNamespace = field(
+        default_factory=lambda: SimpleNamespace(
+            dimension=3, precision="fp32", fingerprints={"baseline": "b1", "ssa-me": "s1"}
+        )
+    )
     embedded: list[Sample] = field(default_factory=list)
 
     def _vector(self, sample: Sample, conditioned_on: str | None) -> np.ndarray:
