@@ -27,6 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {"ssa_me.salience", "ssa_me.regeneration", "ssa_me.objectives", "ssa_me.adapters", "ssa_me.mini"}
     ),
+    frozenset({"ssa_me.composition"}),
     frozenset({"ssa_me.checkpoint", "ssa_me.explanation"}),
     frozenset({"ssa_me.passes", "ssa_me.generation"}),
     frozenset({"ssa_me.pipeline"}),
