@@ -35,6 +35,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"ssa_me.embedder"}),
     frozenset({"ssa_me.gallery", "ssa_me.training", "ssa_me.evaluation", "ssa_me.attribution"}),
     frozenset({"ssa_me.layers"}),
+    frozenset({"ssa_me.ablation"}),
     frozenset({"ssa_me.commands"}),
     frozenset({"ssa_me.cli"}),
     frozenset({"ssa_me.__main__", "app"}),

@@ -1,6 +1,7 @@
 """The commands of `python -m ssa_me`, one module each. Importing them is cheap: models are imported when one runs."""
 
 from ssa_me.commands import (
+    ablate,
     checkpoints,
     evaluate,
     explain,
@@ -25,6 +26,7 @@ COMMANDS: tuple[Command, ...] = (
     explain.COMMAND,
     checkpoints.COMMAND,
     layers.COMMAND,
+    ablate.COMMAND,
 )
 
 __all__ = ["COMMANDS", "Answer", "Command"]

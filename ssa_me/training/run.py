@@ -81,10 +81,10 @@ def run(request: TrainRequest, progress: Progress) -> dict[str, Any]:
     if request.resume and _finished(request.out):
         progress(f"{request.out} is finished already.")
         return _summary(request, recipe, finished=True)
-    sources = _sources(request, recipe)
+    sources = sources_of(request, recipe)
     if request.dry_run:
         return _plan(request, recipe, sources)
-    accelerator = _accelerator(recipe, choose_device(request.device))
+    accelerator = make_accelerator(recipe, choose_device(request.device))
     folder = request.out / "training"
     with stopping_on_signals() as stop:
         context = Run(folder, recipe.seed, accelerator, recipe.save_every, _of_the_first(progress), stop)
@@ -112,9 +112,7 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
         backbone.model.to(device)
     else:
         backbone = Backbone.load(request.out if has_base else start, device, torch.float32)
-    context.report("preparing images")
-    workers = 0 if sum(len(source) for source in sources) < 500 else min(8, os.cpu_count() or 1)
-    corpus = Corpus.load(sources, backbone.image_processor, backbone.merge, workers, context.report)
+    corpus = prepare_corpus(sources, backbone, context.report)
     if context.first:
         context.folder.mkdir(parents=True, exist_ok=True)  # only now: bad input leaves nothing behind
         (context.folder / "recipe.json").write_text(
@@ -137,7 +135,7 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
         backbone = Backbone.load(request.out, device, torch.float32)  # in 16 bits, as everyone will see it
     elif not has_base:
         if context.first:
-            _copy_backbone(start, request.out)
+            copy_backbone(start, request.out)
         processes.wait()
     _keep_little(backbone, recipe)
     context.report("computing image tokens")
@@ -152,7 +150,15 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
     )
 
 
-def _sources(request: TrainRequest, recipe: Recipe) -> list[Source]:
+def prepare_corpus(sources: Sequence[Source], backbone: Backbone, report: Progress) -> Corpus:
+    """All images of `sources` made ready for the backbone, by several processes where there are many."""
+    report("preparing images")
+    workers = 0 if sum(len(source) for source in sources) < 500 else min(8, os.cpu_count() or 1)
+    return Corpus.load(sources, backbone.image_processor, backbone.merge, workers, report)
+
+
+def sources_of(request: TrainRequest, recipe: Recipe) -> list[Source]:
+    """The recipe's scenes and the data sets of recipe and request. InputError where there is nothing to train on."""
     sources: list[Source] = []
     scenes = recipe.scenes
     if scenes.count:
@@ -213,7 +219,7 @@ def _save_backbone(backbone: Backbone, out: Path) -> None:
         _move_backbone(partial, out)
 
 
-def _copy_backbone(checkpoint: Path, out: Path) -> None:
+def copy_backbone(checkpoint: Path, out: Path) -> None:
     with tempfile.TemporaryDirectory(dir=out) as name:
         partial = Path(name)
         for path in checkpoint.iterdir():
@@ -227,7 +233,7 @@ def _move_backbone(partial: Path, out: Path) -> None:
         path.replace(out / path.name)
 
 
-def _accelerator(recipe: Recipe, device: Device) -> Accelerator:
+def make_accelerator(recipe: Recipe, device: Device) -> Accelerator:
     precision = (
         "bf16" if recipe.precision == "auto" else {"fp32": "no"}.get(recipe.precision, recipe.precision)
     )
