@@ -51,7 +51,7 @@ from ssa_me.explanation import (
 )
 from ssa_me.generation import answers
 from ssa_me.hub import locate
-from ssa_me.passes import Passes, Salient
+from ssa_me.passes import Passes, Salient, found_regions
 from ssa_me.pipeline import full_salience
 from ssa_me.salience.experts import CachedExpert, OpenCVExpert, VisualExpert, open_expert
 from ssa_me.salience.lmm import Listed, LmmSubjects
@@ -171,13 +171,15 @@ class SalientEmbedder:
     ) -> Embedded:
         """Embed texts, images, or images with texts; a sample's result does not depend on its batch.
 
-        subjects: also find each image's subjects and embed them. conditioned_on: a phrase that salience follows
+        subjects: also find each image's subjects and embed them. conditioned_on: a text whose subjects salience follows
         instead of being query-free (for re-ranking; the baseline then is its own control, suppressed by the same
         salience without trained parts), by `salience`. Raises InputError for an unknown version.
         """
         phrase = (conditioned_on or "").strip() or None
-        full = _checked(salience) == "full" and phrase is not None
-        named = self.subjects([Sample(phrase)])[0].phrases if full else ()
+        full = _checked(salience) == "full"
+        named: tuple[str, ...] = ()
+        if phrase is not None:
+            named = self.subjects([Sample(phrase)])[0].phrases if full else self.phrases(phrase)
         unknown = sorted(set(versions) - set(VERSIONS))
         if unknown:
             raise InputError(f"There is no version {', '.join(unknown)}. Versions: {', '.join(VERSIONS)}.")
@@ -191,7 +193,7 @@ class SalientEmbedder:
             for version, texts in self._embed_texts([samples[i].text or "" for i in batch], versions).items():
                 vectors[version][batch] = texts
         for batch in _batches(pictured, batch_size):
-            part = self._embed_images([samples[i] for i in batch], versions, subjects, phrase, named)
+            part = self._embed_images([samples[i] for i in batch], versions, subjects, named, full)
             for version in versions:
                 vectors[version][batch] = part.vectors[version]
                 for i, found in zip(batch, part.subject_vectors[version], strict=True):
@@ -330,16 +332,16 @@ class SalientEmbedder:
         samples: Sequence[Sample],
         versions: Sequence[str],
         subjects: bool,
-        phrase: str | None,
         named: Sequence[str],
+        full: bool,
     ) -> Embedded:
         images = [sample.image for sample in samples if sample.image is not None]
         with self._locked():
             visual = self._passes.backbone.vision_pass(images)
-            needed = subjects or phrase is not None or SSA_ME in versions
-            found = self._salience(visual, images, phrase, named) if needed else None
+            needed = subjects or named or SSA_ME in versions
+            found = self._salience(visual, images, named, full) if needed else None
             texts = [sample.text or "" for sample in samples]
-            passes = self._passes.read(texts, visual, found, versions, control=phrase is not None)
+            passes = self._passes.read(texts, visual, found, versions, control=bool(named))
             vectors = self._vectors(passes, texts, visual, found)
             if not subjects or found is None:
                 empty = tuple(np.zeros((0, self.info.dimension), dtype=np.float32) for _ in images)
@@ -371,11 +373,16 @@ class SalientEmbedder:
         return tuple(np.concatenate(both) for both in zip(singles, pairs, strict=True))
 
     def _salience(
-        self, visual: VisualBatch, images: Sequence[Image.Image], phrase: str | None, named: Sequence[str]
+        self, visual: VisualBatch, images: Sequence[Image.Image], named: Sequence[str], full: bool
     ) -> Salient:
-        if named:
+        """Query-free where nothing is named, else the largest salience over what is."""
+        if named and full:
             return full_salience(self._passes, self._full_expert, visual, images, named)
-        return self._passes.salience(visual, images, [phrase] * len(images))
+        asked: Sequence[str | None] = named or [None]
+        each = [self._passes.salience(visual, images, [phrase] * len(images)) for phrase in asked]
+        if len(each) == 1:
+            return each[0]
+        return found_regions(torch.stack([one.salience for one in each]).amax(0), visual)
 
 
 def _checked(salience: str) -> SalienceMode:

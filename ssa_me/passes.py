@@ -155,7 +155,7 @@ class Passes:
         """Version → (B, D) float32 of unit length of images alone, out of their passes: the last token's state, with
         SSA-ME's subjects composed into it."""
         vectors = {version: output.embedding() for version, output in outputs.items()}
-        if found is not None and SSA_ME in outputs:
+        if found is not None and self.distilled and SSA_ME in outputs:
             vectors[SSA_ME] = compose(self.parts.composition, outputs[SSA_ME], visual, found)
         return vectors
 
