@@ -35,6 +35,7 @@ from ssa_me.checkpoint import (
     load_parts,
 )
 from ssa_me.composition import PAIRED
+from ssa_me.control_maps import ControlMaps, control_maps
 from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
 from ssa_me.explaining import explain
@@ -212,6 +213,19 @@ class SalientEmbedder:
             for b, count in enumerate(visual.counts()):
                 rows = {v: attention[v][b, :count] for v in VERSIONS}
                 result.append(TokenMaps(visual.boxes[b, :count], rows, salience[b, :count]))
+        return result
+
+    def control_maps(self, images: Sequence[Image.Image], phrases: Sequence[str]) -> list[ControlMaps]:
+        """What salience is held against, for each image and its phrase: the backbone's raw attention, and each version's
+        gradient map. Raises InputError for unequal lengths."""
+        if len(images) != len(phrases):
+            raise InputError(
+                f"There are {len(images)} images for {len(phrases)} phrases; give one phrase an image."
+            )
+        result = []
+        for batch in _batches(list(range(len(images))), 32):
+            with self._lock:  # no inference mode: gradients are wanted
+                result += control_maps(self._passes, [images[i] for i in batch], [phrases[i] for i in batch])
         return result
 
     def explain(

@@ -29,7 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"ssa_me.checkpoint", "ssa_me.explanation"}),
     frozenset({"ssa_me.passes"}),
-    frozenset({"ssa_me.explaining"}),
+    frozenset({"ssa_me.explaining", "ssa_me.control_maps"}),
     frozenset({"ssa_me.embedder"}),
     frozenset({"ssa_me.gallery", "ssa_me.training", "ssa_me.evaluation", "ssa_me.attribution"}),
     frozenset({"ssa_me.commands"}),
