@@ -37,6 +37,7 @@ from ssa_me.checkpoint import (
 )
 from ssa_me.checkpoints import name_of
 from ssa_me.composition import PAIRED
+from ssa_me.control_maps import ControlMaps, control_maps
 from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
 from ssa_me.explaining import explain
@@ -279,6 +280,19 @@ class SalientEmbedder:
             (visual.boxes[b, :count], {v: attention[v][b, :, :count] for v in versions})
             for b, count in enumerate(visual.counts())
         ]
+
+    def control_maps(self, images: Sequence[Image.Image], phrases: Sequence[str]) -> list[ControlMaps]:
+        """What salience is held against, for each image and its phrase: the backbone's raw attention, and each version's
+        gradient map. Raises InputError for unequal lengths."""
+        if len(images) != len(phrases):
+            raise InputError(
+                f"There are {len(images)} images for {len(phrases)} phrases; give one phrase an image."
+            )
+        result = []
+        for batch in _batches(list(range(len(images))), 32):
+            with self._lock:  # no inference mode: gradients are wanted
+                result += control_maps(self._passes, [images[i] for i in batch], [phrases[i] for i in batch])
+        return result
 
     def explain(
         self,

@@ -74,6 +74,17 @@ class ColourEmbedder:
     def maps(self, images, phrases):
         return [self._map(image, phrase) for image, phrase in zip(images, phrases, strict=True)]
 
+    def control_maps(self, images, phrases):
+        """Raw attention is constant; the gradient of ssa-me is its map, that of the baseline everything but the map."""
+        maps = self.maps(images, phrases)
+        return [
+            SimpleNamespace(
+                attention=np.full(len(m.salience), 0.01),
+                gradient={"baseline": 1 - m.salience, "ssa-me": m.salience},
+            )
+            for m in maps
+        ]
+
     def _map(self, image: Image.Image, phrase: str | None) -> SimpleNamespace:
         width, height = image.width / GRID, image.height / GRID
         boxes = np.array(
