@@ -16,8 +16,9 @@ import numpy as np
 
 from ssa_me.embedder import BACKBONE, VERSIONS, SalientEmbedder
 from ssa_me.errors import InputError
-from ssa_me.evaluation.evaluate import choose_split, region_tasks, scene_of
+from ssa_me.evaluation.evaluate import choose_split, scene_of
 from ssa_me.evaluation.localisation import cell_areas, coverage, pointing_game
+from ssa_me.evaluation.maps import region_tasks
 from ssa_me.images import load_image
 from ssa_me.samples import Record, read_image_folder
 
