@@ -32,7 +32,7 @@ from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
 from ssa_me.mini import build_mini, train_tokenizer
 from ssa_me.samples import read_image_folder
-from ssa_me.scenes import make_scene
+from ssa_me.scenes import LANGUAGES, make_scene
 from ssa_me.training import processes
 from ssa_me.training.adapter_stages import TokenCache
 from ssa_me.training.data import Corpus, FolderSource, SceneSource, Source, record_texts
@@ -200,7 +200,8 @@ def _new_backbone(recipe: Recipe, sources: Sequence[Source]) -> Backbone:
             texts.extend(text for record in source.records for text in record_texts(record))
         elif isinstance(source, SceneSource):
             for i in range(min(_SCENES_FOR_TOKENIZER, source.count)):
-                texts.extend(make_scene(source.first + i, size=112, pairs="seen").captions)
+                scene = make_scene(source.first + i, size=112, pairs="seen")
+                texts.extend(text for language in LANGUAGES for text in scene.captions_in(language))
     return build_mini(train_tokenizer(texts, vocabulary), **shape)
 
 
