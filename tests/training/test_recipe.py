@@ -24,7 +24,7 @@ def written(tmp_path: Path):
 def test_every_recipe_that_comes_along_loads(path):
     recipe = load_recipe(path.stem)
     assert recipe == load_recipe(path)
-    assert recipe.name == path.stem and recipe.adapters.steps > 0
+    assert recipe.name == path.stem and recipe.base.steps + recipe.adapters.steps > 0
 
 
 def test_mini_starts_from_scratch_and_fine_tune_does_not():

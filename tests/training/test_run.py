@@ -99,7 +99,7 @@ def test_a_run_makes_a_checkpoint_that_embeds(finished):
     assert {"ssa-me/regeneration.safetensors", "ssa-me/ssa_me.json"} <= names
     embedder = SalientEmbedder.load(finished.out, device="cpu")
     assert embedder.info.trained == {"baseline": True, "ssa-me": True}
-    assert "6 generated scenes" in embedder.info.knows
+    assert "8 generated scenes" in embedder.info.knows
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
     vectors = embedder.embed([Sample("a person in red"), Sample(image=image)]).vectors
     for rows in vectors.values():
@@ -253,7 +253,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(finished, photograph
     plan = run(finished.request(out, data=(photographs,), dry_run=True, max_steps=1), silent)
     assert plan["dry_run"] is True and plan["starts_from"] == "scratch"
     assert plan["stages"] == ["base", "baseline", "ssa-me"]
-    assert plan["data"] == [{"name": "scenes", "images": 6}, {"name": "photographs", "images": 2}]
+    assert plan["data"] == [{"name": "scenes", "images": 8}, {"name": "photographs", "images": 2}]
     assert plan["recipe"]["adapters"]["steps"] == 1 and plan["recipe"]["scratch"]["width"] == 48
     json.dumps(plan)
     assert not out.exists()
@@ -380,6 +380,6 @@ def test_what_contradicts_itself_is_refused(finished, tmp_path):
 
 def test_evaluation_seeds_are_refused_in_a_recipe(finished, tmp_path):
     recipe = tmp_path / "late.toml"
-    recipe.write_text(finished.recipe.read_text().replace("pairs = 3", "pairs = 3\nfirst = 999_998"))
+    recipe.write_text(finished.recipe.read_text().replace("count = 2", "count = 2\nfirst = 999_999"))
     with pytest.raises(InputError, match="for evaluation"):
         run(finished.request(tmp_path / "out", recipe=recipe), silent)
