@@ -57,11 +57,19 @@ class Adapters:
 
         targets: names of the language model's linear layers. InputError names one that it does not have.
         """
-        layers = {key for key, _ in self.backbone.model.named_modules() if "language_model." in key}
-        lacking = [t for t in targets if not any(key.endswith((f".{t}", f".{t}.base_layer")) for key in layers)]
+        layers = {
+            key
+            for key, _ in self.backbone.model.named_modules()
+            if f"{self.backbone.traits.language}." in key
+        }
+        lacking = [
+            t for t in targets if not any(key.endswith((f".{t}", f".{t}.base_layer")) for key in layers)
+        ]
         if lacking:
             raise InputError(f"The language model of this backbone has no layer called {', '.join(lacking)}.")
-        pattern = rf".*language_model\..*\.({'|'.join(re.escape(target) for target in targets)})"
+        pattern = (
+            rf".*{self.backbone.traits.language}\..*\.({'|'.join(re.escape(target) for target in targets)})"
+        )
         config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=pattern)
         self._inject(name, config)
         return self.parameters(name)

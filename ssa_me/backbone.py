@@ -8,6 +8,7 @@ Shapes: B samples, N image tokens (padded to the longest, raster order), T token
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,11 +29,12 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
-from ssa_me.attention import ATTENTION, VISION_ATTENTION, AttentionProbe
+from ssa_me.attention import ATTENTION, AttentionProbe
+from ssa_me.checkpoints import Pooling, Reading, reading_of
 from ssa_me.errors import InputError
-
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
-"""Model types whose image tokens lie on a merged grid in raster order, the layout that `token_boxes` knows."""
+from ssa_me.families import Family, family_of, named
+from ssa_me.hub import adapter_base
+from ssa_me.merging import merge_lora
 
 MAX_TEXT_TOKENS = 512
 _NEEDED = {
@@ -40,17 +42,7 @@ _NEEDED = {
     "image processor": ("preprocessor_config.json", "processor_config.json"),
 }
 _SENTINEL = "\x02text\x02"
-
-
-class PatchProjection(nn.Conv3d):
-    """A patch embedding as the matrix product that it is: its kernel covers the whole patch, so nothing slides.
-
-    The same weights under the same keys, the same result, and several times faster on a CPU.
-    """
-
-    def forward(self, patches: Tensor) -> Tensor:
-        product = F.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
-        return product[..., None, None, None]
+_HEAD = "lm_head.weight"
 
 
 # --- what the passes return ------------------------------------------------------------------------------------------
@@ -171,25 +163,25 @@ def token_boxes(grid: Sequence[int], merge: int, size: tuple[int, int]) -> np.nd
 class Backbone:
     """A checkpoint's model, tokenizer and image processor. Not thread-safe: its owner holds the lock."""
 
-    def __init__(self, model: Any, tokenizer: Any, image_processor: Any) -> None:
-        family = str(model.config.model_type)
-        if family not in FAMILIES:
-            raise InputError(
-                f"Checkpoints of type {family!r} are not supported. Supported: {', '.join(FAMILIES)}."
-            )
+    def __init__(
+        self, model: Any, tokenizer: Any, image_processor: Any, reading: Reading | None = None
+    ) -> None:
+        self.reading = reading or Reading()
+        self.family = str(model.config.model_type)
+        self.traits = family_of(self.family)
         model.set_attn_implementation(ATTENTION)
-        model.config.vision_config._attn_implementation = VISION_ATTENTION
-        projection = model.model.visual.patch_embed.proj
-        if type(projection) is nn.Conv3d and projection.kernel_size == projection.stride:
-            projection.__class__ = PatchProjection
+        model.config.vision_config._attn_implementation = self.traits.vision_attention
+        self.traits.prepare(model)
         self.model = model
         self.tokenizer = tokenizer
-        self.image_processor = image_processor
-        self.family = family
-        self.merge = int(model.config.vision_config.spatial_merge_size)
+        self.image_processor = self.traits.processor(image_processor, model.config)
+        self.merge = self.traits.merge(model.config)
         self.image_token_id = int(model.config.image_token_id)
-        self.format = _prompt_format(tokenizer, model.config)
+        trailing = self.traits.trailing(model)
+        self.trailing = 0 if trailing is None else len(trailing)
+        self.format = _prompt_format(tokenizer, model.config, self.traits, self.reading)
         self._specials = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
+        self._end_id: int | None = tokenizer.eos_token_id
         self._ids: dict[str, list[int]] = {}
         before = self._encode(self.format.with_image[0])
         if before.count(self.image_token_id) != 1:
@@ -198,22 +190,20 @@ class Backbone:
 
     @classmethod
     def load(cls, checkpoint: Path, device: torch.device, dtype: torch.dtype) -> Backbone:
-        """Load a checkpoint folder as transformers saves it. InputError names what is missing or does not fit."""
-        if not (checkpoint / "config.json").is_file():
-            raise InputError(f"{checkpoint} is not a checkpoint folder: it holds no config.json.")
+        """Load a checkpoint folder as transformers saves it, or one with a LoRA adapter alone, which is merged into its
+        model. InputError names what is missing or does not fit."""
+        base = adapter_base(checkpoint) or checkpoint
+        if not (base / "config.json").is_file():
+            raise InputError(f"{base} is not a checkpoint folder: it holds no config.json.")
         try:
-            config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
-            if config.model_type not in FAMILIES:
-                raise InputError(
-                    f"{checkpoint} holds a model of type {config.model_type!r}. Supported: {', '.join(FAMILIES)}."
-                )
-            _check_files(checkpoint)
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
-            image_processor = AutoImageProcessor.from_pretrained(checkpoint, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(base, trust_remote_code=False)
+            family_of(config.model_type, str(base))
+            reading = reading_of(checkpoint)
+            tokenizer, image_processor = _load_inputs(checkpoint, base, reading)
             loader: Any = AutoModelForImageTextToText
             with _Quiet():
                 model, info = loader.from_pretrained(
-                    checkpoint,
+                    base,
                     dtype=dtype,
                     use_safetensors=True,
                     trust_remote_code=False,
@@ -227,8 +217,11 @@ class Backbone:
         ) as error:  # the loaders raise OSError, ValueError, RuntimeError, SafetensorError, KeyError …
             raise InputError(f"{checkpoint} cannot be loaded: {_first_line(error)}") from error
         mismatched = [key for key, *_ in info["mismatched_keys"]]
-        check_keys(checkpoint, info["missing_keys"], info["unexpected_keys"], mismatched)
-        return cls(model.to(device).eval(), tokenizer, image_processor)
+        lent = {_HEAD} if reading.headless else set()
+        check_keys(base, set(info["missing_keys"]) - lent, info["unexpected_keys"], mismatched)
+        if base != checkpoint:
+            model = merge_lora(model, checkpoint)
+        return cls(model.to(device).eval(), tokenizer, image_processor, reading)
 
     @property
     def device(self) -> torch.device:
@@ -261,21 +254,16 @@ class Backbone:
 
     def encode_pixels(self, pixels: Tensor, grid: Tensor, sizes: Sequence[tuple[int, int]]) -> VisualBatch:
         """`vision_pass` from patches that `pixels` made. `sizes` are (width, height) of the images in pixels."""
-        features = self.model.model.get_image_features(
-            pixels.to(self.device, self.dtype), grid.to(self.device), return_dict=True
-        )
-        deep: Sequence[Any] = ()
-        if isinstance(features, BaseModelOutputWithDeepstackFeatures):
-            deep = features.deepstack_features or ()
-        tokens = nn.utils.rnn.pad_sequence(list(features.pooler_output), batch_first=True)
-        counts = torch.tensor([len(t) for t in features.pooler_output])
+        features = self.traits.features(self.model, pixels.to(self.device, self.dtype), grid.to(self.device))
+        tokens = nn.utils.rnn.pad_sequence(list(features.tokens), batch_first=True)
+        counts = torch.tensor([len(t) for t in features.tokens])
         boxes = np.zeros((len(sizes), tokens.shape[1], 4), dtype=np.float32)
         for i, size in enumerate(sizes):
             boxes[i, : counts[i]] = token_boxes(grid[i].tolist(), self.merge, size)
         return VisualBatch(
             tokens=tokens,
             valid=(torch.arange(tokens.shape[1])[None] < counts[:, None]).to(self.device),
-            deep=tuple(nn.utils.rnn.pad_sequence(list(layer), batch_first=True) for layer in deep),
+            deep=tuple(nn.utils.rnn.pad_sequence(list(layer), batch_first=True) for layer in features.deep),
             grid=grid,
             boxes=boxes,
             sizes=tuple(sizes),
@@ -294,7 +282,7 @@ class Backbone:
         MAX_TEXT_TOKENS. A sample's result does not depend on its batch.
         """
         ids, mask = self.tokenize(texts, visual.counts() if visual is not None else None)
-        last = mask.sum(1) - 1
+        last = last_positions(ids, mask, self._end_id if self.reading.pooling == "eos" else None)
         probe = AttentionProbe(last=last, collect=collect_rows)
         images = slice(
             self.image_start, self.image_start + (visual.tokens.shape[1] if visual is not None else 0)
@@ -304,7 +292,7 @@ class Backbone:
                 key_bias.masked_fill(~visual.valid, 0.0), (images.start, ids.shape[1] - images.stop)
             )
         output = self._forward(ids, mask, visual, probe)
-        pooled = output[torch.arange(len(texts), device=self.device), last]
+        pooled = pool(output, mask, last, self.reading.pooling)
         if visual is None:
             return LanguagePass(pooled)
         hidden = output[:, images] * visual.valid[..., None]
@@ -313,6 +301,17 @@ class Backbone:
             stacked = torch.stack([probe.rows[layer] for layer in sorted(probe.rows)], dim=1)
             rows = stacked[:, :, images] * visual.valid[:, None]
         return LanguagePass(pooled, hidden, rows)
+
+    def speak(self, texts: Sequence[str], bucket: int = 48) -> Tensor:
+        """(B, D) float32 of unit length of texts without an image, read in buckets of texts about as long, so that a
+        long one does not pad all others."""
+        order = sorted(range(len(texts)), key=lambda i: len(self.text_ids(texts[i])))
+        parts = [
+            self.language_pass([texts[i] for i in order[start : start + bucket]]).embedding()
+            for start in range(0, len(order), bucket)
+        ]
+        place = torch.argsort(torch.tensor(order, device=self.device))
+        return torch.cat(parts)[place]
 
     def answer_loss(self, prompts: Sequence[str], answers: Sequence[str], visual: VisualBatch) -> Tensor:
         """Mean cross-entropy of each answer's tokens and its end, given its image and prompt (may be empty).
@@ -325,7 +324,7 @@ class Backbone:
         hidden = self._forward(ids, mask, visual, AttentionProbe(last=mask.sum(1) - 1))
         before = len(self._encode(self.format.with_image[0])) - 1
         lengths = torch.tensor([len(question) for question in asked], device=self.device)
-        starts = before + visual.valid.sum(1) + lengths
+        starts = before + visual.valid.sum(1) + self.trailing + lengths
         position = torch.arange(1, ids.shape[1], device=self.device)
         spoken = (position[None] >= starts[:, None]) & mask[:, 1:].bool()
         logits = self.model.lm_head(hidden[:, :-1][spoken])
@@ -341,16 +340,40 @@ class Backbone:
     ) -> Tensor:
         inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
         if visual is not None:
-            inputs["mm_encoder_outputs"] = {"image": _encoder_outputs(visual)}
-            inputs["image_grid_thw"] = visual.grid.to(self.device)
-            inputs["mm_token_type_ids"] = (ids == self.image_token_id).int()
+            inputs["mm_encoder_outputs"] = {"image": self._encoder_outputs(visual)}
+            placed = (ids == self.image_token_id) & (not self.reading.flat)
+            inputs |= self.traits.inputs(visual.grid.to(self.device), placed)
         return self.model.model(**inputs, probe=probe).last_hidden_state
+
+    def _encoder_outputs(self, visual: VisualBatch) -> BaseModelOutputWithPooling:
+        """The image tokens as the model's own vision pass would return them, with those that have no place."""
+        counts, trailing = visual.counts(), self.traits.trailing(self.model)
+
+        def split(padded: Tensor) -> list[Tensor]:
+            return [padded[i, :count] for i, count in enumerate(counts)]
+
+        tokens = split(visual.tokens)
+        if trailing is not None:
+            tokens = [torch.cat([own, trailing.to(own.dtype)]) for own in tokens]
+        packed = self.traits.pack(tokens)
+        if visual.deep:
+            return BaseModelOutputWithDeepstackFeatures(
+                pooler_output=packed,
+                deepstack_features=[self.traits.pack(split(deep)) for deep in visual.deep],
+            )
+        return BaseModelOutputWithPooling(pooler_output=packed)
 
     def tokenize(
         self, texts: Sequence[str], image_tokens: Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Token ids and mask (B, T), right-padded; with `image_tokens` each text stands after that many of them."""
-        return self._pad([self.text_ids(text) for text in texts], image_tokens)
+        """Token ids and mask (B, T), right-padded; with `image_tokens` each text stands after that many of them, and
+        after the `trailing` ones that have no place in the image."""
+        said = (
+            texts
+            if image_tokens is None
+            else [text if text.strip() else self.reading.alone for text in texts]
+        )
+        return self._pad([self.text_ids(text) for text in said], image_tokens)
 
     def _pad(
         self, texts: Sequence[Sequence[int]], image_tokens: Sequence[int] | None
@@ -362,7 +385,8 @@ class Backbone:
             head = start
             if image_tokens is not None:
                 place = self.image_start
-                head = [*start[:place], *[self.image_token_id] * image_tokens[i], *start[place + 1 :]]
+                count = image_tokens[i] + self.trailing
+                head = [*start[:place], *[self.image_token_id] * count, *start[place + 1 :]]
             rows.append([*head, *text, *end])
         length = max(len(row) for row in rows)
         pad = self.tokenizer.pad_token_id or 0
@@ -385,6 +409,24 @@ class Backbone:
         return self._ids[fixed]
 
 
+def last_positions(ids: Tensor, mask: Tensor, end: int | None = None) -> Tensor:
+    """(B,) the position of each row's last real token, or of its last token `end` where it has one. ids, mask (B, T)."""
+    wanted = mask.bool()
+    if end is not None:
+        ends = wanted & (ids == end)
+        wanted = torch.where(ends.any(1, keepdim=True), ends, wanted)
+    steps = torch.arange(ids.shape[1], device=ids.device)
+    return (wanted * (steps + 1)).amax(1) - 1
+
+
+def pool(states: Tensor, mask: Tensor, last: Tensor, pooling: Pooling) -> Tensor:
+    """(B, D) from states (B, T, D) and mask (B, T): those at `last` (B,), or the mean over real tokens."""
+    if pooling == "mean":
+        weights = mask[..., None].to(states.dtype)
+        return (states * weights).sum(1) / weights.sum(1)
+    return states[torch.arange(len(states), device=states.device), last]
+
+
 def check_keys(source: Path, missing: Any, unexpected: Any, mismatched: Any = ()) -> None:
     """Raise InputError naming every missing, unexpected or misshapen weight of `source`: nothing loads in silence."""
     parts = [
@@ -405,37 +447,24 @@ def check_state(source: Path, expected: Mapping[str, Tensor], state: Mapping[str
     check_keys(source, set(expected) - shared, set(state) - shared, mismatched)
 
 
-def _encoder_outputs(visual: VisualBatch) -> BaseModelOutputWithPooling:
-    counts = visual.counts()
-
-    def split(padded: Tensor) -> Any:
-        return tuple(padded[i, :count] for i, count in enumerate(counts))
-
-    if visual.deep:
-        return BaseModelOutputWithDeepstackFeatures(
-            pooler_output=split(visual.tokens), deepstack_features=[split(layer) for layer in visual.deep]
-        )
-    return BaseModelOutputWithPooling(pooler_output=split(visual.tokens))
-
-
-def _prompt_format(tokenizer: Any, config: Any) -> PromptFormat:
-    """From the chat template where there is one; else image placeholder, text, end of sequence."""
+def _prompt_format(tokenizer: Any, config: Any, family: Family, reading: Reading) -> PromptFormat:
+    """The checkpoint's own prompt where one is known, else its chat template, else the family's."""
+    if reading.prompt is not None:
+        return PromptFormat(*reading.rendered())
+    image, *_ = named(tokenizer, config.image_token_id)
+    start, end = family.around(tokenizer, config)
+    wrapped = f"{start}{image}{end}"
     if not tokenizer.chat_template:
-        ids = (config.vision_start_token_id, config.image_token_id, config.vision_end_token_id)
-        names = tokenizer.convert_ids_to_tokens(list(ids))
-        if None in names:
-            raise InputError(
-                f"The tokenizer of this checkpoint does not know the image tokens {ids} of its config.json. "
-                "Copy the tokenizer's files beside it."
-            )
-        placeholder = "".join(names)
-        end = tokenizer.eos_token or ""
-        return PromptFormat((placeholder, end), ("", end))
+        eos = tokenizer.eos_token or ""
+        before, _, after = family.prompt.format(image=wrapped, text=_SENTINEL, end=eos).partition(_SENTINEL)
+        return PromptFormat((before, after), ("", after))
 
     def render(content: list[dict[str, str]]) -> tuple[str, str]:
         rendered = tokenizer.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
+        if not family.template_wraps:
+            rendered = rendered.replace(image, wrapped)
         before, _, after = rendered.partition(_SENTINEL)
         return before, after
 
@@ -455,11 +484,34 @@ class _Quiet:
         transformers.logging.set_verbosity(self.verbosity)
 
 
-def _check_files(checkpoint: Path) -> None:
-    """Raise InputError where the tokenizer or the image processor is missing: their loaders do not say which file."""
-    for what, names in _NEEDED.items():
-        if not any((checkpoint / name).is_file() for name in names):
-            raise InputError(f"{checkpoint} lacks its {what} ({' or '.join(names)}). Copy the whole folder.")
+def _load_inputs(checkpoint: Path, base: Path, reading: Reading) -> tuple[Any, Any]:
+    """Tokenizer and image processor, each from the checkpoint or else from the model that it adapts."""
+    tokenizer = AutoTokenizer.from_pretrained(_holder("tokenizer", checkpoint, base), trust_remote_code=False)
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = _chat_template(base)
+    size = {}
+    if reading.pixels is not None:
+        size = {"size": {"shortest_edge": reading.pixels[0], "longest_edge": reading.pixels[1]}}
+    folder = _holder("image processor", checkpoint, base)
+    return tokenizer, AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, **size)
+
+
+def _chat_template(folder: Path) -> str | None:
+    """The processor's template, which older checkpoints keep in a file of its own."""
+    path = folder / "chat_template.json"
+    if not path.is_file():
+        return None
+    template = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
+    return template if isinstance(template, str) else None
+
+
+def _holder(what: str, checkpoint: Path, base: Path) -> Path:
+    """The folder that holds the tokenizer or the image processor: their loaders do not say which file is missing."""
+    names = _NEEDED[what]
+    for folder in (checkpoint, base):
+        if any((folder / name).is_file() for name in names):
+            return folder
+    raise InputError(f"{checkpoint} lacks its {what} ({' or '.join(names)}). Copy the whole folder.")
 
 
 def _first_line(error: Exception) -> str:

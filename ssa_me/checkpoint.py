@@ -21,6 +21,7 @@ from torch import nn
 
 from ssa_me.adapters import CONFIG, WEIGHTS
 from ssa_me.backbone import check_state
+from ssa_me.checkpoints import Reading, reading_of
 from ssa_me.composition import SubjectComposition
 from ssa_me.errors import InputError
 from ssa_me.regeneration import FeatureRegeneration
@@ -106,10 +107,12 @@ def fingerprints(checkpoint: Path) -> dict[str, str]:
     backbone = _digest(
         p for p in checkpoint.iterdir() if p.suffix in (".safetensors", ".json", ".jinja", ".txt")
     )
+    reading = reading_of(checkpoint)
+    read = "" if reading == Reading() else f" {reading}"
     result = {}
     for version in VERSIONS:
         own = _digest((checkpoint / version).glob("*")) if has_adapter(checkpoint, version) else "none"
-        text = f"{_COMPUTATION} {version} {backbone} {own}"
+        text = f"{_COMPUTATION} {version} {backbone} {own}{read}"
         result[version] = hashlib.sha256(text.encode()).hexdigest()[:12]
     return result
 

@@ -73,12 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def stay_offline(checkpoint: str | None) -> None:
-    """Keep libraries that are imported from here on off the network, unless `checkpoint` is the id of a hub.
+    """Keep libraries that are imported from here on off the network, unless `checkpoint` is the id of a hub, or the
+    folder of a LoRA adapter, whose model may be there.
 
     What the environment sets already is left alone.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    if checkpoint is not None and (Path(checkpoint) / "adapter_config.json").is_file():
+        return
     if checkpoint is None or Path(checkpoint).exists() or not _HUB_ID.fullmatch(checkpoint):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

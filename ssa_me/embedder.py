@@ -39,6 +39,7 @@ from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
 from ssa_me.explaining import explain
 from ssa_me.explanation import Alignment, Explanation, Region, TokenMaps
+from ssa_me.hub import locate
 from ssa_me.passes import Passes, Salient
 from ssa_me.salience.experts import OpenCVExpert, VisualExpert
 from ssa_me.salience.regions import TokenRegion
@@ -96,17 +97,12 @@ class SalientEmbedder:
 
     @classmethod
     def load(cls, checkpoint: Path | str | None = None, device: str = "auto") -> SalientEmbedder:
-        """Load a checkpoint folder, by default the embedded mini model.
+        """Load a checkpoint folder or a hub's id (downloaded once), by default the embedded mini model.
 
         Without trained adapters the baseline is the backbone as it is and SSA-ME runs training-free: salience from the
         OpenCV expert, suppression only. Raises InputError where the folder is missing, incomplete or does not fit.
         """
-        folder = Path(checkpoint) if checkpoint is not None else MINI
-        if not folder.is_dir():
-            raise InputError(
-                f"There is no checkpoint folder {folder}. Give the folder of a {'/'.join(_FAMILY_NAMES)} checkpoint "
-                "(config.json, *.safetensors, tokenizer, preprocessor_config.json), or leave --checkpoint out."
-            )
+        folder = locate(checkpoint if checkpoint is not None else MINI)
         chosen = choose_device(device)
         backbone = Backbone.load(folder, chosen.device, chosen.dtype)
         trained = {version: has_adapter(folder, version) for version in VERSIONS}
@@ -293,9 +289,6 @@ def _with_pairs(found: Sequence[TokenRegion]) -> tuple[Region, ...]:
 def _around(a: BBox, b: BBox) -> BBox:
     x, y = min(a[0], b[0]), min(a[1], b[1])
     return x, y, max(a[0] + a[2], b[0] + b[2]) - x, max(a[1] + a[3], b[1] + b[3]) - y
-
-
-_FAMILY_NAMES = ("Qwen2-VL", "Qwen2.5-VL", "Qwen3-VL")
 
 
 def _describe(

@@ -176,7 +176,7 @@ class Passes:
 
 def found_regions(salience: Tensor, visual: VisualBatch) -> Salient:
     """Salience (B, N) with the regions of its peaks."""
-    values = salience.float().cpu().numpy()
+    values = salience.detach().float().cpu().numpy()
     regions = tuple(
         peaks(values[b, :count], visual.boxes[b, :count], MOST_SUBJECTS)
         for b, count in enumerate(visual.counts())

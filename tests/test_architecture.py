@@ -12,7 +12,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"ssa_me.errors"}),
-    frozenset({"ssa_me.samples", "ssa_me.images", "ssa_me.devices", "ssa_me.attention", "ssa_me.tables"}),
+    frozenset(
+        {
+            "ssa_me.samples",
+            "ssa_me.images",
+            "ssa_me.devices",
+            "ssa_me.attention",
+            "ssa_me.tables",
+            "ssa_me.checkpoints",
+        }
+    ),
+    frozenset({"ssa_me.families", "ssa_me.hub", "ssa_me.merging"}),
     frozenset({"ssa_me.backbone", "ssa_me.scenes", "ssa_me.archives", "ssa_me.figures"}),
     frozenset(
         {"ssa_me.salience", "ssa_me.regeneration", "ssa_me.objectives", "ssa_me.adapters", "ssa_me.mini"}

@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForImageTextToText
 
-from ssa_me.backbone import MAX_TEXT_TOKENS, Backbone, PatchProjection, VisualBatch, token_boxes
+from ssa_me.backbone import MAX_TEXT_TOKENS, Backbone, VisualBatch, token_boxes
 from ssa_me.errors import InputError
+from ssa_me.families import PatchProjection
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 CHECKPOINTS = (*FAMILIES, "qwen3_vl-chat")

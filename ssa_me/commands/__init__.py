@@ -1,6 +1,6 @@
 """The commands of `python -m ssa_me`, one module each. Importing them is cheap: models are imported when one runs."""
 
-from ssa_me.commands import evaluate, explain, index, mmeb, scenes, search, train
+from ssa_me.commands import checkpoints, evaluate, explain, index, mmeb, scenes, search, train
 from ssa_me.commands.base import Answer, Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -11,6 +11,7 @@ COMMANDS: tuple[Command, ...] = (
     evaluate.COMMAND,
     mmeb.COMMAND,
     explain.COMMAND,
+    checkpoints.COMMAND,
 )
 
 __all__ = ["COMMANDS", "Answer", "Command"]

@@ -38,7 +38,11 @@ class Command:
 
 
 def add_common(parser: ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", metavar="DIR", help="a checkpoint folder (default: the mini model)")
+    parser.add_argument(
+        "--checkpoint",
+        metavar="DIR|ID",
+        help="a checkpoint folder, or a hub's id, downloaded once (default: the mini model)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps … (default: auto)")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object on stdout, and nothing else there"

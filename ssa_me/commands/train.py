@@ -35,6 +35,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace, progress: Progress) -> Answer:
+    from ssa_me.hub import locate
     from ssa_me.training import TrainRequest, run
 
     if args.max_steps is not None and args.max_steps < 1:
@@ -48,7 +49,7 @@ def _run(args: Namespace, progress: Progress) -> Answer:
             weights=weights,
             recipe=recipe,
             out=args.out,
-            checkpoint=Path(args.checkpoint) if args.checkpoint else None,
+            checkpoint=locate(args.checkpoint) if args.checkpoint else None,
             device=args.device,
             resume=args.resume,
             max_steps=args.max_steps,

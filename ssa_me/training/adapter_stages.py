@@ -23,7 +23,7 @@ from ssa_me.regeneration import Regenerated
 from ssa_me.training.batches import Batch, Part, share_of
 from ssa_me.training.data import Corpus, stack_pixels
 from ssa_me.training.gradcache import Losses, Representations
-from ssa_me.training.recipe import Lora, Weights
+from ssa_me.training.recipe import Lora, Regeneration, Weights
 from ssa_me.training.stages import Temperature, ask, composed_contrast, weighted
 from ssa_me.training.things import Sought, Things
 
@@ -92,8 +92,8 @@ class BaselineStage(nn.Module):
         """images (B, D), texts (B, D), phrases (P, D) where questions need them, asked (Q, D), of unit length."""
         backbone, visual = self.material.backbone, self.material.tokens(part)
         images = backbone.language_pass([""] * len(part), visual).embedding()
-        answers = part.phrases if len(part.batch.questions) else []
-        spoken = backbone.language_pass([*part.captions, *answers]).embedding()
+        answers = part.phrases if len(part.batch.questions) or self.material.settings.named else []
+        spoken = backbone.speak([*part.captions, *answers])
         found = {"images": images, "texts": spoken[: len(part)], "phrases": spoken[len(part) :]}
         return found | {"asked": ask(backbone, part.questions, visual)}, None
 
@@ -104,7 +104,20 @@ class BaselineStage(nn.Module):
             losses["composed"] = composed_contrast(
                 rows["asked"], rows["phrases"], whole.named, questions, self.temperature()
             )
-        return weighted(losses, {"composed": self.material.settings.composed}, rows["images"])
+        settings = self.material.settings
+        if settings.named and len(whole.named):
+            losses["named"] = self._contrast_phrases(whole, rows)
+        return weighted(losses, {"composed": settings.composed, "named": settings.named}, rows["images"])
+
+    def _contrast_phrases(self, whole: Batch, rows: Representations) -> Tensor:
+        """A control: phrases as further texts of their images, without regions."""
+        named, images = whole.named, rows["images"]
+        shown = torch.zeros(len(rows["phrases"]), len(images), dtype=torch.bool, device=images.device)
+        shown[named.place, named.image] = True
+        phrases = rows["phrases"][named.place]
+        return objectives.subject_contrast(
+            phrases, images, named.image, shown[named.place], self.temperature()
+        )
 
     def beside(self, part: Part, kept: None, representations: Representations) -> Losses:
         return weighted({}, {}, representations["images"])
@@ -139,8 +152,11 @@ class Kept:
 class SalientStage(nn.Module):
     """SSA-ME's adapter with its trained parts: all objectives."""
 
-    def __init__(self, material: Material, weights: Weights, parts: Parts) -> None:
+    def __init__(self, material: Material, weights: Weights, steps: Regeneration, parts: Parts) -> None:
         super().__init__()
+        parts.regeneration.gate.requires_grad_(steps.enhance)
+        parts.composition.gates.requires_grad_(steps.compose)
+        self.implicit = steps.implicit
         self.model = material.backbone.model
         start = material.settings.temperature
         self.temperature, self.subject_temperature = Temperature(start), Temperature(start)
@@ -159,11 +175,12 @@ class SalientStage(nn.Module):
         some, backbone, trained = part.some, self.material.backbone, self.parts
         visual = self.material.tokens(some)
         free = trained.head(visual.tokens, visual.valid)
-        found = found_regions(free.detach().float().sigmoid() * visual.valid, visual)
+        salience = free.float().sigmoid() * visual.valid
+        found = found_regions(salience if self.implicit else salience.detach(), visual)
         regenerated = trained.regeneration(visual, found.salience, found.stacked)
         alone = backbone.language_pass([""] * len(some), regenerated.visual, regenerated.key_bias, True)
         assert alone.hidden is not None and alone.rows is not None
-        spoken = backbone.language_pass([*some.captions, *some.phrases]).embedding()
+        spoken = backbone.speak([*some.captions, *some.phrases])
         images = compose(trained.composition, alone, visual, found)
         subjects, pairs = self._subjects(part, visual, alone.hidden)
         asked, asked_rows = self._ask(some, regenerated)

@@ -59,6 +59,8 @@ class Lora(Schedule):
     targets: tuple[str, ...] = TARGETS
     composed: float = 0.5
     composed_share: float = 0.25
+    named: float = 0.0
+    """Of the baseline: weight of phrases as extra texts of their images, a control."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,18 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Regeneration:
+    """The steps of feature regeneration. floor: f, 1 being no suppression. enhance: semantic enhancement by
+    cross-attention. compose: subjects and pairs in the one vector. implicit: salience has no target of its own; it
+    learns from L_nce alone, through the regeneration."""
+
+    floor: float = 0.5
+    enhance: bool = True
+    compose: bool = True
+    implicit: bool = False
+
+
+@dataclass(frozen=True)
 class DataSet:
     """A set to train on, a `[[data]]` table: ImageFolder, or MMEB's training data. `weight`: how often a batch is drawn
     from it, against the other sets' weights."""
@@ -108,13 +122,12 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole run. `scratch` None: fine-tune a checkpoint. floor: f of the regeneration. views: of each photograph,
+    """A whole run. `scratch` None: fine-tune a checkpoint. views: of each photograph,
     the first as it is, the others cropped and mirrored. gradient_checkpointing: layers are computed again in the
     backward pass instead of being kept. data: sets beside those of the command line."""
 
     name: str
     seed: int = 1
-    floor: float = 0.5
     precision: str = "auto"
     save_every: int = 100
     views: int = 1
@@ -125,6 +138,7 @@ class Recipe:
     base: Base = field(default_factory=Base)
     adapters: Lora = field(default_factory=Lora)
     objectives: Weights = field(default_factory=Weights)
+    regeneration: Regeneration = field(default_factory=Regeneration)
 
 
 _SECTIONS: dict[str, type] = {
@@ -133,6 +147,7 @@ _SECTIONS: dict[str, type] = {
     "base": Base,
     "adapters": Lora,
     "objectives": Weights,
+    "regeneration": Regeneration,
 }
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
@@ -181,7 +196,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
         sections["data"] = _data_sets(table.pop("data"), path.name)
     plain = {key: value for key, value in table.items() if key not in _SECTIONS}
     recipe_ = _build(Recipe, {"name": path.stem} | plain | sections, path.name)
-    if recipe_.floor == 0:
+    if recipe_.regeneration.floor == 0:
         raise InputError(f"{path.name}: floor must be above 0.")
     if recipe_.precision not in ("auto", "fp32", "bf16"):
         raise InputError(f"{path.name}: precision is auto, fp32 or bf16, not {recipe_.precision!r}.")

@@ -177,7 +177,7 @@ class _AdapterStages:
         else:
             parts, settings = self._parts(continued)
             parts.to(backbone.device)
-            stage = SalientStage(material, recipe.objectives, parts)
+            stage = SalientStage(material, recipe.objectives, recipe.regeneration, parts)
             finished = fit(version, stage, *rest)
             if finished and first:
                 save_parts(out, parts, settings)
@@ -191,7 +191,7 @@ class _AdapterStages:
         """SSA-ME's parts: new ones by the recipe, or those of the start, whose floor and widths stay as they are."""
         width, description = self.adapters.backbone.width, _description(self.recipe, self.corpus)
         if not continued:
-            settings = Settings(floor=self.recipe.floor, description=description)
+            settings = Settings(floor=self.recipe.regeneration.floor, description=description)
             return Parts(width, settings), settings
         parts, settings = load_parts(self.start / SSA_ME, width)
         return parts, dataclasses.replace(settings, description=description)
