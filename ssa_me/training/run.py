@@ -43,7 +43,7 @@ from ssa_me.training import processes
 from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
 from ssa_me.training.data import Corpus, FolderSource, SceneSource, Source, record_texts
 from ssa_me.training.loop import Describe, Run, fit, stopping_on_signals
-from ssa_me.training.recipe import Recipe, load_recipe
+from ssa_me.training.recipe import DataSet, Recipe, load_recipe
 from ssa_me.training.stages import BaseStage
 
 Progress = Callable[[str], None]
@@ -201,15 +201,22 @@ def _sources(request: TrainRequest, recipe: Recipe) -> list[Source]:
     sources: list[Source] = []
     scenes = recipe.scenes
     if scenes.count:
-        sources.append(SceneSource(scenes.first, scenes.count, scenes.size, scenes.weight))
-    for folder, weight in _data_sets(request, recipe):
+        sources.append(
+            SceneSource(scenes.first, scenes.count, scenes.size, scenes.weight, on_the_fly=scenes.on_the_fly)
+        )
+    for one in _data_sets(request, recipe):
+        folder = Path(one.path).expanduser()
         records = [r for r in read_image_folder(folder) if r.split in (None, "train") and record_texts(r)]
         if not records:
             raise InputError(
                 f"{folder} holds no image to train on: a metadata.jsonl beside the images must give captions or "
                 "subjects, and the split must not be val or test."
             )
-        sources.append(FolderSource(tuple(records), folder.name, weight, views=recipe.views))
+        sources.append(
+            FolderSource(
+                tuple(records), folder.name, one.weight, views=recipe.views, on_the_fly=one.on_the_fly
+            )
+        )
     if not sources:
         raise InputError(
             "There is nothing to train on. Give --data FOLDER, or a recipe with generated scenes."
@@ -217,25 +224,15 @@ def _sources(request: TrainRequest, recipe: Recipe) -> list[Source]:
     return sources
 
 
-def _data_sets(request: TrainRequest, recipe: Recipe) -> list[tuple[Path, float]]:
+def _data_sets(request: TrainRequest, recipe: Recipe) -> list[DataSet]:
     """The recipe's sets and those of the request, with their weights."""
-    given = [(folder, request.weights.get(folder, 1.0)) for folder in request.data]
-    return [*((Path(one.path).expanduser(), one.weight) for one in recipe.data), *given]
+    given = [DataSet(str(folder), request.weights.get(folder, 1.0)) for folder in request.data]
+    return [*recipe.data, *given]
 
 
 def _describe(corpus: Corpus, seed: int, batch: int) -> Describe:
     """Names the images of a step's batch: a folder's files, or the seeds of generated scenes."""
-
-    def describe(step: int) -> str:
-        draw = corpus.draw(seed, step, batch)
-        source = corpus.sources[draw.source]
-        if isinstance(source, FolderSource):
-            names = [source.records[index % len(source.records)].file_name for index in draw.indices]
-        else:
-            names = [f"number {index}" for index in draw.indices]
-        return f"{source.name}: {', '.join(names)}"
-
-    return describe
+    return lambda step: corpus.describe(corpus.draw(seed, step, batch))
 
 
 def _keep_little(backbone: Backbone, recipe: Recipe) -> None:

@@ -112,7 +112,10 @@ def test_an_empty_file_is_the_defaults(written):
         ),
         ("data = ['photographs']", r"\[\[data\]\]: expected a table of settings, not 'photographs'"),
         ("[[data]]\nweight = 2", r"\[\[data\]\]: a set needs a path"),
-        ("[[data]]\npath = 'x'\nweights = 2", r"\[\[data\]\]: unknown weights\. Known: path, weight"),
+        (
+            "[[data]]\npath = 'x'\nweights = 2",
+            r"\[\[data\]\]: unknown weights\. Known: path, weight, on_the_fly",
+        ),
         ("[[data]]\npath = 'x'\nweight = -1", r"\[\[data\]\]: weight must be at least 0, not -1"),
         ("seed = ", r"mine.toml cannot be read: "),
     ],

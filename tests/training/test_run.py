@@ -362,10 +362,34 @@ def test_bad_input_leaves_nothing_behind(fine_tune, finished, photographs, tmp_p
         run(TrainRequest((photographs,), out, fine_tune, checkpoint=tmp_path / "nowhere"), silent)
     broken = tmp_path / "broken"
     shutil.copytree(photographs, broken)
+    (broken / "a.png").write_bytes(b"no image")
     (broken / "b.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"b\.png"):
+    with pytest.raises(InputError, match=r"No image of broken can be read.*a\.png"):
         run(TrainRequest((broken,), out, fine_tune, checkpoint=finished.out, device="cpu"), silent)
     assert not out.exists()
+
+
+def test_one_corrupt_photograph_is_named_and_left_out(fine_tune, finished, photographs, tmp_path):
+    shutil.copy(photographs / "b.png", photographs / "e.png")
+    with (photographs / "metadata.jsonl").open("a") as lines:
+        lines.write(json.dumps({"file_name": "e.png", "captions": ["one more"]}) + "\n")
+    (photographs / "b.png").write_bytes(b"no image")
+    said: list[str] = []
+    request = TrainRequest((photographs,), tmp_path / "out", fine_tune, finished.out, device="cpu")
+    assert run(request, said.append)["finished"]
+    (line,) = [line for line in said if line.startswith("skipped: ")]
+    assert "b.png" in line
+    assert (
+        SalientEmbedder.load(tmp_path / "out", device="cpu").info.knows
+        == "Fine-tuned on 2 images of photographs."
+    )
+
+
+def test_on_the_fly_a_run_comes_to_the_same_weights(finished, recipe_text, tmp_path):
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(recipe_text.replace("count = 2", "count = 2\non_the_fly = true"), encoding="utf-8")
+    summary = run(TrainRequest((), tmp_path / "out", recipe, device="cpu"), silent)
+    assert summary["fingerprints"] == finished.summary["fingerprints"]
 
 
 def test_what_contradicts_itself_is_refused(finished, tmp_path):

@@ -42,7 +42,7 @@ def test_cached_tokens_are_the_vision_pass_in_sixteen_bits(make_backbone, corpus
     cache, draw = TokenCache.of(corpus, backbone, batch=4), corpus.draw(1, 0, 4)
     with torch.no_grad():
         direct = backbone.encode_pixels(*stack_pixels(corpus.items(draw)))
-    cached = cache.select(draw.source, draw.indices, torch.float32)
+    cached = cache.groups[draw.source].select(draw.indices).to(torch.float32)
     assert cached.tokens.dtype == torch.float32 and cache.groups[0].tokens.dtype == torch.bfloat16
     torch.testing.assert_close(cached.tokens, direct.tokens, atol=0.02, rtol=0.02)
     assert torch.equal(cached.valid, direct.valid) and torch.equal(cached.grid, direct.grid)
