@@ -34,6 +34,13 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Sight(Schedule):
+    """The stage before the base: the vision tower alone, by the commonest `words` of the data."""
+
+    words: int = 1500
+
+
+@dataclass(frozen=True)
 class Base(Schedule):
     """The base stage: everything trains. Beside the contrast of images and texts: `answer`, next-token prediction of
     captions and lists of subjects, each on `answer_share` of the batch; `region`, the contrast of annotated regions
@@ -138,6 +145,7 @@ class Recipe:
     data: tuple[DataSet, ...] = ()
     scratch: Scratch | None = None
     scenes: Scenes = field(default_factory=Scenes)
+    sight: Sight = field(default_factory=Sight)
     base: Base = field(default_factory=Base)
     adapters: Lora = field(default_factory=Lora)
     objectives: Weights = field(default_factory=Weights)
@@ -147,6 +155,7 @@ class Recipe:
 _SECTIONS: dict[str, type] = {
     "scratch": Scratch,
     "scenes": Scenes,
+    "sight": Sight,
     "base": Base,
     "adapters": Lora,
     "objectives": Weights,

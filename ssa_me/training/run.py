@@ -23,16 +23,10 @@ from accelerate.state import AcceleratorState
 from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import (
-    BASELINE,
     MINI,
-    SSA_ME,
     VERSIONS,
-    Parts,
-    Settings,
     fingerprints,
     has_adapter,
-    load_parts,
-    save_parts,
 )
 from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
@@ -40,15 +34,19 @@ from ssa_me.mini import build_mini, train_tokenizer
 from ssa_me.samples import read_image_folder
 from ssa_me.scenes import make_scene
 from ssa_me.training import processes
-from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
+from ssa_me.training.adapter_stages import TokenCache
 from ssa_me.training.data import Corpus, FolderSource, SceneSource, Source, record_texts
-from ssa_me.training.loop import Describe, Run, fit, stopping_on_signals
-from ssa_me.training.recipe import DataSet, Recipe, load_recipe
+from ssa_me.training.loop import Run, fit, stopping_on_signals
+from ssa_me.training.plan import Step, config_of, plan
+from ssa_me.training.recipe import RECIPES, DataSet, Recipe, load_recipe
+from ssa_me.training.sight import SightStage
 from ssa_me.training.stages import BaseStage
+from ssa_me.training.versions import Versions, describe_batch
 
 Progress = Callable[[str], None]
-_BASE = "base"
+_SIGHT, _BASE = "sight", "base"
 _SCENES_FOR_TOKENIZER = 1500
+_PHRASES = 2.0  # subjects of an image, for the estimate of a dry run
 
 
 @dataclass(frozen=True)
@@ -85,9 +83,13 @@ def run(request: TrainRequest, progress: Progress) -> dict[str, Any]:
     if request.resume and _finished(request.out):
         progress(f"{request.out} is finished already.")
         return _summary(request, recipe, finished=True)
-    sources = _sources(request, recipe)
     if request.dry_run:
-        return _plan(request, recipe, sources)
+        return _plan(request, recipe)
+    sources = _sources(request, recipe)
+    if not sources:
+        raise InputError(
+            "There is nothing to train on. Give --data FOLDER, or a recipe with generated scenes."
+        )
     accelerator = _accelerator(recipe, choose_device(request.device))
     folder = request.out / "training"
     with stopping_on_signals() as stop:
@@ -124,10 +126,15 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
         (context.folder / "recipe.json").write_text(
             json.dumps(dataclasses.asdict(recipe), indent=2) + "\n", encoding="utf-8"
         )
+    if recipe.sight.steps and not has_base:
+        told = describe_batch(corpus, recipe.seed, recipe.sight.batch)
+        sight = SightStage(backbone, corpus, recipe.sight, recipe.seed)
+        if not fit(_SIGHT, sight, recipe.sight, context, request.resume, told):
+            return False
     if recipe.base.steps and not has_base:
         stage = BaseStage(backbone, corpus, recipe.base, recipe.seed)
         _keep_little(backbone, recipe)
-        told = _describe(corpus, recipe.seed, recipe.base.batch)
+        told = describe_batch(corpus, recipe.seed, recipe.base.batch)
         if not fit(_BASE, stage, recipe.base, context, request.resume, told):
             return False
         if context.first:
@@ -141,60 +148,14 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
     _keep_little(backbone, recipe)
     context.report("computing image tokens")
     adapters = Adapters(backbone)
-    stages = _AdapterStages(
-        start, request, recipe, adapters, corpus, TokenCache.of(corpus, backbone), context
+    cache = TokenCache.of(corpus, backbone)
+    versions = Versions(adapters, corpus, cache, context, _description(recipe, corpus))
+    trained = start if recipe.scratch is None else None
+    return all(
+        versions.train(version, recipe, request.out, trained, request.resume)
+        for version in VERSIONS
+        if not has_adapter(request.out, version)
     )
-    return all(stages.train(version) for version in VERSIONS if not has_adapter(request.out, version))
-
-
-@dataclass(frozen=True)
-class _AdapterStages:
-    """Trains one adapter after the other on the same image tokens, in the same order, from the same seed."""
-
-    start: Path
-    request: TrainRequest
-    recipe: Recipe
-    adapters: Adapters
-    corpus: Corpus
-    cache: TokenCache
-    context: Run
-
-    def train(self, version: str) -> bool:
-        """Train and save `version`; False when the run was stopped."""
-        recipe, backbone, lora = self.recipe, self.adapters.backbone, self.recipe.adapters
-        torch.manual_seed(recipe.seed)
-        continued = recipe.scratch is None and has_adapter(self.start, version)
-        if continued:
-            self.adapters.load(version, self.start / version)
-        else:
-            self.adapters.attach(version, lora.rank, lora.alpha, lora.dropout, lora.targets)
-        self.adapters.use(version, trainable=True)
-        material = Material(backbone, self.corpus, self.cache, recipe.seed, lora)
-        out, first = self.request.out / version, self.context.first
-        rest = (lora, self.context, self.request.resume, _describe(self.corpus, recipe.seed, lora.batch))
-        if version == BASELINE:
-            finished = fit(version, BaselineStage(material), *rest)
-        else:
-            parts, settings = self._parts(continued)
-            parts.to(backbone.device)
-            stage = SalientStage(material, recipe.objectives, recipe.regeneration, parts)
-            finished = fit(version, stage, *rest)
-            if finished and first:
-                save_parts(out, parts, settings)
-        if finished and first:
-            self.adapters.save(version, out)
-        processes.wait()
-        self.adapters.use(None)
-        return finished
-
-    def _parts(self, continued: bool) -> tuple[Parts, Settings]:
-        """SSA-ME's parts: new ones by the recipe, or those of the start, whose floor and widths stay as they are."""
-        width, description = self.adapters.backbone.width, _description(self.recipe, self.corpus)
-        if not continued:
-            settings = Settings(floor=self.recipe.regeneration.floor, description=description)
-            return Parts(width, settings), settings
-        parts, settings = load_parts(self.start / SSA_ME, width)
-        return parts, dataclasses.replace(settings, description=description)
 
 
 def _sources(request: TrainRequest, recipe: Recipe) -> list[Source]:
@@ -217,10 +178,6 @@ def _sources(request: TrainRequest, recipe: Recipe) -> list[Source]:
                 tuple(records), folder.name, one.weight, views=recipe.views, on_the_fly=one.on_the_fly
             )
         )
-    if not sources:
-        raise InputError(
-            "There is nothing to train on. Give --data FOLDER, or a recipe with generated scenes."
-        )
     return sources
 
 
@@ -228,11 +185,6 @@ def _data_sets(request: TrainRequest, recipe: Recipe) -> list[DataSet]:
     """The recipe's sets and those of the request, with their weights."""
     given = [DataSet(str(folder), request.weights.get(folder, 1.0)) for folder in request.data]
     return [*recipe.data, *given]
-
-
-def _describe(corpus: Corpus, seed: int, batch: int) -> Describe:
-    """Names the images of a step's batch: a folder's files, or the seeds of generated scenes."""
-    return lambda step: corpus.describe(corpus.draw(seed, step, batch))
 
 
 def _keep_little(backbone: Backbone, recipe: Recipe) -> None:
@@ -319,13 +271,25 @@ def _finished(out: Path) -> bool:
     return (out / "training" / "finished").is_file()
 
 
-def _plan(request: TrainRequest, recipe: Recipe, sources: Sequence[Source]) -> dict[str, Any]:
+def _plan(request: TrainRequest, recipe: Recipe) -> dict[str, Any]:
+    """What would be done; where the model's shape is known, its layers, parameters and memory too."""
+    start = None if recipe.scratch is not None else request.checkpoint
+    config = config_of(recipe.name, start, RECIPES)
+    if config is None and recipe.scratch is None:
+        config = config_of(recipe.name, MINI, RECIPES)
+    lora, chunks, images = recipe.adapters, recipe.adapters.chunks, recipe.adapters.batch
+    baseline = Step(images, chunks, checkpointing=recipe.gradient_checkpointing)
+    salient = dataclasses.replace(baseline, phrases=_PHRASES, phrase_share=lora.composed_share / _PHRASES)
+    steps = dict(zip(VERSIONS, (baseline, salient), strict=True))
     return {
         "dry_run": True,
         "recipe": dataclasses.asdict(recipe),
         "starts_from": "scratch" if recipe.scratch is not None else str(request.checkpoint or MINI),
-        "data": [{"name": source.name, "images": len(source)} for source in sources],
-        "stages": ([_BASE] if recipe.scratch is not None else []) + list(VERSIONS),
+        "data": [{"name": source.name, "images": len(source)} for source in _sources(request, recipe)],
+        "stages": ([_SIGHT] if recipe.sight.steps else [])
+        + ([_BASE] if recipe.base.steps else [])
+        + (list(VERSIONS) if lora.steps else []),
+        "model": plan(config, lora.targets, lora.rank, steps) if config is not None else {},
         "out": str(request.out),
     }
 

@@ -259,6 +259,18 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(finished, photograph
     assert not out.exists()
 
 
+def test_a_dry_run_says_what_fits_without_weights_or_data(tmp_path):
+    plan = run(TrainRequest((), tmp_path / "out", "qwen2-vl-2b-mmeb", dry_run=True), silent)
+    model = plan["model"]
+    assert model["model"] == "qwen2_vl" and 2.2e9 < model["parameters"] < 2.3e9
+    assert model["targets"] == dict.fromkeys(plan["recipe"]["adapters"]["targets"], 28)
+    baseline, salient = (model["versions"][version] for version in ("baseline", "ssa-me"))
+    assert baseline["memory_gb"]["total"] < salient["memory_gb"]["total"] < 80
+    assert plan["data"] == [] and not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="nothing to train on"):
+        run(TrainRequest((), tmp_path / "out", "qwen2-vl-2b-mmeb"), silent)
+
+
 def test_a_dry_run_looks_at_a_full_folder_without_touching_it(finished):
     before = files_of(finished.out)
     assert run(finished.request(finished.out, dry_run=True), silent)["out"] == str(finished.out)
