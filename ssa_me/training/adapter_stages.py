@@ -21,8 +21,9 @@ from ssa_me.composition import places
 from ssa_me.passes import compose, found_regions, sizes_of
 from ssa_me.regeneration import Regenerated
 from ssa_me.training.batches import Batch, Part, share_of
-from ssa_me.training.data import Corpus, stack_pixels
+from ssa_me.training.data import Corpus, Prepared, stack_pixels
 from ssa_me.training.gradcache import Losses, Representations
+from ssa_me.training.lazy import OnTheFly
 from ssa_me.training.recipe import Lora, Regeneration, Weights
 from ssa_me.training.stages import Temperature, ask, composed_contrast, weighted
 from ssa_me.training.things import Sought, Things
@@ -30,24 +31,27 @@ from ssa_me.training.things import Sought, Things
 
 @dataclass(frozen=True)
 class TokenCache:
-    """The image tokens of a whole corpus, one `VisualBatch` a source, in 16 bits: vision is frozen in this stage."""
+    """The image tokens of a whole corpus, one `VisualBatch` a source, in 16 bits: vision is frozen in this stage. None
+    for a source whose images are made ready on the fly: their tokens are computed when they are needed."""
 
-    groups: tuple[VisualBatch, ...]
+    groups: tuple[VisualBatch | None, ...]
 
     @classmethod
     def of(cls, corpus: Corpus, backbone: Backbone, batch: int = 64) -> TokenCache:
-        groups = []
-        with torch.no_grad():
-            for group in corpus.groups:
-                parts = [
-                    backbone.encode_pixels(*stack_pixels(group[i : i + batch])).to(torch.bfloat16)
-                    for i in range(0, len(group), batch)
-                ]
+        groups: list[VisualBatch | None] = []
+        for group in corpus.groups:
+            if isinstance(group, OnTheFly):
+                groups.append(None)
+            else:
+                parts = [encode(backbone, group[i : i + batch]) for i in range(0, len(group), batch)]
                 groups.append(VisualBatch.join(parts))
         return cls(tuple(groups))
 
-    def select(self, source: int, indices: Sequence[int], dtype: torch.dtype) -> VisualBatch:
-        return self.groups[source].select(indices).to(dtype)
+
+@torch.no_grad()
+def encode(backbone: Backbone, items: Sequence[Prepared]) -> VisualBatch:
+    """The image tokens of some images in 16 bits, without a gradient."""
+    return backbone.encode_pixels(*stack_pixels(items)).to(torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,9 @@ class Material:
     def tokens(self, part: Part) -> VisualBatch:
         draw = part.batch.draw
         indices = draw.indices[part.images.start : part.images.stop]
-        return self.cache.select(draw.source, indices, self.backbone.dtype)
+        cached = self.cache.groups[draw.source]
+        visual = encode(self.backbone, part.items) if cached is None else cached.select(indices)
+        return visual.to(self.backbone.dtype)
 
 
 class BaselineStage(nn.Module):

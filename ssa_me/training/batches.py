@@ -174,6 +174,7 @@ class Batch:
         """The batch of a step, and a generator for what else is drawn in it. asked: questions a image."""
         draw = corpus.draw(seed, step, size)
         items = corpus.items(draw)
+        corpus.ahead(seed, step + 1, size)
         named = Named.of(items, device)
         rng = np.random.default_rng((seed, step, 1))
         questions = Questions.of(named, int(len(items) * asked), rng)

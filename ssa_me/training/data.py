@@ -30,10 +30,12 @@ from ssa_me.samples import Record, Subject
 from ssa_me.scenes import EVALUATION_SEED, LANGUAGES, Facts, Query, plan_scene, render
 from ssa_me.scenes.truth import truth
 from ssa_me.scenes.twins import TWINS, twin_plans
+from ssa_me.training.lazy import OnTheFly
 
 _PERSONS = re.compile(r"\b(?:man|woman|child|boy|girl)\b")
 _SIDED = re.compile(r"\b(?:left|right)\b", re.IGNORECASE)
 _FOREIGN = 2  # texts of a scene in another language, beside four or five in English
+_AHEAD = 4  # processes that make ready what later steps need
 COLOUR_SHARE = 0.5
 """A subject's `auto_colour` leads its phrase where at least this share of its pixels has it."""
 
@@ -71,6 +73,13 @@ class Source(Protocol):
 
     def load(self, index: int) -> Loaded: ...
 
+    def label(self, index: int) -> str:
+        """What an image is called where it must be named."""
+
+    @property
+    def on_the_fly(self) -> bool:
+        """Whether images are made ready as batches need them, instead of all at once."""
+
 
 @dataclass(frozen=True)
 class SceneSource:
@@ -82,6 +91,7 @@ class SceneSource:
     weight: float = 1.0
     name: str = "scenes"
     group: int = 1 + TWINS
+    on_the_fly: bool = False
 
     def __post_init__(self) -> None:
         if self.first + self.count > EVALUATION_SEED:
@@ -91,6 +101,10 @@ class SceneSource:
 
     def __len__(self) -> int:
         return self.group * self.count
+
+    def label(self, index: int) -> str:
+        place, twin = divmod(index, self.group)
+        return f"seed {self.first + place}{f' twin {twin}' if twin else ''}"
 
     def load(self, index: int) -> Loaded:
         place, which = divmod(index, self.group)
@@ -120,9 +134,13 @@ class FolderSource:
     weight: float = 1.0
     group: int = 1
     views: int = 1
+    on_the_fly: bool = False
 
     def __len__(self) -> int:
         return len(self.records) * self.views
+
+    def label(self, index: int) -> str:
+        return self.records[index % len(self.records)].file_name
 
     def load(self, index: int) -> Loaded:
         view, place = divmod(index, len(self.records))
@@ -139,7 +157,8 @@ class FolderSource:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One image ready for the vision pass. pixels (P, d) float16, grid (3,), coverage (K, N) share of each token."""
+    """One image ready for the vision pass. pixels (P, d) float16, grid (3,), coverage (K, N) share of each token; label:
+    what it is called where it must be named."""
 
     pixels: np.ndarray
     grid: tuple[int, int, int]
@@ -150,6 +169,14 @@ class Prepared:
     about: tuple[tuple[int, ...], ...] = ()
     meanings: tuple[Query, ...] = ()
     facts: Facts | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that cannot be read, and why."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -198,9 +225,9 @@ def _another_view(loaded: Loaded, rng: np.random.Generator, mirror: bool) -> Loa
     return Loaded(image, texts, tuple((phrase, mask) for phrase, mask in subjects if mask.any()))
 
 
-def prepare(source: Source, image_processor: Any, merge: int, workers: int) -> Iterator[Prepared]:
+def prepare(source: Source, image_processor: Any, merge: int, workers: int) -> Iterator[Prepared | Skipped]:
     """All images of `source` in order, resized to patches. workers 0: in this process."""
-    job = _Prepare(source, image_processor, merge)
+    job = _Tolerant(Prepare(source, image_processor, merge))
     if workers == 0:
         yield from map(job, range(len(source)))
         return
@@ -209,14 +236,17 @@ def prepare(source: Source, image_processor: Any, merge: int, workers: int) -> I
 
 
 class Corpus:
-    """What batches are drawn from. The sources' images are held as patches, about 0.15 MB each at 112 pixels."""
+    """What batches are drawn from. The sources' images are held as patches, about 0.15 MB each at 112 pixels, but those
+    of a source that is made ready on the fly."""
 
     def __init__(self, sources: Sequence[Source], groups: Sequence[Sequence[Prepared]]) -> None:
-        kept = [(s, tuple(g)) for s, g in zip(sources, groups, strict=True) if g]
+        kept = [(s, g) for s, g in zip(sources, groups, strict=True) if len(g)]
         if not kept:
             raise InputError(
                 "The data holds no image with a caption or a subject, so there is nothing to train on."
             )
+        if not any(source.weight for source, _ in kept):
+            raise InputError("All sets have the weight 0. Give one of them more.")
         self.sources = tuple(source for source, _ in kept)
         self.groups = tuple(group for _, group in kept)
 
@@ -229,28 +259,61 @@ class Corpus:
         workers: int,
         progress: Callable[[str], None],
     ) -> Corpus:
-        groups = []
+        """Make all images ready, `workers` processes at a time. One that cannot be read is named and left out."""
+        groups: list[Sequence[Prepared]] = []
         for source in sources:
+            if source.on_the_fly:
+                job = Prepare(source, image_processor, merge)
+                groups.append(OnTheFly(len(source), job, progress, min(workers, _AHEAD)))
+                continue
             group: list[Prepared] = []
+            reasons: dict[str, None] = {}
             for item in prepare(source, image_processor, merge, workers):
-                group.append(item)
-                if len(group) % 1000 == 0:
-                    progress(f"{source.name}: {len(group)} of {len(source)} images ready")
+                if isinstance(item, Prepared):
+                    group.append(item)
+                elif item.reason not in reasons:  # each view of a photograph fails alike
+                    reasons[item.reason] = None
+                    progress(f"skipped: {item.reason}")
+                if len(group) % 1000 == 999:
+                    progress(f"{source.name}: {len(group) + 1} of {len(source)} images ready")
+            if reasons and not group:
+                raise InputError(f"No image of {source.name} can be read: {next(iter(reasons))}")
             groups.append(group)
         return cls(sources, groups)
 
     def draw(self, seed: int, step: int, batch: int) -> Draw:
         """The batch of a step: images of one source, with their twins where it has them, and one text each."""
-        rng = np.random.default_rng((seed, step))
-        weights = np.array([source.weight for source in self.sources])
-        which = int(rng.choice(len(weights), p=weights / weights.sum()))
-        images, size = self.groups[which], self.sources[which].group
-        count = len(images) // size
-        starts = rng.choice(count, size=min(max(1, batch // size), count), replace=False) * size
-        indices = tuple(int(i) for start in starts for i in range(start, start + size))
+        which, indices, rng = self._indices(seed, step, batch)
+        images = self.groups[which]
         chosen = tuple(int(rng.integers(len(images[i].texts))) for i in indices)
         texts = tuple(images[i].texts[number] for i, number in zip(indices, chosen, strict=True))
         return Draw(which, indices, texts, chosen)
+
+    def ahead(self, seed: int, step: int, batch: int) -> None:
+        """Begin to make ready what a later step needs, where that is done on the fly."""
+        which, indices, _ = self._indices(seed, step, batch)
+        group = self.groups[which]
+        if isinstance(group, OnTheFly):
+            group.ahead(indices)
+
+    def close(self) -> None:
+        """End the processes that work ahead."""
+        for group in self.groups:
+            if isinstance(group, OnTheFly):
+                group.close()
+
+    def describe(self, draw: Draw) -> str:
+        """The images of a batch by name."""
+        return f"{self.sources[draw.source].name}: {', '.join(item.label for item in self.items(draw))}"
+
+    def _indices(self, seed: int, step: int, batch: int) -> tuple[int, tuple[int, ...], np.random.Generator]:
+        rng = np.random.default_rng((seed, step))
+        weights = np.array([source.weight for source in self.sources])
+        which = int(rng.choice(len(weights), p=weights / weights.sum()))
+        size = self.sources[which].group
+        count = len(self.groups[which]) // size
+        starts = rng.choice(count, size=min(max(1, batch // size), count), replace=False) * size
+        return which, tuple(int(i) for start in starts for i in range(start, start + size)), rng
 
     def items(self, draw: Draw) -> list[Prepared]:
         return [self.groups[draw.source][i] for i in draw.indices]
@@ -314,7 +377,7 @@ def general(text: str) -> str:
     return _PERSONS.sub("person", text.lower()).rstrip(" .")
 
 
-class _Prepare:
+class Prepare:
     """The work on one image, as a picklable callable."""
 
     def __init__(self, source: Source, image_processor: Any, merge: int) -> None:
@@ -338,7 +401,21 @@ class _Prepare:
             about=loaded.about,
             meanings=loaded.meanings,
             facts=loaded.facts,
+            label=self.source.label(index),
         )
+
+
+class _Tolerant:
+    """Passes over what cannot be read, with the reason; picklable."""
+
+    def __init__(self, job: Prepare) -> None:
+        self.job = job
+
+    def __call__(self, index: int) -> Prepared | Skipped:
+        try:
+            return self.job(index)
+        except InputError as error:
+            return Skipped(str(error))
 
 
 def _one_thread() -> None:

@@ -86,12 +86,14 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Scenes:
-    """Generated scenes, each with its twins: `count` of them from seed `first`. `weight` against photographs' 1."""
+    """Generated scenes, each with its twins: `count` of them from seed `first`. `weight` against photographs' 1.
+    on_the_fly: drawn as batches need them instead of being held in memory."""
 
     count: int = 0
     first: int = 1
     size: int = 128
     weight: float = 1.0
+    on_the_fly: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,10 +123,11 @@ class Regeneration:
 @dataclass(frozen=True)
 class DataSet:
     """A set to train on, a `[[data]]` table: ImageFolder, or MMEB's training data. `weight`: how often a batch is drawn
-    from it, against the other sets' weights."""
+    from it, against the other sets' weights. on_the_fly: read as batches need it instead of being held in memory."""
 
     path: str
     weight: float = 1.0
+    on_the_fly: bool = False
 
 
 @dataclass(frozen=True)

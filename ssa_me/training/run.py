@@ -37,7 +37,8 @@ from ssa_me.training import processes
 from ssa_me.training.adapter_stages import TokenCache
 from ssa_me.training.data import Corpus, FolderSource, SceneSource, Source, record_texts
 from ssa_me.training.loop import Run, fit, stopping_on_signals
-from ssa_me.training.recipe import Recipe, load_recipe
+from ssa_me.training.plan import Step, config_of, plan
+from ssa_me.training.recipe import RECIPES, DataSet, Recipe, load_recipe
 from ssa_me.training.sight import SightStage
 from ssa_me.training.stages import BaseStage
 from ssa_me.training.versions import Versions, describe_batch
@@ -45,6 +46,7 @@ from ssa_me.training.versions import Versions, describe_batch
 Progress = Callable[[str], None]
 _SIGHT, _BASE = "sight", "base"
 _SCENES_FOR_TOKENIZER = 1500
+_PHRASES = 2.0  # subjects of an image, for the estimate of a dry run
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,13 @@ def run(request: TrainRequest, progress: Progress) -> dict[str, Any]:
     if request.resume and _finished(request.out):
         progress(f"{request.out} is finished already.")
         return _summary(request, recipe, finished=True)
-    sources = sources_of(request, recipe)
     if request.dry_run:
-        return _plan(request, recipe, sources)
+        return _plan(request, recipe)
+    sources = sources_of(request, recipe)
+    if not sources:
+        raise InputError(
+            "There is nothing to train on. Give --data FOLDER, or a recipe with generated scenes."
+        )
     accelerator = make_accelerator(recipe, choose_device(request.device))
     folder = request.out / "training"
     with stopping_on_signals() as stop:
@@ -162,26 +168,29 @@ def sources_of(request: TrainRequest, recipe: Recipe) -> list[Source]:
     sources: list[Source] = []
     scenes = recipe.scenes
     if scenes.count:
-        sources.append(SceneSource(scenes.first, scenes.count, scenes.size, scenes.weight))
-    for folder, weight in _data_sets(request, recipe):
+        sources.append(
+            SceneSource(scenes.first, scenes.count, scenes.size, scenes.weight, on_the_fly=scenes.on_the_fly)
+        )
+    for one in _data_sets(request, recipe):
+        folder = Path(one.path).expanduser()
         records = [r for r in read_image_folder(folder) if r.split in (None, "train") and record_texts(r)]
         if not records:
             raise InputError(
                 f"{folder} holds no image to train on: a metadata.jsonl beside the images must give captions or "
                 "subjects, and the split must not be val or test."
             )
-        sources.append(FolderSource(tuple(records), folder.name, weight, views=recipe.views))
-    if not sources:
-        raise InputError(
-            "There is nothing to train on. Give --data FOLDER, or a recipe with generated scenes."
+        sources.append(
+            FolderSource(
+                tuple(records), folder.name, one.weight, views=recipe.views, on_the_fly=one.on_the_fly
+            )
         )
     return sources
 
 
-def _data_sets(request: TrainRequest, recipe: Recipe) -> list[tuple[Path, float]]:
+def _data_sets(request: TrainRequest, recipe: Recipe) -> list[DataSet]:
     """The recipe's sets and those of the request, with their weights."""
-    given = [(folder, request.weights.get(folder, 1.0)) for folder in request.data]
-    return [*((Path(one.path).expanduser(), one.weight) for one in recipe.data), *given]
+    given = [DataSet(str(folder), request.weights.get(folder, 1.0)) for folder in request.data]
+    return [*recipe.data, *given]
 
 
 def _keep_little(backbone: Backbone, recipe: Recipe) -> None:
@@ -269,13 +278,25 @@ def _finished(out: Path) -> bool:
     return (out / "training" / "finished").is_file()
 
 
-def _plan(request: TrainRequest, recipe: Recipe, sources: Sequence[Source]) -> dict[str, Any]:
+def _plan(request: TrainRequest, recipe: Recipe) -> dict[str, Any]:
+    """What would be done; where the model's shape is known, its layers, parameters and memory too."""
+    start = None if recipe.scratch is not None else request.checkpoint
+    config = config_of(recipe.name, start, RECIPES)
+    if config is None and recipe.scratch is None:
+        config = config_of(recipe.name, MINI, RECIPES)
+    lora, chunks, images = recipe.adapters, recipe.adapters.chunks, recipe.adapters.batch
+    baseline = Step(images, chunks, checkpointing=recipe.gradient_checkpointing)
+    salient = dataclasses.replace(baseline, phrases=_PHRASES, phrase_share=lora.composed_share / _PHRASES)
+    steps = dict(zip(VERSIONS, (baseline, salient), strict=True))
     return {
         "dry_run": True,
         "recipe": dataclasses.asdict(recipe),
         "starts_from": "scratch" if recipe.scratch is not None else str(request.checkpoint or MINI),
-        "data": [{"name": source.name, "images": len(source)} for source in sources],
-        "stages": ([_BASE] if recipe.scratch is not None else []) + list(VERSIONS),
+        "data": [{"name": source.name, "images": len(source)} for source in sources_of(request, recipe)],
+        "stages": ([_SIGHT] if recipe.sight.steps else [])
+        + ([_BASE] if recipe.base.steps else [])
+        + (list(VERSIONS) if lora.steps else []),
+        "model": plan(config, lora.targets, lora.rank, steps) if config is not None else {},
         "out": str(request.out),
     }
 

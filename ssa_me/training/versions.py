@@ -15,7 +15,7 @@ from ssa_me.adapters import Adapters
 from ssa_me.checkpoint import BASELINE, SSA_ME, Parts, Settings, has_adapter, load_parts, save_parts
 from ssa_me.training import processes
 from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
-from ssa_me.training.data import Corpus, FolderSource
+from ssa_me.training.data import Corpus
 from ssa_me.training.loop import Describe, Run, fit
 from ssa_me.training.recipe import Recipe
 
@@ -74,15 +74,5 @@ class Versions:
 
 
 def describe_batch(corpus: Corpus, seed: int, batch: int) -> Describe:
-    """Names the images of a step's batch: a folder's files, or the numbers of generated scenes."""
-
-    def describe(step: int) -> str:
-        draw = corpus.draw(seed, step, batch)
-        source = corpus.sources[draw.source]
-        if isinstance(source, FolderSource):
-            names = [source.records[index % len(source.records)].file_name for index in draw.indices]
-        else:
-            names = [f"number {index}" for index in draw.indices]
-        return f"{source.name}: {', '.join(names)}"
-
-    return describe
+    """Names the images of a step's batch: a folder's files, or the seeds of generated scenes."""
+    return lambda step: corpus.describe(corpus.draw(seed, step, batch))

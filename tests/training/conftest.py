@@ -24,7 +24,7 @@ from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage
 from ssa_me.training.data import Corpus, SceneSource
 from ssa_me.training.gradcache import Losses, cached_step, plain_step
 from ssa_me.training.loop import Run, Stage
-from ssa_me.training.recipe import Base, Lora, Weights
+from ssa_me.training.recipe import Base, Lora, Regeneration, Weights
 from ssa_me.training.stages import BaseStage
 
 WORDS = ["a person in red on the beach", "a blue dog left of a green car", "a scene of a tree and a house"]
@@ -115,7 +115,10 @@ def make_stage(make_backbone: Callable[[], Backbone], corpus: Corpus) -> Callabl
         if name == "baseline":
             return BaselineStage(material)
         return SalientStage(
-            material, weights or Weights(), Parts(backbone.width, Settings(inner=8, hidden=32))
+            material,
+            weights or Weights(),
+            Regeneration(),
+            Parts(backbone.width, Settings(inner=8, hidden=32)),
         )
 
     return make

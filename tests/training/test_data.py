@@ -12,9 +12,12 @@ from PIL import Image
 
 from ssa_me.errors import InputError
 from ssa_me.samples import Record, Subject, encode_mask, read_image_folder
-from ssa_me.scenes import EVALUATION_SEED, make_scene, twin
+from ssa_me.scenes import EVALUATION_SEED, make_scene, plan_scene, render
+from ssa_me.scenes.queries import holds
+from ssa_me.scenes.twins import twin_plans
 from ssa_me.training.data import (
     Corpus,
+    Draw,
     FolderSource,
     Loaded,
     Prepared,
@@ -50,26 +53,36 @@ def record(*captions: str, subjects: tuple[Subject, ...] = ()) -> Record:
 # --- scenes ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_scene_comes_before_its_twin():
-    source = SceneSource(first=5, pairs=2, size=64)
-    assert len(source) == 4
-    for index, expected in enumerate(
-        (make_scene(5, 64, "seen"), twin(make_scene(5, 64, "seen")), make_scene(6, 64, "seen"))
-    ):
+def test_a_scene_comes_before_its_twins():
+    source = SceneSource(first=5, count=2, size=64)
+    assert len(source) == 8 and source.group == 4
+    plan = plan_scene(5, "seen")
+    expected = [render(p, 64) for p in (plan, *twin_plans(plan))] + [make_scene(6, 64, "seen")]
+    for index, scene in enumerate(expected):
         loaded = source.load(index)
-        assert loaded.texts == expected.captions
-        assert [phrase for phrase, _ in loaded.subjects] == list(expected.phrases)
-        np.testing.assert_array_equal(np.asarray(loaded.image), np.asarray(expected.image))
+        assert loaded.texts[: len(scene.captions)] == scene.captions
+        assert len(loaded.texts) > len(scene.captions)  # and in another language
+        assert len(loaded.texts) == len(loaded.meanings) == len(loaded.about) and loaded.facts == scene.facts
+        assert [phrase for phrase, _ in loaded.subjects] == list(scene.phrases)
+        np.testing.assert_array_equal(np.asarray(loaded.image), np.asarray(scene.image))
+
+
+def test_what_a_text_is_about_are_the_subjects_that_it_names():
+    loaded = SceneSource(first=5, count=1, size=64).load(0)
+    for text, about in zip(loaded.texts, loaded.about, strict=True):
+        for k in about:
+            if text.isascii() and text in make_scene(5, 64, "seen").captions:
+                assert loaded.facts.subjects[k][1] in text  # the colour
 
 
 @pytest.mark.parametrize("first", [EVALUATION_SEED, EVALUATION_SEED - 9])
 def test_evaluation_seeds_never_train(first):
     with pytest.raises(InputError, match="1,000,000 and more are for evaluation"):
-        SceneSource(first, pairs=10, size=64)
+        SceneSource(first, count=10, size=64)
 
 
 def test_the_last_seed_before_evaluation_may_train():
-    assert SceneSource(EVALUATION_SEED - 10, pairs=10, size=64).first == EVALUATION_SEED - 10
+    assert SceneSource(EVALUATION_SEED - 10, count=10, size=64).first == EVALUATION_SEED - 10
 
 
 def test_sources_go_to_other_processes():
@@ -221,11 +234,10 @@ def test_patches_are_what_the_model_would_make(make_backbone):
     backbone, source = make_backbone(), SceneSource(1, 1, 64)
     made = list(prepare(source, backbone.image_processor, backbone.merge, workers=0))
     pixels, grid, sizes = stack_pixels(made)
-    expected, expected_grid = backbone.pixels([source.load(0).image, source.load(1).image])
+    expected, expected_grid = backbone.pixels([source.load(i).image for i in range(4)])
     torch.testing.assert_close(pixels, expected, atol=2e-3, rtol=0)  # 16 bits
-    assert torch.equal(grid, expected_grid) and sizes == [(64, 64), (64, 64)]
-    visual = backbone.encode_pixels(pixels, grid, sizes)
-    padded = pad_coverage(made, visual)
+    assert torch.equal(grid, expected_grid) and sizes == [(64, 64)] * 4
+    padded = pad_coverage(made)
     assert [tuple(p.shape) for p in padded] == [(len(m.phrases), 16) for m in made]
 
 
@@ -237,7 +249,7 @@ def test_coverage_is_padded_to_the_longest_image(make_backbone, tmp_path):
     backbone = make_backbone()
     made = list(prepare(FolderSource(records, "x"), backbone.image_processor, backbone.merge, workers=0))
     visual = backbone.encode_pixels(*stack_pixels(made))
-    for coverage, valid in zip(pad_coverage(made, visual), visual.valid, strict=True):
+    for coverage, valid in zip(pad_coverage(made), visual.valid, strict=True):
         np.testing.assert_allclose(coverage[0], valid.float(), atol=1e-3)
 
 
@@ -263,22 +275,24 @@ def test_a_draw_is_a_function_of_seed_and_step_alone(corpus):
     assert [corpus.draw(4, step, 4) for step in range(6)] != expected
 
 
-def test_twins_stand_side_by_side_and_no_image_comes_twice(corpus):
+def test_twins_stand_beside_their_scene_and_no_image_comes_twice(corpus):
     for step in range(20):
-        indices = corpus.draw(1, step, 4).indices
-        assert len(set(indices)) == 4
-        assert all(a % 2 == 0 and b == a + 1 for a, b in zip(indices[::2], indices[1::2], strict=True))
+        indices = corpus.draw(1, step, 8).indices
+        assert len(set(indices)) == 8
+        for first in (0, 4):
+            assert indices[first] % 4 == 0
+            assert list(indices[first : first + 4]) == list(range(indices[first], indices[first] + 4))
 
 
 def test_each_text_is_one_of_its_images(corpus):
     for step in range(10):
-        draw = corpus.draw(1, step, 6)
+        draw = corpus.draw(1, step, 8)
         for text, made in zip(draw.texts, corpus.items(draw), strict=True):
             assert text in made.texts
 
 
 def test_a_batch_is_no_larger_than_its_source(corpus):
-    assert sorted(corpus.draw(1, 0, 100).indices) == list(range(6))
+    assert sorted(corpus.draw(1, 0, 100).indices) == list(range(8))
     few = Corpus([folder_source()], [[item("a"), item("b"), item("c")]])
     assert sorted(few.draw(1, 0, 100).indices) == [0, 1, 2]
     assert len(few.draw(1, 0, 2).indices) == 2
@@ -301,23 +315,50 @@ def test_a_source_without_images_is_left_out():
 # --- who is whose negative -------------------------------------------------------------------------------------------
 
 
-def test_same_meaning_is_what_the_other_image_says_too():
+def same(texts: list[str], items: list[Prepared]) -> list[list[bool]]:
+    return same_meaning(Draw(0, tuple(range(len(items))), tuple(texts), (0,) * len(items)), items).tolist()
+
+
+def test_a_text_is_no_negative_of_an_image_that_says_it_too():
     items = [
         item("a dog", "a brown dog"),
         item("A DOG"),
         item("a cat", phrases=("a brown dog",)),
         item("a car"),
     ]
-    same = same_meaning(["a dog", "a dog", "a cat", "a car"], items)
-    expected = torch.eye(4, dtype=torch.bool)
+    expected = np.eye(4, dtype=bool)
     expected[0, 1] = expected[1, 0] = True
-    assert torch.equal(same, expected)
-    # capitals and a full stop do not matter, and a man counts as a person
+    assert same(["a dog", "a dog", "a cat", "a car"], items) == expected.tolist()
+    # "a brown dog" is said of the first image and is a phrase of the third; the other way round nothing is known
+    expected = np.eye(4, dtype=bool)
+    expected[0, 2] = expected[1, 0] = True
+    assert same(["a brown dog", "a dog", "a cat", "a car"], items) == expected.tolist()
+
+
+def test_capitals_and_a_full_stop_do_not_matter_and_a_man_counts_as_a_person():
     people = [item("A man in red ."), item("a person in red"), item("a mango in red")]
-    same = same_meaning(["A man in red .", "a person in red", "a mango in red"], people)
-    assert same.tolist() == [[True, True, False], [True, True, False], [False, False, True]]
-    same = same_meaning(["a dog", "a dog", "a cat", "a car"], items)
-    # "a brown dog" is a phrase of the third image; one direction is enough for both
-    same = same_meaning(["a brown dog", "a dog", "a cat", "a car"], items)
-    expected[0, 2] = expected[2, 0] = True
-    assert torch.equal(same, expected)
+    table = same(["A man in red .", "a person in red", "a mango in red"], people)
+    assert table == [[True, True, False], [True, True, False], [False, False, True]]
+
+
+def test_images_that_name_the_same_subjects_are_no_negatives_of_each_other():
+    items = [
+        item("one", phrases=("a red dog", "a man in blue")),
+        item("two", phrases=("a person in blue", "A red dog")),
+        item("three", phrases=("a red dog",)),
+        item("four"),
+        item("five"),  # that nothing is named in either says nothing
+    ]
+    table = same(["one", "two", "three", "four", "five"], items)
+    expected = np.eye(5, dtype=bool)
+    expected[0, 1] = expected[1, 0] = True
+    assert table == expected.tolist()
+
+
+def test_of_scenes_it_is_known_exactly(corpus):
+    draw = corpus.draw(1, 0, 8)
+    items = corpus.items(draw)
+    table = same_meaning(draw, items)
+    for i, (made, number) in enumerate(zip(items, draw.chosen, strict=True)):
+        assert table[i, i]
+        assert table[i].tolist() == [holds(made.meanings[number], other.facts) for other in items]

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from ssa_me.errors import InputError
-from ssa_me.training.recipe import RECIPES, Base, DataSet, Lora, Recipe, Scenes, Scratch, load_recipe
+from ssa_me.training.recipe import (
+    RECIPES,
+    Base,
+    DataSet,
+    Lora,
+    Recipe,
+    Regeneration,
+    Scenes,
+    Scratch,
+    load_recipe,
+)
 
 
 @pytest.fixture
@@ -24,7 +34,7 @@ def written(tmp_path: Path):
 def test_every_recipe_that_comes_along_loads(path):
     recipe = load_recipe(path.stem)
     assert recipe == load_recipe(path)
-    assert recipe.name == path.stem and recipe.adapters.steps > 0
+    assert recipe.name == path.stem and recipe.base.steps + recipe.adapters.steps > 0
 
 
 def test_mini_starts_from_scratch_and_fine_tune_does_not():
@@ -34,10 +44,16 @@ def test_mini_starts_from_scratch_and_fine_tune_does_not():
 
 def test_a_file_sets_what_it_names_and_keeps_the_rest(written):
     recipe = load_recipe(
-        written("seed = 4\nfloor = 1\n[scratch]\nwidth = 48\n[adapters]\nsteps = 7\nlearning_rate = 2\n")
+        written(
+            "seed = 4\n[regeneration]\nfloor = 1\n[scratch]\nwidth = 48\n[adapters]\nsteps = 7\nlearning_rate = 2\n"
+        )
     )
     assert recipe == Recipe(
-        name="mine", seed=4, floor=1, scratch=Scratch(width=48), adapters=Lora(steps=7, learning_rate=2)
+        name="mine",
+        seed=4,
+        regeneration=Regeneration(floor=1),
+        scratch=Scratch(width=48),
+        adapters=Lora(steps=7, learning_rate=2),
     )
     assert (recipe.base, recipe.scenes) == (Base(), Scenes())
 
@@ -80,8 +96,8 @@ def test_an_empty_file_is_the_defaults(written):
         ("[adapters]\nrank = 0", r"rank must be at least 1, not 0"),
         ("save_every = 0", r"save_every must be at least 1, not 0"),
         ("[objectives]\nphrase_share = 1.5", r"phrase_share must be between 0 and 1, not 1.5"),
-        ("floor = 0.0", r"floor must be above 0"),
-        ("floor = 1.1", r"floor must be between 0 and 1, not 1.1"),
+        ("[regeneration]\nfloor = 0.0", r"floor must be above 0"),
+        ("[regeneration]\nfloor = 1.1", r"floor must be between 0 and 1, not 1.1"),
         ("[base]\ntemperature = 0", r"temperature must be between 0.01 and 1, not 0"),
         ("views = 0", r"views must be at least 1, not 0"),
         ("precision = 'fp8'", "precision is auto, fp32 or bf16, not 'fp8'"),
@@ -96,7 +112,10 @@ def test_an_empty_file_is_the_defaults(written):
         ),
         ("data = ['photographs']", r"\[\[data\]\]: expected a table of settings, not 'photographs'"),
         ("[[data]]\nweight = 2", r"\[\[data\]\]: a set needs a path"),
-        ("[[data]]\npath = 'x'\nweights = 2", r"\[\[data\]\]: unknown weights\. Known: path, weight"),
+        (
+            "[[data]]\npath = 'x'\nweights = 2",
+            r"\[\[data\]\]: unknown weights\. Known: path, weight, on_the_fly",
+        ),
         ("[[data]]\npath = 'x'\nweight = -1", r"\[\[data\]\]: weight must be at least 0, not -1"),
         ("seed = ", r"mine.toml cannot be read: "),
     ],

@@ -99,7 +99,7 @@ def test_a_run_makes_a_checkpoint_that_embeds(finished):
     assert {"ssa-me/regeneration.safetensors", "ssa-me/ssa_me.json"} <= names
     embedder = SalientEmbedder.load(finished.out, device="cpu")
     assert embedder.info.trained == {"baseline": True, "ssa-me": True}
-    assert "6 generated scenes" in embedder.info.knows
+    assert "8 generated scenes" in embedder.info.knows
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
     vectors = embedder.embed([Sample("a person in red"), Sample(image=image)]).vectors
     for rows in vectors.values():
@@ -253,10 +253,22 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(finished, photograph
     plan = run(finished.request(out, data=(photographs,), dry_run=True, max_steps=1), silent)
     assert plan["dry_run"] is True and plan["starts_from"] == "scratch"
     assert plan["stages"] == ["base", "baseline", "ssa-me"]
-    assert plan["data"] == [{"name": "scenes", "images": 6}, {"name": "photographs", "images": 2}]
+    assert plan["data"] == [{"name": "scenes", "images": 8}, {"name": "photographs", "images": 2}]
     assert plan["recipe"]["adapters"]["steps"] == 1 and plan["recipe"]["scratch"]["width"] == 48
     json.dumps(plan)
     assert not out.exists()
+
+
+def test_a_dry_run_says_what_fits_without_weights_or_data(tmp_path):
+    plan = run(TrainRequest((), tmp_path / "out", "qwen2-vl-2b-mmeb", dry_run=True), silent)
+    model = plan["model"]
+    assert model["model"] == "qwen2_vl" and 2.2e9 < model["parameters"] < 2.3e9
+    assert model["targets"] == dict.fromkeys(plan["recipe"]["adapters"]["targets"], 28)
+    baseline, salient = (model["versions"][version] for version in ("baseline", "ssa-me"))
+    assert baseline["memory_gb"]["total"] < salient["memory_gb"]["total"] < 80
+    assert plan["data"] == [] and not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="nothing to train on"):
+        run(TrainRequest((), tmp_path / "out", "qwen2-vl-2b-mmeb"), silent)
 
 
 def test_a_dry_run_looks_at_a_full_folder_without_touching_it(finished):
@@ -362,10 +374,34 @@ def test_bad_input_leaves_nothing_behind(fine_tune, finished, photographs, tmp_p
         run(TrainRequest((photographs,), out, fine_tune, checkpoint=tmp_path / "nowhere"), silent)
     broken = tmp_path / "broken"
     shutil.copytree(photographs, broken)
+    (broken / "a.png").write_bytes(b"no image")
     (broken / "b.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"b\.png"):
+    with pytest.raises(InputError, match=r"No image of broken can be read.*a\.png"):
         run(TrainRequest((broken,), out, fine_tune, checkpoint=finished.out, device="cpu"), silent)
     assert not out.exists()
+
+
+def test_one_corrupt_photograph_is_named_and_left_out(fine_tune, finished, photographs, tmp_path):
+    shutil.copy(photographs / "b.png", photographs / "e.png")
+    with (photographs / "metadata.jsonl").open("a") as lines:
+        lines.write(json.dumps({"file_name": "e.png", "captions": ["one more"]}) + "\n")
+    (photographs / "b.png").write_bytes(b"no image")
+    said: list[str] = []
+    request = TrainRequest((photographs,), tmp_path / "out", fine_tune, finished.out, device="cpu")
+    assert run(request, said.append)["finished"]
+    (line,) = [line for line in said if line.startswith("skipped: ")]
+    assert "b.png" in line
+    assert (
+        SalientEmbedder.load(tmp_path / "out", device="cpu").info.knows
+        == "Fine-tuned on 2 images of photographs."
+    )
+
+
+def test_on_the_fly_a_run_comes_to_the_same_weights(finished, recipe_text, tmp_path):
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(recipe_text.replace("count = 2", "count = 2\non_the_fly = true"), encoding="utf-8")
+    summary = run(TrainRequest((), tmp_path / "out", recipe, device="cpu"), silent)
+    assert summary["fingerprints"] == finished.summary["fingerprints"]
 
 
 def test_what_contradicts_itself_is_refused(finished, tmp_path):
@@ -380,6 +416,6 @@ def test_what_contradicts_itself_is_refused(finished, tmp_path):
 
 def test_evaluation_seeds_are_refused_in_a_recipe(finished, tmp_path):
     recipe = tmp_path / "late.toml"
-    recipe.write_text(finished.recipe.read_text().replace("pairs = 3", "pairs = 3\nfirst = 999_998"))
+    recipe.write_text(finished.recipe.read_text().replace("count = 2", "count = 2\nfirst = 999_999"))
     with pytest.raises(InputError, match="for evaluation"):
         run(finished.request(tmp_path / "out", recipe=recipe), silent)
