@@ -465,6 +465,16 @@ def test_evaluate_reads_a_zip(run, data, tmp_path):
     assert (found["data"], found["images"]) == (archive, 4)
 
 
+def test_evaluate_compares_several_sets_and_holds_maps_against_controls(run, data):
+    code, out, _ = run("evaluate", "--data", data, data, "--models", "ssa-me", "--json")
+    assert code == 0
+    assert [found["data"] for found in json.loads(out)["sets"]] == [str(data)] * 2
+    code, out, _ = run("evaluate", "--data", data, "--models", "ssa-me", "--localisation-controls")
+    assert code == 0
+    for named in ("centre prior", "raw attention", "gradient of baseline", "salience - OpenCV expert"):
+        assert named in out
+
+
 def test_library_chatter_stays_off_stdout(run, data, monkeypatch):
     from ssa_me.embedder import SalientEmbedder
 
