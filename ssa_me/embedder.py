@@ -90,7 +90,8 @@ class ModelInfo:
 @dataclass(frozen=True)
 class Embedded:
     """Embeddings of B samples. vectors: version → (B, D) float32 of unit length. regions: each image's query-free
-    subjects, K_b ≤ 6, and the boxes around up to 3 pairs of them; empty for texts. subject_vectors: version → B arrays (K_b, D) of unit length."""
+    subjects, at most 6, then the boxes around up to 3 pairs of them; empty for texts. subject_vectors: version → B
+    arrays of unit length, a row a region."""
 
     vectors: Mapping[str, np.ndarray]
     regions: tuple[tuple[Region, ...], ...]
@@ -410,7 +411,8 @@ def _with_pairs(found: Sequence[TokenRegion]) -> tuple[Region, ...]:
     """The regions of an image's subjects, then the box around each pair of its first subjects."""
     singles = tuple(Region(region.bbox, region.salience) for region in found)
     pairs = combinations(singles[:PAIRED], 2)
-    return singles + tuple(Region(_around(a.bbox, b.bbox), (a.salience + b.salience) / 2) for a, b in pairs)
+    around = (Region(_around(a.bbox, b.bbox), (a.salience + b.salience) / 2, pair=True) for a, b in pairs)
+    return (*singles, *around)
 
 
 def _around(a: BBox, b: BBox) -> BBox:

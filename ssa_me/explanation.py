@@ -24,10 +24,11 @@ SAME_REGION = 0.5
 
 @dataclass(frozen=True)
 class Region:
-    """A subject region (x, y, width, height) with its mean salience in [0, 1]."""
+    """A subject region (x, y, width, height) with its mean salience in [0, 1]. pair: the box is around two subjects."""
 
     bbox: BBox
     salience: float
+    pair: bool = False
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ function subject({ subject: found }) {
   if (!found) return null;
   const score = h("b", {}, found.score.toFixed(2).replace(/^(-?)0/, "$1"));
   const label = found.label?.replace(/^(an?|the) /i, "");
+  if (found.pair) return h("span.subject", { title: `cos(q, b) = ${found.score.toFixed(3)}: the query and two subjects of the image together` }, h("span", {}, "pair"), score);
   const formula = `cos(p, a) = ${found.score.toFixed(3)}: phrase and the region that fits it best`;
   if (found.agrees === true) return h("span.subject.right", { title: `${formula}; it is annotated as ${found.label}` }, h("i.sign", {}, "✔"), h("span", {}, label), score);
   if (found.agrees === false) return h("span.subject.wrong", { title: `${formula}; it is annotated as ${found.label}, not ${found.phrase}` }, h("i.sign", {}, "⚠"), h("span", {}, label), score);

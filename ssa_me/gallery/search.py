@@ -1,6 +1,6 @@
 """Searches a gallery by a text, an image or both, under one ranking or several side by side. Knows no page.
 
-With q the query's vector, e an image's and a_k its subjects':
+With q the query's vector, e an image's and a_k those of its subjects and of pairs of them:
 
     VERSION            cos(q, e), one vector an image
     VERSION+subjects   (1 - b) cos(q, e) + b max_k cos(q, a_k), b = `SUBJECT_WEIGHT`, over the whole gallery
@@ -77,16 +77,19 @@ class Query:
 class SubjectHit:
     """The region of a hit that answers to a phrase of the query best. score: cosine of phrase and region's
     subject vector, of the ranking's version. bbox in pixels of the upright image. label: the annotated
-    phrase of that region."""
+    phrase of that region. pair: two subjects together won; `phrase` is then the whole text, `score` the query's
+    cosine, and there is no label."""
 
     phrase: str
     score: float
     bbox: BBox | None
     label: str | None
+    pair: bool = False
 
     def to_json(self) -> dict[str, Any]:
         bbox = [round(number, 1) for number in self.bbox] if self.bbox else None
-        return {"phrase": self.phrase, "score": self.score, "bbox": bbox, "label": self.label}
+        found = {"phrase": self.phrase, "score": self.score, "bbox": bbox}
+        return found | {"label": self.label, "pair": self.pair}
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,8 @@ def search(
 ) -> SearchResult:
     """The `k` best images under each of `rankings`. The query is embedded once for all of them.
 
-    Every hit of a query with text also says which of its regions answers to the query's first phrase best
-    (under `+subjects`: the region that won, with the phrase that fits it best). Raises InputError for an
+    Every hit of a query with text also says which of its subjects answers to the query's first phrase best
+    (under `+subjects`: the region that won, with the phrase that fits it best; a pair answers to the whole text). Raises InputError for an
     unknown ranking, k below 1, an empty gallery, or one without vectors of this checkpoint. k above the
     gallery's size gives all images, and a note. `remedy` is the sentence that says how images without such vectors
     get them; by default it gives the command. `salience`: what `+rerank` conditions images by.
@@ -358,12 +361,17 @@ class _Searcher:
         rows = subjects.of(entry.id) if entry.id in subjects else ()
         if not self.phrases or len(rows) == 0:
             return None
+        regions = item.regions
+        pairs = np.array([n < len(regions) and regions[n].pair for n in range(len(rows))])
+        if entry.winner is not None and pairs[entry.winner]:
+            score = float(rows[entry.winner] @ self.vectors[entry.version])
+            return SubjectHit(self.query.text or "", score, regions[entry.winner].bbox, None, pair=True)
         scores = self.phrase_vectors[entry.version] @ np.asarray(rows).T
         if entry.winner is None:
-            phrase, region = 0, int(scores[0].argmax())
+            phrase, region = 0, int(np.where(pairs, -np.inf, scores[0]).argmax())
         else:
             phrase, region = int(scores[:, entry.winner].argmax()), entry.winner
-        bbox = item.regions[region].bbox if region < len(item.regions) else None
+        bbox = regions[region].bbox if region < len(regions) else None
         return SubjectHit(self.phrases[phrase], float(scores[phrase, region]), bbox, annotation(bbox, item))
 
     def _index(self, space: str, size: int) -> VectorIndex:
