@@ -42,23 +42,23 @@ def test_an_image_token_in_a_text_is_no_image(text, mini):
     assert mini.image_token_id not in mini.text_ids(f"a {text} bird")
 
 
-def test_a_square_of_the_stated_side_is_eight_by_eight_tokens(mini):
+def test_a_square_of_the_stated_side_is_seven_by_seven_tokens(mini):
     with torch.no_grad():
         visual = mini.vision_pass([Image.new("RGB", (SIDE, SIDE)), Image.new("RGB", (600, 300))])
-    assert visual.grid.tolist()[0] == [1, 8, 8] and visual.counts()[0] == 64
+    assert visual.grid.tolist()[0] == [1, 14, 14] and visual.counts()[0] == 49
     _, rows, columns = visual.grid.tolist()[1]
-    assert rows * columns == visual.counts()[1] <= 64
-    assert columns == pytest.approx(2 * rows, abs=1), "the aspect ratio is kept"
+    assert rows * columns == 4 * visual.counts()[1] <= 196
+    assert columns == pytest.approx(2 * rows, abs=2), "the aspect ratio is kept, to a token of two patches"
 
 
 def test_a_box_is_where_its_token_looks(tokenizer):
     """With the vision attention silenced, the pixels under a box change its own token and no other."""
     deaf = build_mini(
-        tokenizer, width=48, layers=1, heads=3, mlp=32, vision_width=32, vision_layers=1, side=56
+        tokenizer, width=48, layers=1, heads=3, mlp=32, vision_width=32, vision_layers=1, side=64
     )
     for block in deaf.model.model.visual.blocks:
         torch.nn.init.zeros_(block.attn.proj.weight)
-    pixels = np.random.default_rng(0).integers(100, 150, (28, 112, 3)).astype(np.uint8)
+    pixels = np.random.default_rng(0).integers(100, 150, (32, 128, 3)).astype(np.uint8)
     with torch.no_grad():
         plain = deaf.vision_pass([Image.fromarray(pixels)])
         painted = []
@@ -66,7 +66,7 @@ def test_a_box_is_where_its_token_looks(tokenizer):
             painted.append(pixels.copy())
             painted[-1][y0:y1, x0:x1] = 255
         moved = (deaf.vision_pass([Image.fromarray(p) for p in painted]).tokens - plain.tokens).norm(dim=2)
-    assert plain.grid.tolist() == [[1, 2, 8]]
+    assert plain.grid.tolist() == [[1, 4, 16]]
     assert moved.argmax(1).tolist() == list(range(16))
 
 

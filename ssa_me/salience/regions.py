@@ -32,14 +32,22 @@ def peaks(
     floor: float = 0.1,
     prominence: float = 0.15,
     cut: float = 0.5,
+    features: np.ndarray | None = None,
+    likeness: float = 0.0,
 ) -> tuple[TokenRegion, ...]:
     """The subjects that stand out in `salience` `(N,)`: at most `most` regions, the largest sum of salience first.
+
+    With `features` `(N, D)` two neighbours belong together only where the cosine of what they show, less the image's
+    mean, is `likeness` or more: two subjects that overlap on one plateau of salience are told apart by it.
 
     Tokens above `floor` belong to the peak they climb to, so two subjects that touch are told apart. A peak counts where
     it rises by `prominence` (absolute) above the saddle to a higher one, and its region ends at `cut` times its height.
     A dark map has no region, a bright and constant one has a single region. Regions never share a token.
     """
-    basins = _climb(salience, _neighbours(boxes.astype(np.float32).tobytes()), floor, prominence)
+    neighbours = _neighbours(boxes.astype(np.float32).tobytes())
+    if features is not None:
+        neighbours = _alike(neighbours, features, likeness)
+    basins = _climb(salience, neighbours, floor, prominence)
     regions = []
     for peak in np.unique(basins[basins >= 0]):
         inside = (basins == peak) & (salience >= cut * salience[peak])
@@ -91,6 +99,18 @@ def _neighbours(packed: bytes) -> tuple[list[int], ...]:
         down = (y0[rows, None] <= y1 + slack) & (y0 <= y1[rows, None] + slack)
         found += [np.flatnonzero(row).tolist() for row in across & down & placed[rows, None] & placed]
     return tuple(found)
+
+
+def _alike(
+    neighbours: Sequence[list[int]], features: np.ndarray, likeness: float
+) -> tuple[list[int], ...]:
+    """The neighbours of each token that show what it shows."""
+    centred = features - features.mean(0)
+    unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+    cosine = unit @ unit.T
+    return tuple(
+        [other for other in near if cosine[token, other] >= likeness] for token, near in enumerate(neighbours)
+    )
 
 
 def _climb(
