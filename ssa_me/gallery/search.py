@@ -142,10 +142,10 @@ def search(
     """The `k` best images under each of `rankings`. The query is embedded once for all of them.
 
     Every hit of a query with text also says which of its subjects answers to the query's first phrase best
-    (under `+subjects`: the region that won, with the phrase that fits it best; a pair answers to the whole text). Raises InputError for an
-    unknown ranking, k below 1, an empty gallery, or one without vectors of this checkpoint. k above the
-    gallery's size gives all images, and a note. `remedy` is the sentence that says how images without such vectors
-    get them; by default it gives the command.
+    (under `+subjects`: the region that won, with the phrase that fits it best; a pair answers to the whole
+    text). Raises InputError for an unknown ranking, k below 1, an empty gallery, or one without vectors of this
+    checkpoint. k above the gallery's size gives all images, and a note. `remedy` is the sentence that says how
+    images without such vectors get them; by default it gives the command.
     """
     started = time.perf_counter()
     chosen = _parse_rankings(rankings)
