@@ -1,7 +1,7 @@
 """Subjects in the output space: a vector a subject, a vector a pair of them, and their share in the one vector of an image.
 
-a_k  = normalise(normalise(Σ M_k,i H_i / Σ M_k,i) + seen(Σ M_k,i V_i / Σ M_k,i))
-b_kl = normalise(a_k + a_l + pair(a_k, a_l, where both are)), k being the one further left
+a_k  = normalise(normalise(Σ M_k,i H_i / Σ M_k,i) + seen(Σ M_k,i V_i / Σ M_k,i, mean V))
+b_kl = normalise(a_k + a_l + pair(a_k, a_l, where both are)), k being the one further left, or higher
 e    = normalise(e_last + g_s·Σ_k a_k/√K + g_p·Σ_kl b_kl/√P)
 
 A new module is the mean of H in each region, the mean of two subjects, and e_last itself: it needs no training. It knows
@@ -30,7 +30,7 @@ class SubjectComposition(nn.Module):
     def __init__(self, width: int, hidden: int = 256) -> None:
         super().__init__()
         self.seen = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width)
+            nn.LayerNorm(2 * width), nn.Linear(2 * width, hidden), nn.GELU(), nn.Linear(hidden, width)
         )
         self.pair = nn.Sequential(nn.Linear(2 * (width + PLACE), hidden), nn.GELU(), nn.Linear(hidden, width))
         self.gates = nn.Parameter(torch.zeros(2))
@@ -40,14 +40,20 @@ class SubjectComposition(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def subjects(self, hidden: Tensor, tokens: Tensor, regions: Tensor) -> Tensor:
-        """a_k (B, K, D) float32 of unit length: hidden states H and image tokens V (B, N, D) under regions (B, K, N)."""
+    def subjects(self, hidden: Tensor, tokens: Tensor, valid: Tensor, regions: Tensor) -> Tensor:
+        """a_k (B, K, D) float32 of unit length: hidden states H and image tokens V (B, N, D) under regions (B, K, N).
+
+        valid (B, N): which tokens are real; their mean tells what surrounds a subject.
+        """
         read = F.normalize(aggregate(hidden, regions).float(), dim=-1)
-        return F.normalize(read + self.seen(aggregate(tokens, regions)).float(), dim=-1)
+        around = aggregate(tokens, valid[:, None].to(regions.dtype)).expand(-1, regions.shape[1], -1)
+        seen = self.seen(torch.cat([aggregate(tokens, regions), around], dim=-1))
+        return F.normalize(read + seen.float(), dim=-1)
 
     def pairs(self, first: Tensor, second: Tensor, places: Tensor, others: Tensor) -> Tensor:
         """b_kl (…, D) of unit length of subjects (…, D) and their places (…, 6) in an image."""
-        swapped = (places[..., :1] > others[..., :1]).to(first.dtype)
+        across, down = (places - others)[..., :1], (places - others)[..., 1:2]
+        swapped = ((across > 0) | ((across == 0) & (down > 0))).to(first.dtype)
         left, right = first + swapped * (second - first), second + swapped * (first - second)
         where = torch.cat(
             [places + swapped * (others - places), others + swapped * (places - others)], dim=-1

@@ -166,7 +166,7 @@ class Passes:
         assert output.hidden is not None
         if found.stacked.shape[1] == 0:
             return tuple(np.zeros((0, self.backbone.width), dtype=np.float32) for _ in found.regions)
-        rows = self._composition(version).subjects(output.hidden, visual.tokens, found.stacked)
+        rows = self._composition(version).subjects(output.hidden, visual.tokens, visual.valid, found.stacked)
         return tuple(rows.cpu().numpy()[b, : len(regions)] for b, regions in enumerate(found.regions))
 
     def pair_vectors(
@@ -203,7 +203,7 @@ def pairs_of(
 ) -> tuple[Tensor, Tensor]:
     """The pair vectors (B, P, D) of found regions, and which of them are there (B, P)."""
     regions = found.stacked[:, :PAIRED]
-    subjects = composition.subjects(hidden, visual.tokens, regions)
+    subjects = composition.subjects(hidden, visual.tokens, visual.valid, regions)
     boxes = torch.from_numpy(visual.boxes).to(regions)
     where = places(regions.float(), boxes.float(), sizes_of(visual).to(regions.device))
     return composition.all_pairs(subjects, where, regions.sum(-1) > 0)
@@ -216,6 +216,6 @@ def compose(
     assert output.hidden is not None
     if found.stacked.shape[1] == 0:
         return output.embedding()
-    subjects = composition.subjects(output.hidden, visual.tokens, found.stacked)
+    subjects = composition.subjects(output.hidden, visual.tokens, visual.valid, found.stacked)
     pairs, paired = pairs_of(composition, output.hidden, visual, found)
     return composition.compose(output.embedding(), subjects, found.stacked.sum(-1) > 0, pairs, paired)

@@ -44,7 +44,7 @@ def test_a_fresh_subject_is_the_mean_of_the_hidden_states(fresh):
     regions = torch.zeros(2, 2, 4)
     regions[0, 0], regions[0, 1] = torch.tensor([1.0, 0, 0, 0]), torch.tensor([0, 0.5, 0, 1.5])
     regions[1, 0] = torch.ones(4)
-    found = fresh.subjects(hidden, tokens, regions)
+    found = fresh.subjects(hidden, tokens, torch.ones(hidden.shape[:2], dtype=torch.bool), regions)
     assert found.shape == (2, 2, WIDTH) and found.dtype == torch.float32
     torch.testing.assert_close(found[0, 0], F.normalize(hidden[0, 0], dim=0))
     torch.testing.assert_close(found[0, 1], F.normalize(hidden[0, 1] / 4 + hidden[0, 3] * 3 / 4, dim=0))
@@ -53,20 +53,31 @@ def test_a_fresh_subject_is_the_mean_of_the_hidden_states(fresh):
 
 def test_an_empty_region_is_a_finite_vector(fresh, moved):
     hidden, nothing = torch.randn(1, 4, WIDTH), torch.zeros(1, 1, 4)
-    assert torch.equal(fresh.subjects(hidden, hidden, nothing), torch.zeros(1, 1, WIDTH))
-    assert moved.subjects(hidden, hidden, nothing).isfinite().all()
+    assert torch.equal(
+        fresh.subjects(hidden, hidden, torch.ones(hidden.shape[:2], dtype=torch.bool), nothing),
+        torch.zeros(1, 1, WIDTH),
+    )
+    assert (
+        moved.subjects(hidden, hidden, torch.ones(hidden.shape[:2], dtype=torch.bool), nothing)
+        .isfinite()
+        .all()
+    )
 
 
-def test_a_trained_subject_sees_the_image_tokens_of_its_region_alone(moved):
+def test_a_trained_subject_sees_the_mean_of_its_region_and_of_the_image(moved):
     hidden, tokens = torch.randn(1, 4, WIDTH), torch.randn(1, 4, WIDTH)
     regions = torch.tensor([[[1.0, 1, 0, 0], [0, 0, 1, 1]]])
-    before = moved.subjects(hidden, tokens, regions)
-    tokens = tokens.clone()
-    tokens[0, 0, 0] += 2
-    after = moved.subjects(hidden, tokens, regions)
-    assert not torch.allclose(before[0, 0], after[0, 0], atol=1e-3)
-    torch.testing.assert_close(before[0, 1], after[0, 1])
+    real = torch.ones(1, 4, dtype=torch.bool)
+    before = moved.subjects(hidden, tokens, real, regions)
+    shifted = tokens.clone()
+    shifted[0, 0, 0] += 2
+    after = moved.subjects(hidden, shifted, real, regions)
+    own, other = (after - before).norm(dim=-1)[0].tolist()
+    assert own > 1e-3, "its own region"
+    assert other > 1e-3, "and what surrounds it"
     torch.testing.assert_close(after.norm(dim=-1), torch.ones(1, 2))
+    shifted[0, 1, 0] -= 2  # the means are as before
+    torch.testing.assert_close(moved.subjects(hidden, shifted, real, regions), before)
 
 
 # --- pairs -----------------------------------------------------------------------------------------------------------
@@ -164,7 +175,12 @@ def test_sixteen_bits(moved):
     vector = unit(2, WIDTH)
 
     def run(module: SubjectComposition, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
-        subjects = module.subjects(hidden.to(dtype), tokens.to(dtype), regions.to(dtype))
+        subjects = module.subjects(
+            hidden.to(dtype),
+            tokens.to(dtype),
+            torch.ones(hidden.to(dtype).shape[:2], dtype=torch.bool),
+            regions.to(dtype),
+        )
         pairs, paired = module.all_pairs(subjects, where, present)
         return subjects, pairs, module.compose(vector, subjects, present, pairs, paired)
 

@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from ssa_me.errors import InputError
+from ssa_me.explanation import SalienceMode
 from ssa_me.gallery.index import VectorIndex
 from ssa_me.gallery.store import Gallery, Item, Spaces
 from ssa_me.salience.regions import iou
@@ -138,21 +139,22 @@ def search(
     k: int = 10,
     *,
     remedy: str | None = None,
+    salience: SalienceMode = "head",
 ) -> SearchResult:
     """The `k` best images under each of `rankings`. The query is embedded once for all of them.
 
     Every hit of a query with text also says which of its subjects answers to the query's first phrase best
-    (under `+subjects`: the region that won, with the phrase that fits it best; a pair answers to the whole
-    text). Raises InputError for an unknown ranking, k below 1, an empty gallery, or one without vectors of this
-    checkpoint. k above the gallery's size gives all images, and a note. `remedy` is the sentence that says how
-    images without such vectors get them; by default it gives the command.
+    (under `+subjects`: the region that won, with the phrase that fits it best; a pair answers to the whole text). Raises InputError for an
+    unknown ranking, k below 1, an empty gallery, or one without vectors of this checkpoint. k above the
+    gallery's size gives all images, and a note. `remedy` is the sentence that says how images without such vectors
+    get them; by default it gives the command. `salience`: what `+rerank` conditions images by.
     """
     started = time.perf_counter()
     chosen = _parse_rankings(rankings)
     if k < 1:
         raise InputError(f"k is {k}; ask for at least 1 image.")
     versions = tuple(dict.fromkeys(ranking.version for ranking in chosen))
-    searcher = _Searcher(gallery, embedder, query, versions, k, remedy)
+    searcher = _Searcher(gallery, embedder, query, versions, k, remedy, salience)
     seconds = {"query": time.perf_counter() - started}
     ranked: dict[str, list[_Ranked]] = {}
     for ranking in chosen:
@@ -218,8 +220,10 @@ class _Searcher:
         versions: tuple[str, ...],
         k: int,
         remedy: str | None = None,
+        salience: SalienceMode = "head",
     ) -> None:
         self.gallery, self.embedder, self.query, self.versions = gallery, embedder, query, versions
+        self._salience: SalienceMode = salience
         self.notes: list[str] = []
         self._remedy = remedy or self._how_to_embed()
         spaces = Spaces(embedder.info.fingerprints)
@@ -320,7 +324,10 @@ class _Searcher:
             images = dict(zip(missing, readers.map(self._image, missing), strict=True))
         samples = {id: Sample(image=image) for id, image in images.items() if image is not None}
         found = self.embedder.embed(
-            list(samples.values()), versions=self.versions, conditioned_on=self.query.text
+            list(samples.values()),
+            versions=self.versions,
+            conditioned_on=self.query.text,
+            salience=self._salience,
         )
         for version in self.versions:
             self._conditioned |= {(version, id): None for id in missing}

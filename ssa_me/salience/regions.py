@@ -101,9 +101,7 @@ def _neighbours(packed: bytes) -> tuple[list[int], ...]:
     return tuple(found)
 
 
-def _alike(
-    neighbours: Sequence[list[int]], features: np.ndarray, likeness: float
-) -> tuple[list[int], ...]:
+def _alike(neighbours: Sequence[list[int]], features: np.ndarray, likeness: float) -> tuple[list[int], ...]:
     """The neighbours of each token that show what it shows."""
     centred = features - features.mean(0)
     unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)

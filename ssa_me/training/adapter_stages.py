@@ -262,7 +262,8 @@ class SalientStage(nn.Module):
             nothing = torch.zeros(0, hidden.shape[-1], device=hidden.device)
             return nothing, nothing
         regions = named.regions[:, None]
-        singles = composition.subjects(hidden[named.image], visual.tokens[named.image], regions)[:, 0]
+        tokens, valid = visual.tokens[named.image], visual.valid[named.image]
+        singles = composition.subjects(hidden[named.image], tokens, valid, regions)[:, 0]
         first, second = part.whole.things.pairs_in(part.some.rows)
         if not len(first):
             return singles, singles[:0]
