@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssa_me.cli import needs_hub
+
 HERE = Path(__file__).parent
 
 
@@ -20,8 +22,16 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     parser.add_argument("--host", default=host, help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=None, help="port to listen on (default: $PORT, or 7860)")
-    parser.add_argument("--checkpoint", help="folder of a checkpoint (default: the embedded mini model)")
+    parser.add_argument(
+        "--checkpoint",
+        help="folder of a checkpoint, or a hub's id, downloaded once (default: the embedded mini model)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument(
+        "--expert",
+        default="opencv",
+        help="of the full salience: opencv, clipseg:FOLDER or grounded-sam:DINO_FOLDER,SAM_FOLDER (default: opencv)",
+    )
     parser.add_argument(
         "--workspace", type=Path, default=HERE / "workspace", help="folder for all that is written"
     )
@@ -34,7 +44,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         arguments.port = int(wanted)
     if not 0 < arguments.port < 65536:
         parser.error(f"The port is {arguments.port}; it should be between 1 and 65535.")
-    if arguments.checkpoint and not Path(arguments.checkpoint).is_dir():
+    checkpoint = arguments.checkpoint
+    if checkpoint and not Path(checkpoint).is_dir() and not needs_hub(checkpoint):
         parser.error(f"There is no checkpoint folder {arguments.checkpoint}.")
     return arguments
 
@@ -51,11 +62,13 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def seclude(workspace: Path) -> None:
-    """No telemetry, no downloads, and temporary files inside the workspace. Has to come before any heavy import."""
+def seclude(workspace: Path, checkpoint: str | None = None) -> None:
+    """No telemetry, no downloads but of a `checkpoint` that a hub has, and temporary files inside the workspace. Has to
+    come before any heavy import."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    if not needs_hub(checkpoint):
+        os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["GRADIO_TEMP_DIR"] = str(workspace / "uploaded")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -72,12 +85,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     workspace_folder = arguments.workspace.resolve()
     workspace_folder.mkdir(parents=True, exist_ok=True)
-    seclude(workspace_folder)
+    seclude(workspace_folder, arguments.checkpoint)
 
     from app.studio import build, launch_options
     from app.workspace import Workspace
 
-    workspace = Workspace(workspace_folder, arguments.checkpoint, arguments.device)
+    workspace = Workspace(workspace_folder, arguments.checkpoint, arguments.device, arguments.expert)
     page = build(workspace, arguments.public).queue(max_size=64, default_concurrency_limit=4)
     page.launch(
         server_name=arguments.host,

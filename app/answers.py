@@ -51,5 +51,6 @@ def read_state(values: Mapping[str, Any], gallery: object) -> SearchState:
         weight=permalink.parse_weight(values.get("weight", permalink.DEFAULT_WEIGHT)),
         k=permalink.parse_count(values.get("k", permalink.DEFAULT_K)),
         method=permalink.parse_method(values.get("method", permalink.METHODS[0])),
+        salience=permalink.parse_salience(values.get("salience", permalink.SALIENCES[0])),
         gallery=permalink.check_gallery_id(gallery) if gallery else None,
     )

@@ -27,6 +27,7 @@ def create(workspace: Workspace) -> None:
     image = gr.File(visible=False, label="image", type="filepath")
     weight = gr.Number(0.5, visible=False, label="image_weight")
     count = gr.Number(10, visible=False, label="k")
+    mode = gr.Textbox("head", visible=False, label="salience")
     answer = gr.JSON(visible=False, label="result")
     trigger = gr.Button(visible=False)
 
@@ -37,10 +38,11 @@ def create(workspace: Workspace) -> None:
         k: float,
         gallery: str | None,
         names: tuple[str, ...],
+        salience: str = "head",
     ) -> dict[str, Any]:
         def work() -> dict[str, Any]:
             digest = workspace.uploads.add(*_read(image)).hash if image else None
-            values = {"text": text, "image": digest, "weight": image_weight, "k": k}
+            values = {"text": text, "image": digest, "weight": image_weight, "k": k} | {"salience": salience}
             return workspace.search_json(read_state(values, gallery), names)
 
         return _or_error(work)
@@ -52,9 +54,11 @@ def create(workspace: Workspace) -> None:
         k: float = 10,
         gallery: str | None = None,
         model: str = "ssa-me",
+        salience: str = "head",
     ) -> dict[str, Any]:
-        """Rank a gallery by text, image, or both. `model` is the name of a ranking, or "both"."""
-        return find(text, image, image_weight, k, gallery, BOTH if model == "both" else (model,))
+        """Rank a gallery by text, image, or both. `model` is the name of a ranking, or "both"; `salience`, head or
+        full, is what a ranking `+rerank` conditions images by."""
+        return find(text, image, image_weight, k, gallery, BOTH if model == "both" else (model,), salience)
 
     def compare(
         text: str | None = None,
@@ -66,23 +70,24 @@ def create(workspace: Workspace) -> None:
         """Both models' rankings of the same query, and how much they overlap."""
         return find(text, image, image_weight, k, gallery, BOTH)
 
-    def explain(text: str | None = None, image: str | None = None) -> dict[str, Any]:
-        """Where both models look in an image, and how well the subjects of a text are found in it."""
+    def explain(text: str | None = None, image: str | None = None, salience: str = "head") -> dict[str, Any]:
+        """Where both models look in an image, and how well the subjects of a text are found in it. `salience`: head,
+        or full for the whole pipeline of language model and visual expert."""
 
         def work() -> dict[str, Any]:
             if not image:
                 raise InputError("There is no image to explain. Send one.")
             data, name = _read(image)
-            return workspace.explain_json((text or "").strip() or None, data, name)
+            return workspace.explain_json((text or "").strip() or None, data, name, salience)
 
         return _or_error(work)
 
     options: dict[str, Any] = {"concurrency_limit": 2, "show_progress": "hidden"}
     trigger.click(
-        search, [text, image, weight, count, gallery, rankings], answer, api_name="search", **options
+        search, [text, image, weight, count, gallery, rankings, mode], answer, api_name="search", **options
     )
     trigger.click(compare, [text, image, weight, count, gallery], answer, api_name="compare", **options)
-    trigger.click(explain, [text, image], answer, api_name="explain", **options)
+    trigger.click(explain, [text, image, mode], answer, api_name="explain", **options)
 
 
 def _read(path: str) -> tuple[bytes, str]:

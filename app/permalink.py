@@ -1,9 +1,9 @@
 """The state of a search as the query string of the page's address, and back. Knows no page and no model.
 
-    ?q=TEXT & i=IMAGE & w=WEIGHT & k=COUNT & m=METHOD & g=GALLERY & hit=ID
+    ?q=TEXT & i=IMAGE & w=WEIGHT & k=COUNT & m=METHOD & s=SALIENCE & g=GALLERY & hit=ID
 
-`i` is the content hash of an uploaded image; `w` is left out where there is no image, `m` for one vector an image,
-`hit` where none is opened.
+`i` is the content hash of an uploaded image; `w` is left out where there is no image, `m` for one vector an image, `s`
+for the head's salience, `hit` where none is opened.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ DEFAULT_WEIGHT = 0.5
 METHODS = ("vector", "subjects", "rerank")
 """How both lists are ranked: one vector an image, with its subject vectors, or the best embedded again."""
 
+SALIENCES = ("head", "full")
+"""What conditions the salience of an opened image and of a second ranking: the light head, or the whole pipeline."""
+
 _IMAGE = re.compile(r"[0-9a-f]{64}")
 _GALLERY = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -33,6 +36,7 @@ class SearchState:
     weight: float = DEFAULT_WEIGHT
     k: int = DEFAULT_K
     method: str = METHODS[0]
+    salience: str = SALIENCES[0]
     gallery: str | None = None
     hit: int | None = None
 
@@ -90,6 +94,13 @@ def parse_method(value: object) -> str:
     return str(value)
 
 
+def parse_salience(value: object) -> str:
+    """`value` as one of `SALIENCES`; InputError otherwise."""
+    if value not in SALIENCES:
+        raise InputError(f"The salience is {str(value)[:20]!r}. Choose one of {', '.join(SALIENCES)}.")
+    return str(value)
+
+
 def parse(parameters: Mapping[str, str]) -> SearchState:
     """The search that a query string describes. Raises InputError where a parameter makes no sense."""
     hit = parameters.get("hit", "")
@@ -102,6 +113,7 @@ def parse(parameters: Mapping[str, str]) -> SearchState:
         weight=parse_weight(parameters.get("w") or DEFAULT_WEIGHT),
         k=parse_count(parameters.get("k") or DEFAULT_K),
         method=parse_method(parameters.get("m") or METHODS[0]),
+        salience=parse_salience(parameters.get("s") or SALIENCES[0]),
         gallery=check_gallery_id(gallery) if gallery else None,
         hit=int(hit) if hit else None,
     )
@@ -118,6 +130,8 @@ def build(state: SearchState) -> str:
     parameters["k"] = state.k
     if state.method != METHODS[0]:
         parameters["m"] = state.method
+    if state.salience != SALIENCES[0]:
+        parameters["s"] = state.salience
     if state.gallery:
         parameters["g"] = state.gallery
     if state.hit is not None:

@@ -30,6 +30,8 @@ STAGES = {
     "head": ("Head", "the salience head's own map: what replaces the first three when the model runs"),
     "gain": ("Regenerated", "w = f + (1 − f) · S: how much of each visual token is kept"),
 }
+_SECONDS = {"semantic": "relevance", "expert": "expert", "fused": "fusion", "head": "head"}
+"""Stage → the part of an explanation's time that it took."""
 _ARTICLES = {"a", "an", "the", "some", "one"}
 _PERSONS = {"man", "woman", "boy", "girl", "child", "lady"}
 
@@ -142,20 +144,27 @@ def hit_view(gallery_id: str, item: Item, hit: Hit) -> Json:
 
 
 def subject_view(subject: SubjectHit) -> Json:
-    """`agrees` is null where the winning region carries no annotation to compare with."""
+    """`agrees` is null where the winning region carries no annotation to compare with, as a pair's never does."""
     return {
         "phrase": subject.phrase,
         "score": round(float(subject.score), 4),
         "bbox": numbers(subject.bbox) if subject.bbox else None,
         "label": subject.label,
         "agrees": agrees(subject.phrase, subject.label) if subject.label else None,
+        "pair": subject.pair,
     }
 
 
 def explanation_view(gallery_id: str, item: Item, explanation: Explanation) -> Json:
     """Everything that the opened hit paints: token boxes, both attentions, stages, subjects."""
     stages = [
-        {"name": name, "title": title, "hint": hint, "values": numbers(explanation.stages[name])}
+        {
+            "name": name,
+            "title": title,
+            "hint": hint,
+            "values": numbers(explanation.stages[name]),
+            "seconds": explanation.seconds.get(_SECONDS.get(name, "")),
+        }
         for name, (title, hint) in STAGES.items()
         if name in explanation.stages
     ]
@@ -172,6 +181,9 @@ def explanation_view(gallery_id: str, item: Item, explanation: Explanation) -> J
         ],
         "subjects": [alignment_view(alignment, item) for alignment in explanation.alignment],
         "seconds": _rounded(explanation.seconds),
+        "salience": explanation.salience,
+        "source": explanation.subjects.source,
+        "described": explanation.subjects.described,
         "captions": list(item.captions),
     }
 

@@ -26,6 +26,7 @@ from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
     from ssa_me.embedder import ModelInfo, SalientEmbedder
+    from ssa_me.explanation import SalienceMode
     from ssa_me.gallery.ingest import IngestReport, Progress, Source
     from ssa_me.gallery.store import Gallery
 
@@ -59,12 +60,14 @@ class Workspace:
         folder: Path,
         checkpoint: str | None = None,
         device: str = "auto",
+        expert: str = "opencv",
         *,
         demo_images: int = 400,
         load: Callable[[], SalientEmbedder] | None = None,
     ) -> None:
         self.folder = folder.resolve()
-        self.checkpoint, self._device, self._demo_images = checkpoint, device, demo_images
+        self.checkpoint, self._device, self._expert = checkpoint, device, expert
+        self._demo_images = demo_images
         self._load = load or self._load_embedder
         self._galleries_folder = self.folder / "galleries"
         self._galleries_folder.mkdir(parents=True, exist_ok=True)
@@ -178,10 +181,13 @@ class Workspace:
         item = gallery.item(item_id)
         embedder = self.embedder()
         text = state.text.strip() or None
-        key = (tuple(embedder.info.fingerprints.items()), gallery_id, str(gallery.folder), item_id, text)
+        salience = _salience(state.salience)
+        prints = tuple(embedder.info.fingerprints.items())
+        key = (prints, gallery_id, str(gallery.folder), item_id, text, salience)
         view = self._explanations.get(key)
         if view is None:
-            view = views.explanation_view(gallery_id, item, embedder.explain(gallery.image(item_id), text))
+            explanation = embedder.explain(gallery.image(item_id), text, salience=salience)
+            view = views.explanation_view(gallery_id, item, explanation)
             self._explanations.put(key, view)
         return view
 
@@ -192,11 +198,14 @@ class Workspace:
         gallery = self.gallery(gallery_id)
         return self.uploads.add_image(gallery.image(item_id)).hash
 
-    def explain_json(self, text: str | None, image: bytes, name: str) -> dict[str, Any]:
+    def explain_json(
+        self, text: str | None, image: bytes, name: str, salience: str = permalink.SALIENCES[0]
+    ) -> dict[str, Any]:
         """The explanation of an image that is in no gallery, as the commands print it (without files)."""
         from ssa_me.images import load_image
 
-        return self.embedder().explain(load_image(image, name), text).to_json() | {"files": []}
+        explanation = self.embedder().explain(load_image(image, name), text, salience=_salience(salience))
+        return explanation.to_json() | {"files": []}
 
     # Building galleries
 
@@ -313,7 +322,8 @@ class Workspace:
     def _load_embedder(self) -> SalientEmbedder:
         from ssa_me.embedder import SalientEmbedder
 
-        return SalientEmbedder.load(self.checkpoint, self._device)
+        maps = self.folder / "maps"
+        return SalientEmbedder.load(self.checkpoint, self._device, expert=self._expert, maps=maps)
 
     def _prepare(self, job: Job) -> JobState:
         job.report("Loading the model …")
@@ -357,7 +367,10 @@ class Workspace:
         gallery = self.gallery(gallery_id)
         image = self.uploads.image(state.image) if state.image else None
         query = Query(state.text.strip() or None, image, state.weight)
-        result = search(gallery, self.embedder(), query, tuple(rankings), state.k, remedy=REMEDY)
+        salience = _salience(state.salience)
+        result = search(
+            gallery, self.embedder(), query, tuple(rankings), state.k, remedy=REMEDY, salience=salience
+        )
         return result, gallery, gallery_id
 
 
@@ -391,6 +404,10 @@ class _Counts:
     def to_json(self) -> dict[str, Any]:
         pairs = {"duplicates": [list(p) for p in self.duplicates], "skipped": [list(p) for p in self.skipped]}
         return {"found": self.found, "added": self.added, "seconds": round(self.seconds, 2)} | pairs
+
+
+def _salience(value: object) -> SalienceMode:
+    return "full" if permalink.parse_salience(value) == "full" else "head"
 
 
 def _json_bytes(value: Any) -> int:

@@ -78,7 +78,7 @@ def train_both(checkpoint: Path, out: Path, args: argparse.Namespace) -> None:
     """Some steps of both adapters on generated scenes, by the project's own command; prints step time and memory."""
     recipe = out.parent / "shape.toml"
     recipe.write_text(
-        f'precision = "auto"\n[scenes]\npairs = {args.batch}\n'
+        f'precision = "auto"\n[scenes]\ncount = {2 * args.batch}\n'
         f"[adapters]\nsteps = 20\nbatch = {args.batch}\nwarmup = 2\nlearning_rate = 1e-4\n",
         encoding="utf-8",
     )

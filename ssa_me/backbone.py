@@ -335,15 +335,20 @@ class Backbone:
         end = len(self._encode(self.format.with_image[1]))
         return sum(len(self.text_ids(answer)) + end for answer in answers)
 
-    def _forward(
-        self, ids: Tensor, mask: Tensor, visual: VisualBatch | None, probe: AttentionProbe
-    ) -> Tensor:
-        inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+    def inputs(self, ids: Tensor, mask: Tensor, visual: VisualBatch | None) -> dict[str, Any]:
+        """What the model is called with for token ids and mask (B, T) that hold the image tokens of `visual`."""
+        inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
         if visual is not None:
             inputs["mm_encoder_outputs"] = {"image": self._encoder_outputs(visual)}
             placed = (ids == self.image_token_id) & (not self.reading.flat)
             inputs |= self.traits.inputs(visual.grid.to(self.device), placed)
-        return self.model.model(**inputs, probe=probe).last_hidden_state
+        return inputs
+
+    def _forward(
+        self, ids: Tensor, mask: Tensor, visual: VisualBatch | None, probe: AttentionProbe
+    ) -> Tensor:
+        inputs = self.inputs(ids, mask, visual)
+        return self.model.model(**inputs, use_cache=False, probe=probe).last_hidden_state
 
     def _encoder_outputs(self, visual: VisualBatch) -> BaseModelOutputWithPooling:
         """The image tokens as the model's own vision pass would return them, with those that have no place."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +100,15 @@ def load_parts(folder: Path, width: int) -> tuple[Parts, Settings]:
             f"{folder} cannot be read as SSA-ME's parts: {str(error).splitlines()[0]}"
         ) from error
     return parts.eval(), settings
+
+
+def write_layers(folder: Path, layers: Sequence[int]) -> None:
+    """Change the layers whose attention is read in the settings that `folder` (`ssa-me/`) holds."""
+    file = folder / SETTINGS
+    table = json.loads(file.read_text(encoding="utf-8")) | {"layers": list(layers)}
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    part.replace(file)
 
 
 def fingerprints(checkpoint: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -200,6 +201,14 @@ def reading_of(folder: Path) -> Reading:
     return _sentence_transformers(folder)
 
 
+def keep_reading(source: Path, to: Path) -> None:
+    """Write down how `source` is read beside its copy or descendant in `to`, whose name says nothing of it any more."""
+    reading = reading_of(source)
+    if reading != Reading():
+        text = json.dumps(dataclasses.asdict(reading), indent=2)
+        (to / SETTINGS).write_text(f"{text}\n", encoding="utf-8")
+
+
 def _own_reading(path: Path) -> Reading:
     table = _json(path)
     fields = [f.name for f in dataclasses.fields(Reading)]
@@ -217,16 +226,22 @@ def _own_reading(path: Path) -> Reading:
     return reading
 
 
-def _names(folder: Path) -> list[str]:
-    """Names that a folder may be known by: what its config was loaded from, its own, that of the hub's cache."""
+def name_of(folder: Path) -> str:
+    """A folder's name for people; of the hub's cache (models--OWNER--NAME/snapshots/REVISION) OWNER/NAME."""
     resolved = folder.resolve()
-    names = [resolved.name]
-    config = folder / "config.json"
-    if config.is_file():
-        origin = _json(config).get("_name_or_path")
+    if resolved.parent.name == "snapshots":
+        return resolved.parent.parent.name.removeprefix("models--").replace("--", "/")
+    return resolved.name
+
+
+def _names(folder: Path) -> list[str]:
+    """Names that a folder may be known by: what its config was loaded from, and its own."""
+    names = [name_of(folder)]
+    with suppress(
+        OSError, ValueError, AttributeError
+    ):  # a damaged config is named by whoever loads the model
+        origin = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("_name_or_path")
         names = [origin, *names] if isinstance(origin, str) else names
-    if resolved.parent.name == "snapshots":  # models--OWNER--NAME/snapshots/REVISION
-        names.append(resolved.parent.parent.name.removeprefix("models--").replace("--", "/"))
     return names
 
 

@@ -37,12 +37,13 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m ssa_me",
         description="Search images with two models side by side, and see what each of them looks at.",
     )
+    parser.set_defaults(expert=None)  # for the commands that have none
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for command in COMMANDS:
         own = commands.add_parser(command.name, help=command.summary, description=command.summary)
         command.arguments(own)
         add_common(own)
-        own.set_defaults(run=command.run)
+        own.set_defaults(run=command.run, online=command.online)
     return parser
 
 
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stopped:  # argparse has printed its help or its error
         return stopped.code if isinstance(stopped.code, int) else BAD_INPUT
     try:
-        stay_offline(args.checkpoint)
+        stay_offline(args.checkpoint, *_paths(args.expert), online=args.online(args))
         with contextlib.redirect_stdout(sys.stderr):
             answer: Answer = args.run(args, _progress)
         print(to_json(answer.data) if args.json else _printable(answer.text), flush=True)
@@ -72,18 +73,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     return DONE if answer.done else FAILED
 
 
-def stay_offline(checkpoint: str | None) -> None:
-    """Keep libraries that are imported from here on off the network, unless `checkpoint` is the id of a hub, or the
-    folder of a LoRA adapter, whose model may be there.
+def stay_offline(*sources: str | None, online: bool = False) -> None:
+    """Keep libraries that are imported from here on off the network, unless one of `sources` is the id of a hub, or the
+    folder of a LoRA adapter, whose model may be there, or `online` says that the data comes from one.
 
     What the environment sets already is left alone.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    if checkpoint is not None and (Path(checkpoint) / "adapter_config.json").is_file():
-        return
-    if checkpoint is None or Path(checkpoint).exists() or not _HUB_ID.fullmatch(checkpoint):
+    if not online and not any(needs_hub(source) for source in sources):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def _paths(expert: str | None) -> list[str]:
+    """What stands after the colon of `--expert`."""
+    return [path.strip() for path in (expert or "").partition(":")[2].split(",")]
+
+
+def needs_hub(checkpoint: str | None) -> bool:
+    """Whether `checkpoint` may have to be fetched, it or the model that it adapts."""
+    if checkpoint is None:
+        return False
+    if Path(checkpoint).exists():
+        return (Path(checkpoint) / "adapter_config.json").is_file()
+    return _HUB_ID.fullmatch(checkpoint) is not None and not checkpoint.startswith(".")
 
 
 def to_json(data: Mapping[str, Any]) -> str:

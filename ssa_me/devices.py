@@ -1,12 +1,17 @@
-"""Which device and precision to compute in, with the reason beside the choice."""
+"""Which device and precision to compute in, with the reason beside the choice, and work cut to what its memory holds."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from ssa_me.errors import InputError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -45,3 +50,34 @@ def _cuda(device: torch.device, reason: str) -> Device:
     if torch.cuda.is_bf16_supported():
         return Device(device, torch.bfloat16, reason)
     return Device(device, torch.float16, f"{reason}; it has no bf16")
+
+
+def in_batches(
+    work: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], size: int
+) -> list[Result]:
+    """`work` over `items` in batches of `size`, its results in order; a batch that does not fit into memory is halved,
+    and so are those after it. Raises what `work` raises, out of memory only where a single item does not fit."""
+    results: list[Result] = []
+    while len(results) < len(items):
+        batch = items[len(results) : len(results) + size]
+        try:
+            results += work(batch)
+            continue
+        except RuntimeError as error:  # torch.OutOfMemoryError is one
+            if len(batch) == 1 or not _is_out_of_memory(error):
+                raise
+        size = (
+            len(batch) // 2
+        )  # out here, where the failed batch's tensors are no longer held by its traceback
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return results
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    text = str(error).lower()
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "out of memory" in text
+        or "can't allocate memory" in text
+    )

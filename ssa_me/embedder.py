@@ -10,6 +10,7 @@ Thread-safe: an adapter is shared state, so one lock is held around each batch's
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,14 +35,27 @@ from ssa_me.checkpoint import (
     has_adapter,
     load_parts,
 )
+from ssa_me.checkpoints import name_of
 from ssa_me.composition import PAIRED
+from ssa_me.control_maps import ControlMaps, control_maps
 from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
 from ssa_me.explaining import explain
-from ssa_me.explanation import Alignment, Explanation, Region, TokenMaps
+from ssa_me.explanation import (
+    SALIENCE_MODES,
+    Alignment,
+    Explanation,
+    Region,
+    SalienceMode,
+    Subjects,
+    TokenMaps,
+)
+from ssa_me.generation import answers
 from ssa_me.hub import locate
-from ssa_me.passes import Passes, Salient
-from ssa_me.salience.experts import OpenCVExpert, VisualExpert
+from ssa_me.passes import Passes, Salient, found_regions
+from ssa_me.pipeline import full_salience
+from ssa_me.salience.experts import CachedExpert, OpenCVExpert, VisualExpert, open_expert
+from ssa_me.salience.lmm import Listed, LmmSubjects
 from ssa_me.salience.regions import TokenRegion
 from ssa_me.salience.subjects import split_phrases
 from ssa_me.samples import BBox, Sample
@@ -50,6 +64,10 @@ __all__ = [
     "BASELINE", "SSA_ME", "VERSIONS", "Alignment", "Embedded", "Explanation", "ModelInfo", "Region", "SalientEmbedder",
     "TokenMaps",
 ]  # fmt: skip
+
+
+BACKBONE = "backbone"
+"""Stands for the language model as it is, where layers are compared."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +90,8 @@ class ModelInfo:
 @dataclass(frozen=True)
 class Embedded:
     """Embeddings of B samples. vectors: version → (B, D) float32 of unit length. regions: each image's query-free
-    subjects, K_b ≤ 6, and the boxes around up to 3 pairs of them; empty for texts. subject_vectors: version → B arrays (K_b, D) of unit length."""
+    subjects, at most 6, then the boxes around up to 3 pairs of them; empty for texts. subject_vectors: version → B
+    arrays of unit length, a row a region."""
 
     vectors: Mapping[str, np.ndarray]
     regions: tuple[tuple[Region, ...], ...]
@@ -80,7 +99,11 @@ class Embedded:
 
 
 class SalientEmbedder:
-    """Embeds with the baseline and with SSA-ME. Make one with `load`."""
+    """Embeds with the baseline and with SSA-ME. Make one with `load`.
+
+    Where salience is conditioned, "head" is the light way, the trained head (or the OpenCV expert without one); "full"
+    the whole pipeline: the language model lists the subjects, a visual expert and semantic relevance find them.
+    """
 
     def __init__(
         self,
@@ -90,14 +113,26 @@ class SalientEmbedder:
         settings: Settings,
         info: ModelInfo,
         expert: VisualExpert,
+        full_expert: VisualExpert | None = None,
     ) -> None:
         self.info = info
         self._passes = Passes(backbone, adapters, parts, settings, expert)
+        self._full_expert = full_expert or expert
+        self._lmm = LmmSubjects(self._ask, info.fingerprints[BASELINE])
         self._lock = threading.RLock()
 
     @classmethod
-    def load(cls, checkpoint: Path | str | None = None, device: str = "auto") -> SalientEmbedder:
+    def load(
+        cls,
+        checkpoint: Path | str | None = None,
+        device: str = "auto",
+        *,
+        expert: str = "opencv",
+        maps: Path | None = None,
+    ) -> SalientEmbedder:
         """Load a checkpoint folder or a hub's id (downloaded once), by default the embedded mini model.
+
+        expert: of the full salience, as `open_expert` reads it. maps: a folder where its maps are kept.
 
         Without trained adapters the baseline is the backbone as it is and SSA-ME runs training-free: salience from the
         OpenCV expert, suppression only. Raises InputError where the folder is missing, incomplete or does not fit.
@@ -119,7 +154,10 @@ class SalientEmbedder:
                 f"{folder / SSA_ME / SETTINGS} reads layers {beyond} of a model with {backbone.layers}."
             )
         info = _describe(folder, chosen, backbone, trained, settings)
-        return cls(backbone, adapters, parts, settings, info, OpenCVExpert())
+        full_expert = open_expert(expert, chosen)
+        if maps is not None:
+            full_expert = CachedExpert(full_expert, maps)
+        return cls(backbone, adapters, parts, settings, info, OpenCVExpert(), full_expert)
 
     # --- embedding ---------------------------------------------------------------------------------------------------
 
@@ -130,15 +168,20 @@ class SalientEmbedder:
         versions: Sequence[str] = VERSIONS,
         subjects: bool = False,
         conditioned_on: str | None = None,
+        salience: SalienceMode = "head",
         batch_size: int = 32,
     ) -> Embedded:
         """Embed texts, images, or images with texts; a sample's result does not depend on its batch.
 
-        subjects: also find each image's subjects and embed them. conditioned_on: a phrase that salience follows
+        subjects: also find each image's subjects and embed them. conditioned_on: a text whose subjects salience follows
         instead of being query-free (for re-ranking; the baseline then is its own control, suppressed by the same
-        salience without trained parts). Raises InputError for an unknown version.
+        salience without trained parts), by `salience`. Raises InputError for an unknown version.
         """
         phrase = (conditioned_on or "").strip() or None
+        full = _checked(salience) == "full"
+        named: tuple[str, ...] = ()
+        if phrase is not None:
+            named = self.subjects([Sample(phrase)])[0].phrases if full else self.phrases(phrase)
         unknown = sorted(set(versions) - set(VERSIONS))
         if unknown:
             raise InputError(f"There is no version {', '.join(unknown)}. Versions: {', '.join(VERSIONS)}.")
@@ -152,7 +195,7 @@ class SalientEmbedder:
             for version, texts in self._embed_texts([samples[i].text or "" for i in batch], versions).items():
                 vectors[version][batch] = texts
         for batch in _batches(pictured, batch_size):
-            part = self._embed_images([samples[i] for i in batch], versions, subjects, phrase)
+            part = self._embed_images([samples[i] for i in batch], versions, subjects, named, full)
             for version in versions:
                 vectors[version][batch] = part.vectors[version]
                 for i, found in zip(batch, part.subject_vectors[version], strict=True):
@@ -187,6 +230,11 @@ class SalientEmbedder:
         """The subject phrases of a text, in order, at most six."""
         return split_phrases(text)
 
+    def subjects(self, samples: Sequence[Sample]) -> list[Listed]:
+        """The subjects that the language model lists: of a text, of a pair, or of an image, which it describes first.
+        The rule of `phrases` where its answer is of no use. Remembered by content."""
+        return self._lmm(samples)
+
     def reads_whole(self, text: str) -> bool:
         """Whether the model reads all of a text; a longer one is cut at 512 tokens."""
         with self._locked():  # a fast tokenizer does not bear two threads at once
@@ -214,18 +262,57 @@ class SalientEmbedder:
                 result.append(TokenMaps(visual.boxes[b, :count], rows, salience[b, :count]))
         return result
 
+    @property
+    def layers(self) -> tuple[int, ...] | None:
+        """The language layers whose attention is read; None is the second half of them."""
+        return self._passes.settings.layers
+
+    def layer_maps(
+        self, images: Sequence[Image.Image], phrases: Sequence[str]
+    ) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Each image's boxes (N, 4) and version → (L, N), the attention of image and phrase layer by layer with sinks
+        removed; beside both versions that of "backbone", without an adapter. One batch."""
+        versions = (BACKBONE, *VERSIONS)
+        with self._locked():
+            visual = self._passes.backbone.vision_pass(images)
+            found = self._passes.salience(visual, images, list(phrases))
+            attention = self._passes.layer_attention(visual, found, phrases, versions)
+        return [
+            (visual.boxes[b, :count], {v: attention[v][b, :, :count] for v in versions})
+            for b, count in enumerate(visual.counts())
+        ]
+
+    def control_maps(self, images: Sequence[Image.Image], phrases: Sequence[str]) -> list[ControlMaps]:
+        """What salience is held against, for each image and its phrase: the backbone's raw attention, and each version's
+        gradient map. Raises InputError for unequal lengths."""
+        if len(images) != len(phrases):
+            raise InputError(
+                f"There are {len(images)} images for {len(phrases)} phrases; give one phrase an image."
+            )
+        result = []
+        for batch in _batches(list(range(len(images))), 32):
+            with self._lock:  # no inference mode: gradients are wanted
+                result += control_maps(self._passes, [images[i] for i in batch], [phrases[i] for i in batch])
+        return result
+
     def explain(
-        self, image: Image.Image, text: str | None, phrases: Sequence[str] | None = None
+        self,
+        image: Image.Image,
+        text: str | None,
+        phrases: Sequence[str] | None = None,
+        salience: SalienceMode = "head",
     ) -> Explanation:
         """Everything about one image and one text: both attentions, every stage of salience, subjects aligned.
 
-        phrases: subjects to look for (default: those of the text). The attention and the stages are conditioned on
-        them; similarity and subject vectors are those of the index, query-free. Without text and phrases all maps are
-        query-free and nothing is aligned.
+        phrases: subjects to look for (default: those of the text; under "full" those that the language model lists, of
+        the image where there is no text). The attention and the stages are conditioned on them, by `salience`;
+        similarity and subject vectors are those of the index, query-free. Without phrases all maps are query-free and
+        nothing is aligned. Raises InputError for an unknown salience.
         """
-        named = tuple(phrases) if phrases is not None else self.phrases(text or "")
+        subjects = self._named(image, text or "", phrases, _checked(salience))
         with self._locked():
-            return explain(self._passes, image, text or "", named)
+            expert = self._full_expert if salience == "full" else self._passes.expert
+            return explain(self._passes, image, text or "", subjects, salience, expert)
 
     # --- inside: callers hold the lock -------------------------------------------------------------------------------
 
@@ -234,20 +321,42 @@ class SalientEmbedder:
         with self._lock, torch.inference_mode():
             yield
 
+    def _ask(self, prompts: Sequence[str], images: Sequence[Image.Image | None]) -> list[str]:
+        with self._locked():
+            self._passes.adapters.use(None)
+            return answers(self._passes.backbone, prompts, images)
+
+    def _named(
+        self, image: Image.Image, text: str, phrases: Sequence[str] | None, salience: SalienceMode
+    ) -> Subjects:
+        if phrases is not None:
+            return Subjects(tuple(phrases))
+        if salience == "head":
+            return Subjects(self.phrases(text), "rule")
+        started = time.perf_counter()
+        (listed,) = self.subjects([Sample(text) if text.strip() else Sample(image=image)])
+        took = {"subjects": time.perf_counter() - started}
+        return Subjects(listed.phrases, listed.source, listed.described, took)
+
     def _embed_texts(self, texts: Sequence[str], versions: Sequence[str]) -> dict[str, np.ndarray]:
         with self._locked():
             return {v: rows.cpu().numpy() for v, rows in self._passes.speak(texts, versions).items()}
 
     def _embed_images(
-        self, samples: Sequence[Sample], versions: Sequence[str], subjects: bool, phrase: str | None
+        self,
+        samples: Sequence[Sample],
+        versions: Sequence[str],
+        subjects: bool,
+        named: Sequence[str],
+        full: bool,
     ) -> Embedded:
         images = [sample.image for sample in samples if sample.image is not None]
         with self._locked():
             visual = self._passes.backbone.vision_pass(images)
-            needed = subjects or phrase is not None or SSA_ME in versions
-            found = self._passes.salience(visual, images, [phrase] * len(images)) if needed else None
+            needed = subjects or named or SSA_ME in versions
+            found = self._salience(visual, images, named, full) if needed else None
             texts = [sample.text or "" for sample in samples]
-            passes = self._passes.read(texts, visual, found, versions, control=phrase is not None)
+            passes = self._passes.read(texts, visual, found, versions, control=bool(named))
             vectors = self._vectors(passes, texts, visual, found)
             if not subjects or found is None:
                 empty = tuple(np.zeros((0, self.info.dimension), dtype=np.float32) for _ in images)
@@ -278,12 +387,32 @@ class SalientEmbedder:
         pairs = self._passes.pair_vectors(version, output, visual, found)
         return tuple(np.concatenate(both) for both in zip(singles, pairs, strict=True))
 
+    def _salience(
+        self, visual: VisualBatch, images: Sequence[Image.Image], named: Sequence[str], full: bool
+    ) -> Salient:
+        """Query-free where nothing is named, else the largest salience over what is."""
+        if named and full:
+            return full_salience(self._passes, self._full_expert, visual, images, named)
+        asked: Sequence[str | None] = named or [None]
+        each = [self._passes.salience(visual, images, [phrase] * len(images)) for phrase in asked]
+        if len(each) == 1:
+            return each[0]
+        return found_regions(torch.stack([one.salience for one in each]).amax(0), visual)
+
+
+def _checked(salience: str) -> SalienceMode:
+    for mode in SALIENCE_MODES:
+        if salience == mode:
+            return mode
+    raise InputError(f"There is no salience {salience!r}. Choose one of {', '.join(SALIENCE_MODES)}.")
+
 
 def _with_pairs(found: Sequence[TokenRegion]) -> tuple[Region, ...]:
     """The regions of an image's subjects, then the box around each pair of its first subjects."""
     singles = tuple(Region(region.bbox, region.salience) for region in found)
     pairs = combinations(singles[:PAIRED], 2)
-    return singles + tuple(Region(_around(a.bbox, b.bbox), (a.salience + b.salience) / 2) for a, b in pairs)
+    around = (Region(_around(a.bbox, b.bbox), (a.salience + b.salience) / 2, pair=True) for a, b in pairs)
+    return (*singles, *around)
 
 
 def _around(a: BBox, b: BBox) -> BBox:
@@ -298,7 +427,7 @@ def _describe(
     if not trained[SSA_ME]:
         knows = "A backbone without adapters: the baseline is the model as it is, SSA-ME runs training-free."
     return ModelInfo(
-        name=folder.resolve().name,
+        name=name_of(folder),
         checkpoint=str(folder),
         family=backbone.family,
         device=str(device.device),

@@ -1,6 +1,7 @@
 """How an explanation is made: both attentions, every stage of salience, phrases aligned with regions.
 
-It drives `Passes` for one image and one text; what comes out is `Explanation`. Its caller holds the lock.
+It drives `Passes` and an expert for one image and one text; what comes out is `Explanation`. Its caller holds the
+lock, and has found the phrases.
 """
 
 from __future__ import annotations
@@ -15,43 +16,48 @@ from PIL import Image
 
 from ssa_me.backbone import LanguagePass, VisualBatch
 from ssa_me.checkpoint import SSA_ME
-from ssa_me.explanation import Alignment, Candidate, Explanation, Region, align
-from ssa_me.passes import MOST_SUBJECTS, Passes, Salient
+from ssa_me.explanation import Alignment, Candidate, Explanation, Region, SalienceMode, Subjects, align
+from ssa_me.passes import Passes, Salient, found_regions
+from ssa_me.pipeline import expert_maps, fused, relevance_maps
 from ssa_me.regeneration import salience_weights
-from ssa_me.salience import relevance
-from ssa_me.salience.fusion import fuse
+from ssa_me.salience.experts import VisualExpert
 from ssa_me.salience.regions import peaks
 
 Named = Mapping[str, np.ndarray]
 """version → an array."""
 
 
-def explain(passes: Passes, image: Image.Image, text: str, phrases: Sequence[str]) -> Explanation:
-    """Explain one image for a text (may be empty) and the phrases of its subjects (may be none).
+def explain(
+    passes: Passes,
+    image: Image.Image,
+    text: str,
+    subjects: Subjects,
+    salience: SalienceMode,
+    expert: VisualExpert,
+) -> Explanation:
+    """Explain one image for a text (may be empty) and its subjects (may be none).
 
-    Attention and stages are conditioned on the phrases; similarity, regions and subject vectors are those of the
-    index, query-free.
+    Attention and stages are conditioned on the subjects, under "head" by the salience head, under "full" by `expert`
+    and relevance; similarity, regions and subject vectors are those of the index, query-free.
     """
-    seconds: dict[str, float] = {}
-    with _timed(seconds, "vision"):
+    clock = _Clock(passes.backbone.device)
+    phrases = subjects.phrases
+    with clock.timed("vision"):
         visual = passes.backbone.vision_pass([image])
         boxes = visual.boxes[0]
-    with _timed(seconds, "salience"):
+    with clock.timed("salience"):
         free = passes.salience(visual, [image], [None])
-        stages, maps = find_stages(passes, visual, image, phrases)
-        chosen = maps.max(0)
-        conditioned = Salient(
-            torch.from_numpy(chosen)[None].to(visual.tokens), (peaks(chosen, boxes, MOST_SUBJECTS),)
-        )
-    with _timed(seconds, "embedding"):
+    stages, maps = _find_stages(passes, expert, visual, image, phrases, salience, clock)
+    conditioned = found_regions(torch.from_numpy(maps.max(0))[None].to(visual.tokens), visual)
+    with clock.timed("embedding"):
         alone = passes.read([""], visual, free)
         images = passes.image_vectors(alone, visual, free)
         similarity, spoken = _embed_texts(passes, images, text, phrases)
-    with _timed(seconds, "attention"):
+    with clock.timed("attention"):
         attention = {v: rows[0] for v, rows in passes.attention(visual, conditioned, [text]).items()}
-    with _timed(seconds, "alignment"):
+    with clock.timed("alignment"):
         alignment = _align(passes, visual, free, alone, phrases, maps, spoken, attention)
-    weights = salience_weights(torch.from_numpy(chosen), passes.settings.floor)
+    weights = salience_weights(torch.from_numpy(maps.max(0)), passes.settings.floor)
     return Explanation(
         image_size=image.size,
         boxes=boxes,
@@ -61,40 +67,40 @@ def explain(passes: Passes, image: Image.Image, text: str, phrases: Sequence[str
         stages=stages | {"gain": weights.numpy()},
         regions=tuple(Region(r.bbox, r.salience) for r in free.regions[0]),
         alignment=alignment,
-        seconds=seconds,
+        seconds=dict(subjects.seconds) | clock.seconds,
+        salience=salience,
+        subjects=subjects,
     )
 
 
-def find_stages(
-    passes: Passes, visual: VisualBatch, image: Image.Image, phrases: Sequence[str]
+def _find_stages(
+    passes: Passes,
+    expert: VisualExpert,
+    visual: VisualBatch,
+    image: Image.Image,
+    phrases: Sequence[str],
+    salience: SalienceMode,
+    clock: _Clock,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Every stage as (N,), the largest over the phrases, and the salience (K, N) of each phrase that regeneration
-    takes: the head's where one was trained, else the fused one. Without phrases K is 1 and all is query-free."""
-    boxes = visual.boxes[0]
-    expert = np.stack([passes.expert_map(image, phrase, boxes) for phrase in (phrases or [""])])
-    stages, maps = {"expert": expert.max(0)}, expert
+    takes: the fused one under "full" and where no head was trained, else the head's. Without phrases K is 1 and all
+    is query-free."""
+    with clock.timed("expert"):
+        maps = found = expert_maps(expert, visual, [image], phrases or [""])[0]
+    stages = {"expert": found.max(0)}
     if phrases:
-        semantic = _semantic(passes, visual, phrases)
-        maps = np.stack([fuse(e[None], r[None]) for e, r in zip(expert, semantic, strict=True)])
+        with clock.timed("relevance"):
+            semantic = relevance_maps(passes, visual, phrases)[0]
+        with clock.timed("fusion"):
+            maps = fused(found, semantic)
         stages |= {"semantic": semantic.max(0), "fused": maps.max(0)}
     if passes.distilled:
-        repeated = visual.select([0] * len(maps))
-        maps = passes.head_salience(repeated, list(phrases) or [None]).float().cpu().numpy()
-        stages["head"] = maps.max(0)
+        with clock.timed("head"):
+            repeated = visual.select([0] * len(maps))
+            own = passes.head_salience(repeated, list(phrases) or [None]).float().cpu().numpy()
+        stages["head"] = own.max(0)
+        maps = own if salience == "head" else maps
     return stages, maps
-
-
-def _semantic(passes: Passes, visual: VisualBatch, phrases: Sequence[str]) -> np.ndarray:
-    """Semantic relevance (K, N) of each phrase: attention with it ÷ without, by the backbone as it is."""
-    passes.adapters.use(None)
-    repeated = visual.select([0] * (len(phrases) + 1))
-    output = passes.backbone.language_pass([*phrases, ""], repeated, collect_rows=True)
-    assert output.rows is not None and output.hidden is not None
-    mean = relevance.layer_mean(output.rows.float(), passes.settings.layers)
-    attention = relevance.normalise_attention(mean, repeated.valid, relevance.sink_tokens(output.hidden))
-    generic = attention[-1:].expand(len(phrases), -1)
-    relative = relevance.relative_relevance(attention[:-1], generic, repeated.valid[:-1])
-    return relative.cpu().numpy().astype(np.float32)
 
 
 def _embed_texts(
@@ -142,8 +148,20 @@ def _align(
     )
 
 
-@contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[name] = time.perf_counter() - start
+class _Clock:
+    """Adds up the seconds of named parts; on a GPU it waits for what was started."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.seconds: dict[str, float] = {}
+        self._device = device
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        start = self._now()
+        yield
+        self.seconds[name] = self._now() - start
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()

@@ -6,13 +6,17 @@ Data and arithmetic only: it knows no model. N image tokens; boxes and regions i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
 from ssa_me.salience.regions import TokenRegion, iou
 from ssa_me.samples import BBox
+
+SalienceMode = Literal["head", "full"]
+"""What salience is conditioned by: the light head, or the whole pipeline of language model and visual expert."""
+SALIENCE_MODES: tuple[SalienceMode, ...] = ("head", "full")
 
 SAME_REGION = 0.5
 """Regions that overlap by this IoU or more are the same place, and no rivals."""
@@ -20,10 +24,11 @@ SAME_REGION = 0.5
 
 @dataclass(frozen=True)
 class Region:
-    """A subject region (x, y, width, height) with its mean salience in [0, 1]."""
+    """A subject region (x, y, width, height) with its mean salience in [0, 1]. pair: the box is around two subjects."""
 
     bbox: BBox
     salience: float
+    pair: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,12 +73,24 @@ class Alignment:
 
 
 @dataclass(frozen=True)
+class Subjects:
+    """The phrases that are looked for. source: who named them, the caller, the rule for English texts, or the language
+    model. described: its sentence about an image that came without a text. seconds: the time of naming them."""
+
+    phrases: tuple[str, ...]
+    source: Literal["given", "rule", "lmm"] = "given"
+    described: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Why a text and an image match, for both versions.
 
     image_size: (width, height). boxes (N, 4). similarity: version → cosine of text and image, empty without a text.
     attention: version → (N,) unnormalised share, so that both can stand on one scale; attention_on_image its sum.
     stages: semantic, expert, fused, head, gain → (N,). regions: the query-free subjects. seconds: time of each part.
+    salience: what attention, gain and alignment are conditioned by. subjects: the phrases, and who named them.
     """
 
     image_size: tuple[int, int]
@@ -85,6 +102,8 @@ class Explanation:
     regions: tuple[Region, ...]
     alignment: tuple[Alignment, ...]
     seconds: Mapping[str, float]
+    salience: SalienceMode = "head"
+    subjects: Subjects = Subjects(())
 
     def to_json(self) -> dict[str, Any]:
         """The JSON of the `explain` command, without the files that the command writes."""
@@ -99,6 +118,8 @@ class Explanation:
             "attributions": [],
             "regions": [{"bbox": _rounded(r.bbox), "salience": r.salience} for r in self.regions],
             "seconds": dict(self.seconds),
+            "salience": self.salience,
+            "subjects": {"source": self.subjects.source, "described": self.subjects.described},
         }
 
 

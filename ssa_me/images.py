@@ -106,6 +106,11 @@ def content_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def pixel_hash(image: Image.Image) -> str:
+    """SHA-256 of an image's mode, size and pixels as 64 hex digits, whatever file they came from."""
+    return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
+
+
 def _read(source: Path | bytes | BinaryIO, name: str) -> bytes:
     if isinstance(source, Path):
         if not source.is_file():

@@ -6,6 +6,7 @@ exactly one layer of the model has. It knows nothing of the adapters that this p
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ def merge_lora(model: Any, folder: Path) -> Any:
     renamed = _renamed(state, names, folder)
     config.target_modules = sorted({key.partition(".lora_")[0] for key in renamed})
     config.exclude_modules = None
-    wrapped = get_peft_model(model, config)
+    with warnings.catch_warnings():  # peft still asks for a name that transformers has replaced
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
+        wrapped = get_peft_model(model, config)
     expected = get_peft_model_state_dict(wrapped)
     found = {f"{_PREFIX}{key}": value for key, value in renamed.items()}
     wrong = sorted(set(expected) ^ set(found)) or sorted(

@@ -1,6 +1,6 @@
 """The mini model's shape: Qwen2-VL's architecture, small, with a tokenizer of its own. It knows nothing of training.
 
-At 112×112 pixels an image is a grid of 8×8 patches, one image token each. Images keep their aspect ratio.
+At 112×112 pixels an image is a grid of 14×14 patches, read as 7×7 image tokens. Images keep their aspect ratio.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ssa_me.backbone import Backbone
 
 SPECIALS = ("<|pad|>", "<|end|>", "<|vision_start|>", "<|vision_end|>", "<|image|>", "<|video|>")
 SIDE = 112
-PATCH = 14
-MERGE = 1
+PATCH = 8
+MERGE = 2
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int = 3500) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], vocabulary: int = 4000) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer, lower-casing, so that any script can be read. Deterministic in `texts`."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
@@ -48,8 +48,8 @@ def build_mini(
     layers: int = 4,
     heads: int = 6,
     mlp: int = 384,
-    vision_width: int = 192,
-    vision_layers: int = 5,
+    vision_width: int = 128,
+    vision_layers: int = 4,
     side: int = SIDE,
 ) -> Backbone:
     """A randomly initialised mini model (seed with `torch.manual_seed`). `side`: pixels of a square image's side."""

@@ -111,9 +111,9 @@ class Passes:
             salience = self.head_salience(visual, phrases)
         else:
             rows = np.zeros(visual.valid.shape, dtype=np.float32)
-            for b, (image, phrase) in enumerate(zip(images, phrases, strict=True)):
-                count = int(visual.valid[b].sum())
-                rows[b, :count] = self.expert_map(image, phrase or "", visual.boxes[b, :count])
+            found = self.expert.maps(images, [[phrase or ""] for phrase in phrases])
+            for b, (image, count) in enumerate(zip(images, visual.counts(), strict=True)):
+                rows[b, :count] = to_tokens(found[b][0], visual.boxes[b, :count], image.size)
             salience = torch.from_numpy(rows).to(visual.tokens)
         return found_regions(salience, visual)
 
@@ -128,9 +128,6 @@ class Passes:
             salience[named] = head.salience(visual.tokens[named], visual.valid[named], rows)
         return salience
 
-    def expert_map(self, image: Image.Image, phrase: str, boxes: np.ndarray) -> np.ndarray:
-        return to_tokens(self.expert(image, [phrase])[0], boxes, image.size)
-
     def attention(self, visual: VisualBatch, found: Salient, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """Version → (B, N): the last token's attention on image tokens, mean over heads and the chosen layers."""
         result = {}
@@ -140,13 +137,25 @@ class Passes:
             result[version] = (mean * ~relevance.sink_tokens(output.hidden)).cpu().numpy()
         return result
 
+    def layer_attention(
+        self, visual: VisualBatch, found: Salient, texts: Sequence[str], versions: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Version → (B, L, N): the last token's attention on image tokens layer by layer, sinks removed."""
+        result = {}
+        for version, output in self.read(texts, visual, found, versions, rows=True).items():
+            assert output.rows is not None and output.hidden is not None
+            result[version] = (
+                (output.rows.float() * ~relevance.sink_tokens(output.hidden)[:, None]).cpu().numpy()
+            )
+        return result
+
     def image_vectors(
         self, outputs: Mapping[str, LanguagePass], visual: VisualBatch, found: Salient | None
     ) -> dict[str, Tensor]:
         """Version → (B, D) float32 of unit length of images alone, out of their passes: the last token's state, with
         SSA-ME's subjects composed into it."""
         vectors = {version: output.embedding() for version, output in outputs.items()}
-        if found is not None and SSA_ME in outputs:
+        if found is not None and self.distilled and SSA_ME in outputs:
             vectors[SSA_ME] = compose(self.parts.composition, outputs[SSA_ME], visual, found)
         return vectors
 

@@ -27,11 +27,15 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {"ssa_me.salience", "ssa_me.regeneration", "ssa_me.objectives", "ssa_me.adapters", "ssa_me.mini"}
     ),
+    frozenset({"ssa_me.composition"}),
     frozenset({"ssa_me.checkpoint", "ssa_me.explanation"}),
-    frozenset({"ssa_me.passes"}),
+    frozenset({"ssa_me.passes", "ssa_me.generation"}),
+    frozenset({"ssa_me.pipeline", "ssa_me.control_maps"}),
     frozenset({"ssa_me.explaining"}),
     frozenset({"ssa_me.embedder"}),
     frozenset({"ssa_me.gallery", "ssa_me.training", "ssa_me.evaluation", "ssa_me.attribution"}),
+    frozenset({"ssa_me.layers"}),
+    frozenset({"ssa_me.ablation"}),
     frozenset({"ssa_me.commands"}),
     frozenset({"ssa_me.cli"}),
     frozenset({"ssa_me.__main__", "app"}),

@@ -225,26 +225,70 @@ def test_image_states_do_not_depend_on_the_text(backbone_of, images):
     torch.testing.assert_close(named, silent, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["qwen2_vl", "qwen3_vl-chat"])
-def test_caption_loss_by_hand(name, backbone_of, eager_of, images):
-    backbone, eager = backbone_of(name), eager_of(name)
-    pixels, grid = backbone.pixels(images)
-    ids, mask = backbone.tokenize(TEXTS, [int(n) for n in grid.prod(1) // 4])
-    with torch.no_grad():
-        got = backbone.caption_loss(TEXTS, backbone.vision_pass(images))
+PROMPTS = ["a bird", "", "the house on the right of"]
+
+
+def answer_losses(backbone, eager, images, prompts, spoken_from) -> list[torch.Tensor]:
+    """By transformers alone and one sample at a time, without padding: the cross-entropy of every token from the one
+    that `spoken_from(prompt ids, end)` counts back from the last."""
+    losses = []
+    end = backbone.tokenizer(backbone.format.with_image[1], add_special_tokens=False)["input_ids"]
+    for prompt, answer, image in zip(prompts, TEXTS, images, strict=True):
+        pixels, grid = backbone.pixels([image])
+        asked, _ = backbone.tokenize([prompt], [int(grid.prod() // 4)])
+        said = [*backbone.text_ids(answer), *end]
+        ids = torch.cat([asked[0, : asked.shape[1] - len(end)], torch.tensor(said, dtype=torch.long)])[None]
         logits = eager(
             input_ids=ids,
-            attention_mask=mask,
+            attention_mask=torch.ones_like(ids),
             pixel_values=pixels,
             image_grid_thw=grid,
             mm_token_type_ids=(ids == backbone.image_token_id).int(),
         ).logits.log_softmax(-1)
-    end = len(backbone.tokenizer(backbone.format.with_image[1], add_special_tokens=False)["input_ids"])
-    losses = []
-    for b, text in enumerate(TEXTS):
-        length, spoken = int(mask[b].sum()), len(backbone.text_ids(text)) + end
-        losses += [-logits[b, t - 1, ids[b, t]] for t in range(length - spoken, length)]
+        length, spoken = ids.shape[1], len(said) + spoken_from(backbone.text_ids(prompt))
+        losses += [-logits[0, t - 1, ids[0, t]] for t in range(length - spoken, length)]
+    return losses
+
+
+@pytest.mark.parametrize("name", ["qwen2_vl", "qwen3_vl-chat"])
+@pytest.mark.parametrize("prompts", [PROMPTS, ["", "", ""]], ids=["asked", "unasked"])
+def test_answer_loss_by_hand(name, prompts, backbone_of, eager_of, images):
+    backbone, eager = backbone_of(name), eager_of(name)
+    with torch.no_grad():
+        got = backbone.answer_loss(prompts, TEXTS, backbone.vision_pass(images))
+        losses = answer_losses(backbone, eager, images, prompts, lambda asked: 0)
+        with_prompts = torch.stack(answer_losses(backbone, eager, images, prompts, len)).mean()
     torch.testing.assert_close(got, torch.stack(losses).mean(), atol=1e-5, rtol=1e-5)
+    assert len(losses) == backbone.answer_tokens(TEXTS)
+    if any(prompts):
+        assert abs(with_prompts - got) > 1e-3, "the prompts' own tokens must weigh for this to mean anything"
+
+
+def test_an_answer_is_the_continuation_of_its_prompt(backbone_of, images):
+    """The prompt is read: the same answers after other prompts are as likely no more."""
+    backbone = backbone_of("qwen2_vl")
+    with torch.no_grad():
+        visual = backbone.vision_pass(images)
+        asked, unasked = (backbone.answer_loss(p, TEXTS, visual) for p in (PROMPTS, [""] * 3))
+    assert abs(asked - unasked) > 1e-3
+
+
+def test_texts_read_in_buckets_keep_their_order(backbone_of):
+    backbone = backbone_of("qwen2_vl")
+    texts = [
+        "a red bird on the left of the tree .",
+        "tree",
+        "",
+        "a blue house",
+        "tree",
+        "the red red person in on",
+    ]
+    with torch.no_grad():
+        spoken = backbone.speak(texts, bucket=2)
+        alone = torch.cat([backbone.language_pass([text]).embedding() for text in texts])
+        assert backbone.speak(texts[:1], bucket=2).shape == (1, backbone.width)
+    torch.testing.assert_close(spoken, alone, atol=1e-5, rtol=0)
+    assert (spoken[0] - spoken[3]).abs().max() > 1e-2
 
 
 # --- the patch embedding ---------------------------------------------------------------------------------------------

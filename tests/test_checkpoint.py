@@ -24,7 +24,7 @@ from ssa_me.checkpoint import (
 from ssa_me.errors import InputError
 
 WIDTH = 12
-SMALL = Settings(floor=0.25, inner=4, hidden=6, layers=(0, 2), description="Numbers.")
+SMALL = Settings(floor=0.25, inner=4, hidden=6, composition=5, layers=(0, 2), description="Numbers.")
 
 
 @pytest.fixture
@@ -44,7 +44,10 @@ def checkpoint(trained_checkpoint, tmp_path) -> Path:
 
 def test_new_parts_are_neutral():
     parts = Parts(WIDTH, SMALL)
-    assert torch.equal(parts.projection.weight, torch.eye(WIDTH))
+    assert torch.equal(parts.composition.gates, torch.zeros(2))
+    assert not any(parts.composition.seen[-1].weight.flatten()) and not any(
+        parts.composition.pair[-1].weight.flatten()
+    )
     assert parts.regeneration.gate.item() == 0 and parts.regeneration.floor == 0.25
 
 
@@ -89,7 +92,7 @@ def test_wrong_weights_are_named(change, message, folder):
 
 
 def test_parts_of_another_width_are_bad_input(folder):
-    with pytest.raises(InputError, match=r"of another shape .*projection|of another shape head"):
+    with pytest.raises(InputError, match=r"of another shape .*composition|of another shape .*head"):
         load_parts(folder, WIDTH + 1)
 
 
@@ -156,9 +159,12 @@ def test_half_a_version_is_bad_input(version, name, checkpoint):
 
 
 def flip(path: Path) -> None:
-    """Change one bit of the last weight in a file, and nothing else."""
+    """Change one bit of the last weight in a file, or the last blank of its JSON, and nothing else."""
     data = bytearray(path.read_bytes())
-    data[-1] ^= 1
+    if path.suffix == ".json":
+        data += b"\n"
+    else:
+        data[-1] ^= 1
     path.write_bytes(data)
 
 

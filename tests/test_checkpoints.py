@@ -16,7 +16,7 @@ from transformers import AutoModelForImageTextToText
 from ssa_me import cli, hub
 from ssa_me.backbone import Backbone, last_positions, pool
 from ssa_me.checkpoint import fingerprints
-from ssa_me.checkpoints import CHECKPOINTS, Reading, public, reading_of
+from ssa_me.checkpoints import CHECKPOINTS, Reading, keep_reading, name_of, public, reading_of
 from ssa_me.embedder import SalientEmbedder
 from ssa_me.errors import InputError
 from ssa_me.families import FAMILIES
@@ -124,7 +124,7 @@ def test_a_folder_is_known_by_its_settings_its_name_or_its_origin(tmp_path):
     assert reading_of(named) == gme
     cached = tmp_path / "models--Alibaba-NLP--gme-Qwen2-VL-2B-Instruct" / "snapshots" / "0123abcd"
     cached.mkdir(parents=True)
-    assert reading_of(cached) == gme
+    assert reading_of(cached) == gme and name_of(cached) == "Alibaba-NLP/gme-Qwen2-VL-2B-Instruct"
     moved = tmp_path / "moved"
     moved.mkdir()
     assert reading_of(moved) == Reading()
@@ -132,6 +132,16 @@ def test_a_folder_is_known_by_its_settings_its_name_or_its_origin(tmp_path):
     assert reading_of(moved) == gme
     (named / "ssa_me.json").write_text('{"pooling": "eos", "pixels": [4, 9]}')
     assert reading_of(named) == Reading(pooling="eos", pixels=(4, 9))
+
+
+@pytest.mark.parametrize("known", CHECKPOINTS, ids=lambda c: c.id)
+def test_a_descendant_is_read_as_what_it_came_from(known, tmp_path):
+    source, to = tmp_path / known.id.rpartition("/")[2], tmp_path / "tuned"
+    source.mkdir()
+    to.mkdir()
+    keep_reading(source, to)
+    assert reading_of(to) == known.reading
+    assert (to / "ssa_me.json").exists() == (known.reading != Reading())
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,9 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run(capsys, checkpoint, monkeypatch):
-    """Run a command in this process: (exit code, stdout, stderr)."""
+def run(capsys, checkpoint, monkeypatch, tmp_path):
+    """Run a command in this process, in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
     for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "HF_HUB_OFFLINE"):
         monkeypatch.setenv(name, os.environ.get(name, "1"))
 
@@ -99,7 +100,7 @@ def test_help_names_every_command_and_is_fast(capsys):
         check=False,
     )
     assert code.returncode == 0
-    for name in ("index", "search", "scenes", "train", "evaluate", "mmeb", "explain"):
+    for name in ("index", "search", "scenes", "train", "evaluate", "mmeb", "neglect", "explain"):
         assert name in code.stdout
     for heavy in ("torch", "transformers", "cv2", "numpy", "faiss", "matplotlib"):
         assert f" {heavy}\n" not in code.stderr
@@ -136,7 +137,7 @@ def test_usage_errors_are_one_line_and_exit_2(run, argv, reason):
         (["explain", "--image", "none.png", "--text", "red", "--out", "x"], "none.png"),
         (["explain", "--image", "none.png", "--text", "  ", "--out", "x"], "--text is empty"),
         (["search", "red", "--gallery", "none"], "none is not a gallery"),
-        (["search", "red", "--gallery", "none", "--salience", "full"], "not available yet"),
+        (["search", "red", "--gallery", "none", "--salience", "full"], "none is not a gallery"),
         (["index", "nowhere", "--gallery", "g"], "nowhere does not exist"),
         (["scenes", "out", "--n", "0"], "1 or more"),
         (["scenes", "out", "--binding", "--language", "es"], "binding tasks are in English"),
@@ -204,6 +205,33 @@ def test_mmeb(run, data):
     code, _, err = run("mmeb", "--data", data, "--subsets", "GQA")
     assert code == 2
     assert "no subset 'GQA'" in err
+    assert Path("workspace/mmeb/embeddings.sqlite").is_file()
+    assert "8 of 8 are in the cache" in run("mmeb", "--data", data)[2]
+
+
+def test_mmeb_from_the_hub_without_a_network(run, monkeypatch):
+    monkeypatch.setattr("ssa_me.evaluation.mmeb_hub.find_spec", lambda name: object())
+    code, out, err = run("mmeb", "--data", "hub", "--subsets", "GQA")
+    assert (code, out) == (2, "")
+    assert "GQA/test-00000-of-00001.parquet of TIGER-Lab/MMEB-eval is not in workspace/mmeb/MMEB-eval" in err
+    assert "scenes --mmeb" in err
+    code, _, err = run("mmeb", "--data", "hub", "--subsets", "GQA2")
+    assert code == 2
+    assert "no subset GQA2" in err
+
+
+def test_neglect(run, tmp_path):
+    code, out, _ = run("neglect", "--n", "6", "--keep", tmp_path / "task", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["queries"], found["images"]) == (18, 6)
+    assert set(found["models"]) == {"baseline", "ssa-me"}
+    code, out, _ = run("neglect", "--data", tmp_path / "task")
+    assert code == 0
+    assert "perceptual score of the image" in out
+    code, _, err = run("neglect", "--n", "3")
+    assert code == 2
+    assert "at least two groups" in err
 
 
 def test_explain(run, data, tmp_path):
@@ -235,6 +263,21 @@ def test_explain(run, data, tmp_path):
     assert code == 0
     assert "attention_on_image" in out
     assert (out_folder / "salience-1.png").is_file()
+
+
+def test_explain_by_the_whole_pipeline(run, data, tmp_path):
+    options = ["--image", data / "red.png", "--text", "a red square on a ground", "--out", tmp_path / "maps"]
+    code, out, _ = run("explain", *options, "--salience", "full", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["salience"] == "full"
+    assert set(found["seconds"]) >= {"subjects", "expert", "relevance", "fusion"}
+    code, out, _ = run("explain", *options, "--salience", "full")
+    assert code == 0 and "salience full:" in out and "relevance" in out
+    code, _, err = run("explain", *options, "--salience", "full", "--expert", "clipseg:nowhere/at/all")
+    assert code == 2 and "no folder nowhere/at/all" in err
+    code, _, err = run("explain", *options, "--expert", "magic")
+    assert code == 2 and "no expert 'magic'" in err
 
 
 def test_index_and_search(run, data, checkpoint, tmp_path, monkeypatch):
@@ -276,6 +319,14 @@ def test_index_and_search(run, data, checkpoint, tmp_path, monkeypatch):
     assert "blue.png" in out
     assert "ssa-me+subjects" in out
     assert "4 images" in err  # fewer than asked for
+
+    by = {}
+    for salience in ("head", "full"):
+        argv = ["a red square", "--gallery", "g", "--model", "ssa-me+rerank,baseline+rerank", "--json"]
+        code, out, _ = run("search", *argv, "--salience", salience)
+        assert code == 0
+        by[salience] = json.loads(out)["results"]["ssa-me+rerank"]
+    assert [hit["score"] for hit in by["head"]] != [hit["score"] for hit in by["full"]]
 
     for argv, reason in (
         ([" "], "nothing to search for"),
@@ -414,14 +465,24 @@ def test_evaluate_reads_a_zip(run, data, tmp_path):
     assert (found["data"], found["images"]) == (archive, 4)
 
 
+def test_evaluate_compares_several_sets_and_holds_maps_against_controls(run, data):
+    code, out, _ = run("evaluate", "--data", data, data, "--models", "ssa-me", "--json")
+    assert code == 0
+    assert [found["data"] for found in json.loads(out)["sets"]] == [str(data)] * 2
+    code, out, _ = run("evaluate", "--data", data, "--models", "ssa-me", "--localisation-controls")
+    assert code == 0
+    for named in ("centre prior", "raw attention", "gradient of baseline", "salience - OpenCV expert"):
+        assert named in out
+
+
 def test_library_chatter_stays_off_stdout(run, data, monkeypatch):
     from ssa_me.embedder import SalientEmbedder
 
     load = SalientEmbedder.load
 
-    def chatty(*args):
+    def chatty(*args, **options):
         print("downloading the internet")
-        return load(*args)
+        return load(*args, **options)
 
     monkeypatch.setattr(SalientEmbedder, "load", chatty)
     code, out, err = run("mmeb", "--data", data, "--models", "ssa-me", "--json")
@@ -433,7 +494,7 @@ def test_library_chatter_stays_off_stdout(run, data, monkeypatch):
 def test_interruption_is_quiet(run, data, monkeypatch):
     from ssa_me.embedder import SalientEmbedder
 
-    def interrupted(*args):
+    def interrupted(*args, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(SalientEmbedder, "load", interrupted)
@@ -446,6 +507,7 @@ def test_a_reader_that_leaves_is_no_crash(data, checkpoint):
         "-m",
         "ssa_me",
         "mmeb",
+        "--no-cache",
         "--data",
         data,
         "--checkpoint",
@@ -472,6 +534,18 @@ def test_nothing_leaves_the_machine_unless_a_hub_is_named(checkpoint, offline, m
     cli.stay_offline(checkpoint)
     assert os.environ.get("HF_HUB_OFFLINE") == offline
     assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+
+
+def test_an_expert_may_come_from_the_hub(monkeypatch):
+    for expert, offline in (
+        ("clipseg:some/model", None),
+        ("grounded-sam:., some/model", None),
+        ("opencv", "1"),
+    ):
+        monkeypatch.setattr(os, "environ", {})
+        cli.stay_offline(None, *cli._paths(expert))
+        assert os.environ.get("HF_HUB_OFFLINE") == offline
+    assert cli._paths(None) == [""]
 
 
 def test_json_is_strict():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import pytest
 import torch
 
-from ssa_me.devices import choose_device
+from ssa_me.devices import choose_device, in_batches
 from ssa_me.errors import InputError
 
 
@@ -61,3 +63,41 @@ def test_not_a_device(wanted):
 def test_devices_that_are_not_supported(wanted):
     with pytest.raises(InputError, match=f"type '{wanted}' are not supported"):
         choose_device(wanted)
+
+
+def halving(
+    limit: int, error: type[Exception], text: str
+) -> tuple[list[int], Callable[[Sequence[int]], list[int]]]:
+    """Work that squares numbers and fails with `error` on more than `limit` of them, and the sizes it was given."""
+    sizes: list[int] = []
+
+    def work(items: Sequence[int]) -> list[int]:
+        sizes.append(len(items))
+        if len(items) > limit:
+            raise error(text)
+        return [item**2 for item in items]
+
+    return sizes, work
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (torch.OutOfMemoryError, "CUDA"),
+        (RuntimeError, "[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_batches_halve_where_memory_runs_out(error, text):
+    sizes, work = halving(3, error, text)
+    assert in_batches(work, range(10), 8) == [n**2 for n in range(10)]
+    assert sizes == [8, 4, 2, 2, 2, 2, 2]
+
+
+def test_what_does_not_fit_alone_is_raised_and_so_is_any_other_error():
+    with pytest.raises(torch.OutOfMemoryError):
+        in_batches(halving(0, torch.OutOfMemoryError, "full")[1], range(4), 4)
+    sizes, work = halving(3, RuntimeError, "shapes do not fit")
+    with pytest.raises(RuntimeError, match="shapes"):
+        in_batches(work, range(4), 4)
+    assert sizes == [4]
+    assert in_batches(work, [], 4) == []

@@ -390,6 +390,25 @@ def test_adapters_attach_to_the_language_layers_alone(name, checkpoint_of, image
 
 
 @pytest.mark.parametrize("name", [*NEW, "smolvlm-chat"])
+@torch.inference_mode()
+def test_it_answers_in_a_batch_as_alone(name, backbone_of, images):
+    from ssa_me.generation import answers
+
+    backbone = backbone_of(name)
+    prompts = ["the red bird", "a house in the tree", "a person"]
+    asked = [images[0], None, images[1]]
+    together = answers(backbone, prompts, asked, most=6)
+    assert together == [answers(backbone, [p], [i], most=6)[0] for p, i in zip(prompts, asked, strict=True)]
+    visual = backbone.vision_pass(images[:1])
+    ids, mask = backbone.tokenize(prompts[:1], visual.counts())
+    if ids[0, -1] == backbone.tokenizer.eos_token_id:  # it comes after the answer
+        ids, mask = ids[:, :-1], mask[:, :-1]
+    logits = backbone.model(**backbone.inputs(ids, mask, visual)).logits
+    first = backbone.tokenizer.decode(logits[0, -1].argmax(), skip_special_tokens=True).strip()
+    assert together[0].startswith(first)
+
+
+@pytest.mark.parametrize("name", [*NEW, "smolvlm-chat"])
 def test_the_embedder_takes_it(name, checkpoint_of, images):
     embedder = SalientEmbedder.load(checkpoint_of(name), "cpu")
     samples = [Sample("a red bird"), *(Sample(image=image) for image in images), Sample("tree", images[0])]

@@ -126,59 +126,129 @@ def test_attention_that_misses_its_region_entirely_stays_finite():
 
 # --- subjects --------------------------------------------------------------------------------------------------------
 
+OWN = torch.arange(2)
+NONE_TRUE = torch.zeros(2, 2, dtype=torch.bool)
 
-def test_subject_contrast_is_info_nce_over_all_subjects():
-    assert float(subject_contrast(AXES[:2], AXES[:2], 1.0)) == pytest.approx(math.log(1 + 1 / E))
+
+def truth(*rows: list[int]) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.bool)
 
 
-def test_subjects_of_one_phrase_do_not_repel_each_other():
-    phrases = torch.stack([AXES[0], AXES[0]])
-    same = torch.ones(2, 2, dtype=torch.bool)
-    assert float(subject_contrast(phrases, phrases, 1.0, same)) == 0
-    assert float(subject_contrast(phrases, phrases, 1.0)) == pytest.approx(math.log(2))
+def test_subject_contrast_of_two_texts_and_their_things():
+    assert float(subject_contrast(AXES[:2], AXES[:2], OWN, NONE_TRUE, 1.0)) == pytest.approx(
+        math.log(1 + 1 / E)
+    )
+    assert float(subject_contrast(AXES[:2], AXES[:2], OWN, torch.eye(2).bool(), 0.5)) == pytest.approx(
+        math.log(1 + E**-2)
+    )
+
+
+def test_a_text_finds_its_thing_wherever_that_stands():
+    own = torch.tensor([2, 0])
+    # rows: each is right with 1 among three things; columns: those of the own things alone, two texts each
+    rows, columns = math.log(1 + 2 / E), math.log(1 + 1 / E)
+    loss = subject_contrast(AXES[[1, 0]], AXES, own, torch.zeros(2, 3, dtype=torch.bool), 1.0)
+    things = AXES[[1, 0, 2]]
+    swapped = subject_contrast(AXES[[2, 1]], things, own, torch.zeros(2, 3, dtype=torch.bool), 1.0)
+    assert float(swapped) == pytest.approx((rows + columns) / 2)
+    assert float(loss) > float(swapped), "the first pair of texts does not lie at its own things"
+
+
+def test_a_thing_that_no_text_speaks_of_is_wrong_for_every_text_and_asks_none_itself():
+    things = torch.stack([AXES[0], AXES[1], AXES[0]])
+    # rows: [1, 0, 1] at 0 and [0, 1, 0] at 1; columns as without the third
+    rows = (math.log(2 * E + 1) - 1 + math.log(E + 2) - 1) / 2
+    loss = subject_contrast(AXES[:2], things, OWN, torch.zeros(2, 3, dtype=torch.bool), 1.0)
+    assert float(loss) == pytest.approx((rows + math.log(1 + 1 / E)) / 2)
+
+
+def test_a_text_does_not_repel_other_things_that_it_is_true_of():
+    texts = torch.stack([AXES[0], AXES[1]])
+    things = torch.stack([AXES[0], AXES[0]])
+    # text 0 is true of both things, text 1 of its own alone: logits [[1, 1], [0, 0]]
+    true = truth([1, 1], [0, 1])
+    # forth: row 0 keeps its own alone (0), row 1 both (log 2). back: thing 0 hears both texts, log(1 + 1/e);
+    # thing 1 hears its own text 1 alone, since text 0 is true of it
+    expected = ((0 + math.log(2)) / 2 + (math.log(1 + 1 / E) + 0) / 2) / 2
+    assert float(subject_contrast(texts, things, OWN, true, 1.0)) == pytest.approx(expected)
+    # the other way round, with text 1 true of both: row 1 and thing 0 are spared
+    expected = ((math.log(2) + 0) / 2 + (0 + math.log(1 + E)) / 2) / 2
+    assert float(subject_contrast(texts, things, OWN, truth([1, 0], [1, 1]), 1.0)) == pytest.approx(expected)
+
+
+def test_texts_of_one_thing_do_not_repel_each_other():
+    texts = torch.stack([AXES[0], AXES[1], AXES[1]])
+    own = torch.tensor([0, 0, 1])
+    true = truth([1, 0], [1, 0], [0, 1])
+    # forth: [1, 0] at 0, [0, 1] at 0, [0, 1] at 1. back: thing 0 against text 2 (1, then 0, with 0 beside), thing 1
+    # against texts 0 and 1 (1 with 0 and 1 beside)
+    forth = (math.log(1 + 1 / E) + math.log(1 + E) + math.log(1 + 1 / E)) / 3
+    back = (math.log(1 + 1 / E) + math.log(2) + math.log(2 + 1 / E)) / 3
+    assert float(subject_contrast(texts, AXES[:2], own, true, 1.0)) == pytest.approx((forth + back) / 2)
+
+
+def test_all_true_leaves_nothing_to_tell_apart():
+    texts = torch.stack([AXES[0], AXES[0]])
+    assert float(subject_contrast(texts, texts, OWN, torch.ones(2, 2, dtype=torch.bool), 1.0)) == 0
+    assert float(subject_contrast(texts, texts, OWN, torch.eye(2).bool(), 1.0)) == pytest.approx(math.log(2))
+
+
+def test_masks_are_not_written_to_and_the_gradient_is_finite():
+    texts, things = torch.randn(3, 4, requires_grad=True), torch.randn(2, 4, requires_grad=True)
+    true = truth([1, 0], [1, 1], [1, 1])
+    kept = true.clone()
+    subject_contrast(texts, things, torch.tensor([0, 0, 1]), true, 0.1).backward()
+    assert torch.equal(true, kept)
+    assert texts.grad.isfinite().all() and things.grad.isfinite().all()
 
 
 def test_no_subjects_are_zero_with_zero_gradient():
-    phrases, subjects = leaf(0, 3), leaf(0, 3)
-    same = torch.zeros(0, 0, dtype=torch.bool)
-    loss = subject_contrast(phrases, subjects, 1.0, same) + misalignment(
-        phrases, subjects, torch.zeros(0, dtype=torch.long), 0.2, same
+    texts, things, none = leaf(0, 3), leaf(2, 3), torch.zeros(0, dtype=torch.long)
+    nothing = torch.zeros(0, 2, dtype=torch.bool)
+    loss = subject_contrast(texts, things, none, nothing, 1.0) + misalignment(
+        texts, things, none, nothing, 0.2
     )
     loss.backward()
-    assert float(loss.detach()) == 0 and phrases.grad.shape == (0, 3)
+    assert float(loss.detach()) == 0 and texts.grad.shape == (0, 3)
+    assert torch.equal(things.grad, torch.zeros(2, 3))
 
 
 def test_misalignment_of_two_subjects_of_one_image():
-    phrases = torch.stack([AXES[0], AXES[1]])
-    subjects = torch.stack([AXES[0] * 0.6 + AXES[1] * 0.8, AXES[1]])
-    image = torch.tensor([0, 0])
+    texts = torch.stack([AXES[0], AXES[1]])
+    things = torch.stack([AXES[0] * 0.6 + AXES[1] * 0.8, AXES[1]])
+    rivals = ~torch.eye(2).bool()
     # cosines [[.6, 0], [.8, 1]]: row 0 relu(.5 + 0 - .6) = 0, row 1 relu(.5 + .8 - 1) = .3
-    assert float(misalignment(phrases, subjects, image, 0.5)) == pytest.approx(0.15)
-    assert float(misalignment(phrases, subjects, image, 0.0)) == 0
+    assert float(misalignment(texts, things, OWN, rivals, 0.5)) == pytest.approx(0.15)
+    assert float(misalignment(texts, things, OWN, rivals, 0.0)) == 0
 
 
-def test_misalignment_looks_at_rivals_of_the_same_image_only():
-    phrases, subjects = AXES[:2], AXES[[1, 0]]  # each phrase prefers the other's region by 1
-    assert float(misalignment(phrases, subjects, torch.tensor([0, 0]), 0.2)) == pytest.approx(1.2)
-    assert float(misalignment(phrases, subjects, torch.tensor([0, 1]), 0.2)) == 0
+def test_misalignment_looks_at_the_listed_rivals_only():
+    texts, things = AXES[:2], AXES[[1, 0]]  # each text prefers the other's thing by 1
+    assert float(misalignment(texts, things, OWN, truth([0, 1], [1, 0]), 0.2)) == pytest.approx(1.2)
+    assert float(misalignment(texts, things, OWN, truth([0, 1], [0, 0]), 0.2)) == pytest.approx(1.2)
+    assert float(misalignment(texts, things, OWN, NONE_TRUE, 0.2)) == 0
 
 
-def test_misalignment_spares_subjects_of_the_same_phrase():
-    phrases = torch.stack([AXES[0], AXES[0], AXES[1]])
-    subjects = torch.stack([AXES[0], AXES[0], AXES[1]])
-    image = torch.zeros(3, dtype=torch.long)
-    same = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
-    # margin 1.5: the four pairs across phrases miss it by .5 each; the two equal ones would by 1.5
-    assert float(misalignment(phrases, subjects, image, 1.5, same)) == pytest.approx(0.5)
-    assert float(misalignment(phrases, subjects, image, 1.5)) == pytest.approx((4 * 0.5 + 2 * 1.5) / 6)
+def test_misalignment_is_a_mean_over_pairs_not_texts():
+    things = torch.stack([AXES[0], AXES[1], AXES[0] * 0.6 + AXES[1] * 0.8])
+    rivals = truth([0, 1, 1], [0, 0, 1])
+    # text 0: relu(1 + 0 - 1) = 0 and relu(1 + .6 - 1) = .6; text 1: relu(1 + .8 - 1) = .8
+    assert float(misalignment(AXES[:2], things, OWN, rivals, 1.0)) == pytest.approx((0 + 0.6 + 0.8) / 3)
 
 
-def test_one_subject_an_image_has_no_rival_and_no_gradient():
-    phrases, subjects = leaf(2, 3), leaf(2, 3)
-    loss = misalignment(phrases, subjects, torch.tensor([0, 1]), 0.2)
+def test_a_rival_may_be_the_thing_of_no_text():
+    things = torch.stack([AXES[2], AXES[0]])
+    # text 0 belongs to thing 1, which it equals; thing 0 is at a right angle
+    own, rivals = torch.tensor([1]), truth([1, 0])
+    assert float(misalignment(AXES[:1], things, own, rivals, 1.25)) == pytest.approx(0.25)
+
+
+def test_without_rivals_there_is_no_gradient():
+    texts, things = leaf(2, 3), leaf(2, 3)
+    loss = misalignment(texts, things, OWN, NONE_TRUE, 0.2)
     loss.backward()
     assert float(loss.detach()) == 0
-    assert torch.equal(phrases.grad, torch.zeros(2, 3)) and torch.equal(subjects.grad, torch.zeros(2, 3))
+    assert torch.equal(texts.grad, torch.zeros(2, 3)) and torch.equal(things.grad, torch.zeros(2, 3))
 
 
 # --- salience head ---------------------------------------------------------------------------------------------------

@@ -52,6 +52,7 @@ def query_value(workspace: Workspace, state: SearchState) -> dict[str, Any]:
         "weight": state.weight,
         "k": state.k,
         "method": state.method,
+        "salience": state.salience,
         "hit": state.hit,
     }
 
@@ -70,6 +71,7 @@ def ranking_value(workspace: Workspace, state: SearchState) -> dict[str, Any]:
         "weight": state.weight,
         "k": state.k,
         "method": state.method,
+        "salience": state.salience,
     }
     return view | {
         "token": token(),

@@ -1,7 +1,7 @@
 // value: {token, id, name, captions, image, size: [w, h], boxes: [[x0, y0, x1, y1]], attention: {version: [n]}, on_image,
 // similarity, stages: [{name, title, hint, values}], regions, subjects: [{phrase, score, scores, region, rival, rival_score,
-// misaligned, label, agrees, attention, salience}], seconds} or {token, id, error}. Hears "open" and "closed" from the lists, which are on
-// the page before the maps are; says "step" and "close" back. Triggers nothing.
+// misaligned, label, agrees, attention, salience}], seconds, salience, source, described} or {token, id, error}. Hears "open" and "closed" from the lists, which are on
+// the page before the maps are; says "step", "close" and "salience" back. Triggers nothing.
 const { h, icon, paint, gradient, say, hear, percent, time, copyAddress } = studio;
 const look = { opacity: 0.9, smooth: true };
 let shown = null; // {id, hits, state}: what the lists have opened
@@ -80,25 +80,36 @@ function attention(value) {
       controls()));
 }
 
+// "head | full": what conditions the salience. While the other one is computed, the choice is made and the maps wait.
+function choice(value) {
+  const wanted = shown.state.salience || "head";
+  const hints = { head: "The light head, distilled from the other three stages", full: "The whole pipeline: the language model lists the subjects; expert and relevance are fused" };
+  return h("span.choice", { role: "group", "aria-label": "Salience", "aria-busy": String(wanted !== value.salience) }, Object.keys(hints).map((mode) =>
+    h("button", { type: "button", title: hints[mode], "aria-pressed": String(mode === wanted), onclick: () => mode !== wanted && say("salience", mode) }, mode)));
+}
+
+const took = (seconds) => (seconds === null || seconds === undefined ? null : h("span.number", {}, time(seconds)));
+
 function stages(value) {
   const unit = (stage) => stage.name === "gain" && Math.max(...stage.values) > 1 ? [0, Math.max(...stage.values)] : [0, 1];
   const panels = value.stages.map((stage) => {
     const [low, high] = unit(stage);
-    const figure = panel(value, stage.title, high > 1 ? h("span.number", {}, `0 … ${short(high)}`) : null, () => stage.values, { low, high, scale: "share" });
+    const figure = panel(value, stage.title, high > 1 ? h("span.number", {}, `0 … ${short(high)}`) : took(stage.seconds), () => stage.values, { low, high, scale: "share" });
     figure.title = stage.hint;
+    if (stage.name === (value.salience === "full" ? "fused" : "head")) figure.classList.add("used");
     return figure;
   });
   if (value.subjects.length) {
     const figure = panel(value, "One subject", h("span.which", {}), () => value.subjects[chosen].salience, { low: 0, high: 1, scale: "share" });
-    figure.title = "The head's map for the subject that is chosen in the table";
+    figure.title = `${value.salience === "full" ? "The fused" : "The head's"} map for the subject that is chosen in the table`;
     panels.push(figure);
   }
   if (!panels.length) return null;
-  return h("section.stages", {}, h("h3", {}, "Salience, stage by stage", scaleBar("share", "0", "1", "", "Salience is never stretched to its maximum: an absent subject stays dark")), h("div.row.many", {}, panels));
+  return h("section.stages", {}, h("h3", {}, h("span", {}, "Salience, stage by stage"), choice(value), scaleBar("share", "0", "1", "", "Salience is never stretched to its maximum: an absent subject stays dark")), h("div.row.many", {}, panels));
 }
 
 function verdict(subject) {
-  if (!subject.region) return h("span.bad", { title: "The head's map for this phrase stays dark: nothing in the image stands out for it" }, "✘ No region found for it");
+  if (!subject.region) return h("span.bad", { title: "The map for this phrase stays dark: nothing in the image stands out for it" }, "✘ No region found for it");
   if (subject.agrees === false) return h("span.bad", { title: `The region that fits "${subject.phrase}" best is another subject` }, `⚠ Misaligned: the region is annotated as ${subject.label}`);
   if (subject.misaligned) return h("span.bad", {}, `⚠ Misaligned: another region fits better (${subject.rival_score.toFixed(2)} > ${subject.score.toFixed(2)})`);
   const rival = subject.rival_score === null ? "no other region to compare with" : `best rival ${subject.rival_score.toFixed(2)}`;
@@ -119,11 +130,18 @@ function subjectRow(subject, index) {
   return row;
 }
 
+// Who named the subjects, where it was the language model, and what it saw in an image without a text.
+function listed(value) {
+  if (value.salience !== "full") return null;
+  const by = { lmm: "listed by the language model", rule: "split by rule: the language model listed none that fits", given: "" }[value.source];
+  return h("p.listed", {}, value.described ? [h("q", {}, value.described), " "] : null, h("span.quiet", {}, by, " · ", took(value.seconds.subjects)));
+}
+
 function subjects(value) {
   if (!value.subjects.length) {
     return h("section.subjects", {}, h("h3", {}, "Subjects"), h("p.quiet", {}, "The query names no subject: search with a text to see how well each of its subjects is found here."));
   }
-  return h("section.subjects", {}, h("h3", {}, "Subjects of the query"),
+  return h("section.subjects", {}, h("h3", {}, value.described ? "Subjects of the image" : "Subjects of the query"), listed(value),
     h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Phrase"),
       h("th.number", { scope: "col", title: "Alignment score of the baseline: cos(e(phrase), a) with a the region's vector" }, "Baseline"),
       h("th.number", { scope: "col", title: "Alignment score of SSA-ME: cos(e(phrase), a) with a the region's vector" }, "SSA-ME"),

@@ -1,5 +1,6 @@
-// value: {text, image: {hash, width, height, url} | null, weight, k, method}. Props: examples, methods.
+// value: {text, image: {hash, width, height, url} | null, weight, k, method, salience}. Props: examples, methods.
 // Triggers "submit" after it has put what was entered into the value. Server function: take_image(file) -> {image} | {error}.
+// Hears "salience" from the opened image, and says "conditioned" to the lists where a choice needs no new search.
 const { h, icon, say, hear } = studio;
 
 const METHOD_HINTS = {
@@ -7,7 +8,12 @@ const METHOD_HINTS = {
   subjects: "With subject vectors: (1 − b) · cos(q, e) + b · max cos(q, a), for both models",
   rerank: "The best 20 embedded again with salience conditioned on the query, for both models",
 };
-let entered = { text: "", image: null, weight: 0.5, k: 10, method: "vector", ...(props.value || {}) };
+const SALIENCE_HINTS = {
+  head: "Salience of an opened image and of a re-ranking by the light head that was distilled",
+  full: "By the whole pipeline: the language model lists the subjects, a visual expert and semantic relevance find them",
+};
+let entered = { text: "", image: null, weight: 0.5, k: 10, method: "vector", salience: "head", ...(props.value || {}) };
+let openedId = null;
 
 const text = h("input.text", { type: "search", name: "q", placeholder: "Describe what you look for, paste an image, or both", "aria-label": "Query text", autocomplete: "off", enterkeyhint: "search", spellcheck: "false" });
 const file = h("input", { type: "file", accept: "image/*", hidden: true, "aria-label": "Query image", onchange: () => file.files[0] && take(file.files[0]) });
@@ -20,11 +26,14 @@ const blend = h("label.blend", {}, h("span", {}, "text"), weight, h("span", {}, 
 const count = h("input.count", { type: "number", min: 1, step: 1, inputmode: "numeric", "aria-label": "Number of results" });
 const method = h("select", { "aria-label": "Ranking", onchange: () => { method.title = METHOD_HINTS[method.value]; } },
   (props.methods || []).map(([value, name]) => h("option", { value }, name)));
+const salience = h("select", { "aria-label": "Salience", onchange: () => condition(salience.value) },
+  Object.keys(SALIENCE_HINTS).map((value) => h("option", { value }, value)));
 const chips = h("div.chips", {}, h("span.quiet", {}, "Try"), (props.examples || []).map((example) =>
   h("button", { type: "button", onclick: () => { drop(); text.value = example; submit(); } }, example)));
 const form = h("form.query", { role: "search", novalidate: true, onsubmit: (event) => { event.preventDefault(); submit(); } },
   h("div.field", {}, icon("search", 18), picture, text, add, file, go),
-  h("div.options", {}, blend, h("label", { title: "How many results each list shows" }, "k", count), h("label", { title: "What both lists are ranked by" }, "Rank by", method), chips));
+  h("div.options", {}, blend, h("label", { title: "How many results each list shows" }, "k", count), h("label", { title: "What both lists are ranked by" }, "Rank by", method),
+    h("label.conditioned", {}, "Salience", salience), chips));
 element.replaceChildren(form);
 
 // Show `entered` in the form.
@@ -34,6 +43,7 @@ function show() {
   count.value = entered.k;
   method.value = entered.method;
   method.title = METHOD_HINTS[method.value] || "";
+  showSalience();
   showImage();
 }
 
@@ -46,6 +56,19 @@ function showImage() {
     h("button", { type: "button", "aria-label": "Remove the image", title: "Remove the image", onclick: drop }, icon("close", 13)),
   ] : []));
   showWeight();
+}
+
+function showSalience() {
+  salience.value = entered.salience || "head";
+  salience.title = SALIENCE_HINTS[salience.value];
+}
+
+// A re-ranking is conditioned by it and is made again; otherwise only the opened image is.
+function condition(mode) {
+  entered.salience = mode;
+  showSalience();
+  if (entered.method === "rerank" && openedId !== null) submit(openedId);
+  else say("conditioned", mode);
 }
 
 // The weight says something only where there are both a text and an image.
@@ -85,8 +108,8 @@ async function take(blob) {
   }
 }
 
-function submit() {
-  entered = { ...entered, linked: false, hit: null, text: text.value, weight: Number(weight.value), k: count.value, method: method.value };
+function submit(hit = null) {
+  entered = { ...entered, linked: false, hit, text: text.value, weight: Number(weight.value), k: count.value, method: method.value };
   form.classList.add("busy");
   go.disabled = true;
   props.value = { ...entered };
@@ -121,6 +144,9 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "/" && element.isConnected && !event.target.closest("input, textarea, select")) { event.preventDefault(); text.focus(); text.select(); }
 });
 hear(element, "done", rest);
+hear(element, "salience", condition);
+hear(element, "open", ({ id }) => { openedId = id; });
+hear(element, "closed", () => { openedId = null; });
 
 watch("value", () => {
   // A link's query comes a moment after the page: what was typed by then stays.

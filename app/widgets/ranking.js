@@ -1,7 +1,8 @@
-// value: {token, state: {text, image, weight, k, method, gallery}, link, query_seconds, shared, k, lists: [{name, version, title, seconds,
+// value: {token, state: {text, image, weight, k, method, salience, gallery}, link, query_seconds, shared, k, lists: [{name, version, title, seconds,
 // hits: [{id, rank, score, move, name, thumb, caption, subject}]}], open: id | null} or {token, empty:
 // {title, text, samples: [{id, thumb, name, caption}], arrival}}.
 // Triggers "open" {id, state} and "similar" {id}. Says "open" {id, hits: {version: hit}, state} and "closed" to the opened image's widget.
+// Hears "conditioned" from the query bar: another salience for the image that is open.
 const { h, say, hear, time, setAddress, copyAddress, icon } = studio;
 let opened = null;
 let answer = null; // the lists that are shown
@@ -25,6 +26,7 @@ function subject({ subject: found }) {
   if (!found) return null;
   const score = h("b", {}, found.score.toFixed(2).replace(/^(-?)0/, "$1"));
   const label = found.label?.replace(/^(an?|the) /i, "");
+  if (found.pair) return h("span.subject", { title: `cos(q, b) = ${found.score.toFixed(3)}: the query and two subjects of the image together` }, h("span", {}, "pair"), score);
   const formula = `cos(p, a) = ${found.score.toFixed(3)}: phrase and the region that fits it best`;
   if (found.agrees === true) return h("span.subject.right", { title: `${formula}; it is annotated as ${found.label}` }, h("i.sign", {}, "✔"), h("span", {}, label), score);
   if (found.agrees === false) return h("span.subject.wrong", { title: `${formula}; it is annotated as ${found.label}, not ${found.phrase}` }, h("i.sign", {}, "⚠"), h("span", {}, label), score);
@@ -74,7 +76,7 @@ function mark() {
 }
 
 function open(id, from) {
-  const { lists, state } = props.value;
+  const { lists, state } = answer;
   opened = id;
   mark();
   setAddress(null, id);
@@ -157,6 +159,15 @@ function update() {
   if (value.open !== null && value.open !== undefined) open(value.open, null);
 }
 
+hear(element, "conditioned", (mode) => {
+  if (!answer) return;
+  const link = new URLSearchParams(answer.link);
+  if (mode === "head") link.delete("s");
+  else link.set("s", mode);
+  answer = { ...answer, link: `?${link}`, state: { ...answer.state, salience: mode } };
+  setAddress(answer.link, opened);
+  if (opened !== null) open(opened, null);
+});
 // "step" and "close" come from the opened image's own buttons.
 hear(element, "step", (step) => {
   const shown = document.activeElement?.closest?.(".hit");

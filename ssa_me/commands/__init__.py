@@ -1,6 +1,18 @@
 """The commands of `python -m ssa_me`, one module each. Importing them is cheap: models are imported when one runs."""
 
-from ssa_me.commands import checkpoints, evaluate, explain, index, mmeb, scenes, search, train
+from ssa_me.commands import (
+    ablate,
+    checkpoints,
+    evaluate,
+    explain,
+    index,
+    layers,
+    mmeb,
+    neglect,
+    scenes,
+    search,
+    train,
+)
 from ssa_me.commands.base import Answer, Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -10,8 +22,11 @@ COMMANDS: tuple[Command, ...] = (
     train.COMMAND,
     evaluate.COMMAND,
     mmeb.COMMAND,
+    neglect.COMMAND,
     explain.COMMAND,
     checkpoints.COMMAND,
+    layers.COMMAND,
+    ablate.COMMAND,
 )
 
 __all__ = ["COMMANDS", "Answer", "Command"]

@@ -27,14 +27,21 @@ class Answer:
     done: bool = True
 
 
+def offline(args: Namespace) -> bool:
+    """The answer of a command that never needs the network for its data."""
+    return False
+
+
 @dataclass(frozen=True)
 class Command:
-    """A command: `arguments` adds its options, `run` does the work and reports progress as lines."""
+    """A command: `arguments` adds its options, `run` does the work and reports progress as lines; `online` says
+    whether its arguments ask for something from a hub."""
 
     name: str
     summary: str
     arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace, Progress], Answer]
+    online: Callable[[Namespace], bool] = offline
 
 
 def add_common(parser: ArgumentParser) -> None:
@@ -49,6 +56,22 @@ def add_common(parser: ArgumentParser) -> None:
     )
 
 
+def add_salience(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--salience",
+        choices=("head", "full"),
+        default="head",
+        help="what conditions the salience: the light head, or language model and visual expert (default: head)",
+    )
+    parser.add_argument(
+        "--expert",
+        default="opencv",
+        metavar="NAME",
+        help="of the full salience: opencv, clipseg:PATH or grounded-sam:DINO_PATH,SAM_PATH, a path being a folder or "
+        "an id on the hub (default: opencv)",
+    )
+
+
 def load_embedder(args: Namespace, progress: Progress, checkpoint: str | None = None) -> SalientEmbedder:
     """The embedder of `--checkpoint`, else of `checkpoint` (the gallery's own), else the mini model."""
     from ssa_me.embedder import SalientEmbedder
@@ -60,7 +83,7 @@ def load_embedder(args: Namespace, progress: Progress, checkpoint: str | None = 
         )
     wanted = args.checkpoint or checkpoint
     local = Path(wanted).resolve() if wanted is not None and Path(wanted).is_dir() else wanted
-    embedder = SalientEmbedder.load(local, args.device)
+    embedder = SalientEmbedder.load(local, args.device, expert=args.expert or "opencv")
     info = embedder.info
     progress(f"{info.name} on {info.device}, {info.precision} ({info.reason})")
     return embedder

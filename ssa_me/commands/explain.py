@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssa_me.commands.base import Answer, Command, Progress, load_embedder, shortened, table
+from ssa_me.commands.base import Answer, Command, Progress, add_salience, load_embedder, shortened, table
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def _arguments(parser: ArgumentParser) -> None:
         metavar="P",
         help="a subject to align; repeat (default: those of the text)",
     )
+    add_salience(parser)
     parser.add_argument(
         "--grid", action="store_true", help="paint the model's true grid instead of smoothing"
     )
@@ -50,7 +51,7 @@ def _run(args: Namespace, progress: Progress) -> Answer:
         raise InputError(f"{args.out} is a file. Give a folder to --out.")
     image = load_image(args.image)
     embedder = load_embedder(args, progress)
-    explanation = embedder.explain(image, args.text, args.phrase)
+    explanation = embedder.explain(image, args.text, args.phrase, args.salience)
     args.out.mkdir(parents=True, exist_ok=True)
     files = write_figures(explanation, image, args.out, grid=args.grid)
     data = explanation.to_json() | {"files": [str(file) for file in files]}
@@ -156,7 +157,8 @@ def _text(data: Mapping[str, Any]) -> str:
         )
     if rows:
         parts.append(table(rows, ["subject", "score", "region (x, y, w × h px)", ""]))
-    return "\n\n".join([*parts, "\n".join(data["files"])])
+    took = " · ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in data["seconds"].items())
+    return "\n\n".join([*parts, f"salience {data['salience']}: {took}", "\n".join(data["files"])])
 
 
 COMMAND = Command("explain", "what both models look at in an image for a text", _arguments, _run)

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ssa_me.commands.base import Answer, Command, Progress, load_embedder, shortened, table
-from ssa_me.errors import InputError
+from ssa_me.commands.base import Answer, Command, Progress, add_salience, load_embedder, shortened, table
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -31,19 +30,10 @@ def _arguments(parser: ArgumentParser) -> None:
         metavar="NAME,…",
         help="baseline, ssa-me, ssa-me+subjects, ssa-me+rerank … (default: both)",
     )
-    parser.add_argument(
-        "--salience",
-        choices=("head", "full"),
-        default="head",
-        help="the light head, or the whole pipeline (default: head)",
-    )
+    add_salience(parser)
 
 
 def _run(args: Namespace, progress: Progress) -> Answer:
-    if args.salience == "full":
-        raise InputError(
-            "--salience full is not available yet: searching uses the salience head. Leave the option out."
-        )
     from ssa_me.evaluation.models import parse_models
     from ssa_me.gallery.search import Query, search
     from ssa_me.gallery.store import Gallery
@@ -53,7 +43,8 @@ def _run(args: Namespace, progress: Progress) -> Answer:
     image = load_image(args.image) if args.image else None
     query = Query(args.text, image, args.image_weight)
     gallery = Gallery.open(args.gallery.resolve())
-    found = search(gallery, load_embedder(args, progress, gallery.checkpoint), query, names, args.k)
+    embedder = load_embedder(args, progress, gallery.checkpoint)
+    found = search(gallery, embedder, query, names, args.k, salience=args.salience)
     for note in found.notes:
         progress(note)
     return Answer(found.to_json(), _text(found.to_json(), len(gallery)))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,7 @@ def _run(args: Namespace, progress: Progress) -> Answer:
     if args.max_steps is not None and args.max_steps < 1:
         raise InputError(f"--max-steps is {args.max_steps}; give 1 or more.")
     recipe = Path(args.recipe) if Path(args.recipe).is_file() else args.recipe
-    with ExitStack() as unpacked:
-        given = [_weighted(source) for source in args.data]
-        weights = {unpacked.enter_context(image_folder(source)): weight for source, weight in given}
+    with weighted_folders(args.data) as weights:
         request = TrainRequest(
             data=tuple(weights),
             weights=weights,
@@ -57,6 +55,14 @@ def _run(args: Namespace, progress: Progress) -> Answer:
         )
         summary = run(request, progress)
     return Answer(summary, "\n".join(_lines(summary)), done=bool(summary.get("finished", args.dry_run)))
+
+
+@contextmanager
+def weighted_folders(sources: Sequence[str]) -> Iterator[dict[Path, float]]:
+    """`DIR` or `DIR=WEIGHT` → folder and weight; zips are unpacked for as long as the context lasts."""
+    with ExitStack() as unpacked:
+        given = [_weighted(source) for source in sources]
+        yield {unpacked.enter_context(image_folder(source)): weight for source, weight in given}
 
 
 def _weighted(source: str) -> tuple[Path, float]:

@@ -6,18 +6,20 @@ It orchestrates; the measures are in `retrieval.py` and `localisation.py`, the i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from ssa_me.errors import InputError
-from ssa_me.evaluation.bootstrap import estimate
-from ssa_me.evaluation.encode import Encoded, Progress, batches, encode, silent
-from ssa_me.evaluation.localisation import RegionScore, score_region, summarise
+from ssa_me.evaluation.bootstrap import Estimate, estimate
+from ssa_me.evaluation.conditioned import summarise_pointings
+from ssa_me.evaluation.encode import Encoded, Progress, encode, silent
+from ssa_me.evaluation.localisation import RegionScore, summarise
+from ssa_me.evaluation.maps import CONTROLS, SALIENCE, ScoredMaps, scene_of, score_maps
 from ssa_me.evaluation.models import Model, compared, versions_of
+from ssa_me.evaluation.relations import right, swap_margins, swaps
 from ssa_me.evaluation.rerank import rerank
 from ssa_me.evaluation.retrieval import Retrieval, retrieve, score_rows
 from ssa_me.images import load_image
@@ -28,25 +30,6 @@ if TYPE_CHECKING:
 
 ALL = "all"
 _PREFERRED_SPLITS = ("test", "val")
-_NOT_TRUTH = ("proposed", "rejected")
-_MAP_BATCH = 16
-
-
-@dataclass(frozen=True)
-class RegionTask:
-    """A phrase of an image (None: any annotated subject) and the region `(H, W)` that it names."""
-
-    phrase: str | None
-    region: np.ndarray
-
-
-@dataclass
-class MapScores:
-    """Scores of one version's maps, in the order of the regions: same positions, same regions for every version."""
-
-    attention: list[RegionScore] = field(default_factory=list)
-    salience: list[RegionScore] = field(default_factory=list)
-    query_free: list[RegionScore] = field(default_factory=list)
 
 
 def evaluate(
@@ -57,8 +40,11 @@ def evaluate(
     *,
     seed: int = 0,
     progress: Progress = silent,
+    controls: bool = False,
 ) -> dict[str, Any]:
     """The contract's object of `evaluate --json` for ImageFolder `data`; parts that the data cannot give are absent.
+
+    `controls` adds what maps are held against (chance, a centre prior, raw attention, gradients, the OpenCV expert).
 
     `split` names one, or is `all`; by default test, else val, else everything, whichever the data has. Images that
     cannot be read are left out and listed under `skipped`. Raises InputError on data without an image, or an unknown
@@ -80,16 +66,17 @@ def evaluate(
         raise InputError(f"None of the {len(records)} images can be read. {skipped[0]['reason']}")
     shown: dict[str, dict[str, Any]] = {model.name: {} for model in models}
     queries = _add_retrieval(shown, usable, images, embedder, models, progress)
-    maps, owners = score_maps(usable, embedder, versions_of(models), progress)
+    maps = score_maps(usable, embedder, versions_of(models), progress, controls=controls)
     for model in models:
-        if owners and model.ranking == "vector":
-            shown[model.name]["localisation"] = _localisation(maps[model.version])
-    if not queries and not owners:
+        if maps.owners and model.ranking == "vector":
+            shown[model.name]["localisation"] = _localisation(maps, model.version)
+    swapped = _add_swaps(shown, usable, images, embedder, models)
+    if not queries and not maps.owners:
         raise InputError(
             f"{data} has neither captions nor subject regions to evaluate with; describe them in metadata.jsonl."
         )
     differences = {
-        f"{ours.name} - {theirs.name}": _difference(ours, theirs, queries, maps, owners, seed)
+        f"{ours.name} - {theirs.name}": _difference(ours, theirs, queries, maps, swapped, seed)
         for ours, theirs in compared(models)
     }
     answer: dict[str, Any] = {
@@ -98,6 +85,11 @@ def evaluate(
         "models": shown,
         "difference": differences,
     }
+    if controls and maps.owners:
+        answer["localisation"] = _controls(maps, seed)
+    languages = {str(record.extra.get("language", "en")) for record in usable if record.captions}
+    if len(languages) == 1 and any("language" in record.extra for record in usable):
+        answer["language"] = languages.pop()
     return answer | ({"split": chosen} if chosen else {}) | ({"skipped": skipped} if skipped else {})
 
 
@@ -124,11 +116,6 @@ def _load_images(
             continue
         usable.append(record)
         yield Sample(image=image)
-
-
-def scene_of(record: Record) -> str:
-    """The cluster of an image: the scene it names under the free key `scene`, else the image itself."""
-    return str(record.extra.get("scene", record.file_name))
 
 
 @dataclass(frozen=True)
@@ -208,90 +195,103 @@ def _rerank_all(
             progress(f"{model.name}: {number:,} of {len(owners):,} captions re-ranked")
 
 
-def region_tasks(record: Record, image: Image.Image) -> list[RegionTask]:
-    """What to find in an image: every phrase with the union of its regions, then, with phrase None, all of them united.
-
-    A segmentation goes before a box. Subjects whose status is proposed or rejected are no truth and do not count.
-    """
-    regions: dict[str, np.ndarray] = {}
-    for subject in record.subjects:
-        if subject.status not in _NOT_TRUTH and (
-            subject.segmentation is not None or subject.bbox is not None
-        ):
-            mask = subject.mask(image.width, image.height)
-            regions[subject.phrase] = regions[subject.phrase] | mask if subject.phrase in regions else mask
-    if not regions:
-        return []
-    tasks = [RegionTask(phrase, region) for phrase, region in regions.items()]
-    return [*tasks, RegionTask(None, np.logical_or.reduce(list(regions.values())))]
-
-
-def score_maps(
-    records: Sequence[Record], embedder: SalientEmbedder, versions: Sequence[str], progress: Progress = silent
-) -> tuple[dict[str, MapScores], list[str]]:
-    """Scores of each version's maps on all annotated regions, and the cluster of each phrase's region.
-
-    Attention is the version's own, with the phrase in the input. Salience is the head's map for the phrase: SSA-ME
-    only. The query-free map of SSA-ME is the head's without a phrase; the baseline's is its attention on the image alone.
-    """
-    scores = {version: MapScores() for version in versions}
-    owners: list[str] = []
-    annotated = [record for record in records if record.subjects]
-    pairs = (
-        (record, image, task)
-        for record in annotated
-        for image in [load_image(record.path, record.file_name)]
-        for task in region_tasks(record, image)
-    )
-    for number, batch in enumerate(batches(pairs, _MAP_BATCH), start=1):
-        maps = embedder.maps([image for _, image, _ in batch], [task.phrase for _, _, task in batch])
-        for (record, _, task), found in zip(batch, maps, strict=True):
-            salience = score_region(found.salience, found.boxes, task.region)
-            for version in versions:
-                attention = score_region(found.attention[version], found.boxes, task.region)
-                if task.phrase is None:
-                    scores[version].query_free.append(salience if version == "ssa-me" else attention)
-                else:
-                    scores[version].attention.append(attention)
-                    if version == "ssa-me":
-                        scores[version].salience.append(salience)
-            if task.phrase is not None:
-                owners.append(scene_of(record))
-        if number % 10 == 0:
-            progress(f"localisation: {len(owners):,} regions scored")
-    return scores, owners
-
-
-def _localisation(scores: MapScores) -> dict[str, Any]:
-    return {
-        "attention": summarise(scores.attention),
-        "salience": summarise(scores.salience) if scores.salience else None,
-        "query_free": summarise(scores.query_free),
+def _localisation(maps: ScoredMaps, version: str) -> dict[str, Any]:
+    """The contract's maps of a version, and how each follows its phrase where images have several."""
+    salience = maps.scores.get(SALIENCE) if version == "ssa-me" else None
+    own = {"attention": f"{version}.attention"} | ({"salience": SALIENCE} if salience else {})
+    conditioned = {name: summarise_pointings(maps.pointings.get(source, [])) for name, source in own.items()}
+    found: dict[str, Any] = {
+        "attention": summarise(maps.scores[f"{version}.attention"]),
+        "salience": summarise(salience) if salience else None,
+        "query_free": summarise(maps.query_free[version]),
     }
+    return found | ({"conditioned": conditioned} if all(conditioned.values()) else {})
+
+
+def _controls(maps: ScoredMaps, seed: int) -> dict[str, Any]:
+    """Scores of the controls, and how much better salience points, with paired intervals clustered by scene."""
+    controls = {name: maps.scores[name] for name in CONTROLS if name in maps.scores}
+    differences: dict[str, Any] = {}
+    for name, scores in controls.items():
+        if SALIENCE in maps.scores:
+            gaps = _gaps(maps.scores[SALIENCE], scores, maps.owners, seed)
+            differences[f"salience - {name}"] = {measure: gap.to_json() for measure, gap in gaps.items()}
+    return {
+        "controls": {name: summarise(scores) for name, scores in controls.items()},
+        "difference": differences,
+    }
+
+
+def _gaps(
+    ours: Sequence[RegionScore], theirs: Sequence[RegionScore], owners: Sequence[str], seed: int
+) -> dict[str, Estimate]:
+    """By measure: the mean of ours less theirs over the regions where both are defined."""
+    found = {}
+    for measure in ours[0].measures() if ours else ():
+        gap = np.array(
+            [a.measures()[measure] - b.measures()[measure] for a, b in zip(ours, theirs, strict=True)]
+        )
+        estimated = estimate(gap, owners, seed=seed)
+        if estimated is not None:
+            found[measure] = estimated
+    return found
+
+
+@dataclass(frozen=True)
+class _Swapped:
+    """Relation swaps under each model: 1 where the true text won `(S,)`, by model, and the cluster of each."""
+
+    right: Mapping[str, np.ndarray]
+    clusters: tuple[str, ...]
+
+
+def _add_swaps(
+    shown: dict[str, dict[str, Any]],
+    records: Sequence[Record],
+    images: Encoded,
+    embedder: SalientEmbedder,
+    models: Sequence[Model],
+) -> _Swapped:
+    """Fill in how often the true relation beats the swapped one; a re-ranking has nothing to add to a single image."""
+    found = list(swaps(records))
+    asked = [model for model in models if model.ranking != "rerank"]
+    if not found or not asked:
+        return _Swapped({}, ())
+    words = list(dict.fromkeys(text for swap in found for text in (swap.true, swap.swapped)))
+    spoken = encode(embedder, (Sample(text) for text in words), versions_of(asked))
+    won: dict[str, np.ndarray] = {}
+    for model in asked:
+        texts = dict(zip(words, spoken.vectors[model.version], strict=True))
+        subjects = images.subjects[model.version] if model.ranking == "subjects" else None
+        won[model.name] = right(swap_margins(found, texts, images.vectors[model.version], subjects))
+        shown[model.name]["relation_swap"] = {"pairs": len(found), "accuracy": float(won[model.name].mean())}
+    return _Swapped(won, tuple(scene_of(records[swap.image]) for swap in found))
 
 
 def _difference(
     ours: Model,
     theirs: Model,
     queries: Mapping[tuple[str, str], _Ranked],
-    maps: Mapping[str, MapScores],
-    owners: Sequence[str],
+    maps: ScoredMaps,
+    swapped: _Swapped,
     seed: int,
 ) -> dict[str, dict[str, Any]]:
     """`ours` minus `theirs`, by the path in a model's object, with paired intervals clustered by scene.
 
     Localisation compares attention only: the other maps are not like for like between versions.
     """
-    found = {}
+    found: dict[str, Estimate | None] = {}
     for direction in ("text_to_image", "image_to_text"):
         if (ours.name, direction) in queries and (theirs.name, direction) in queries:
             mine, other = queries[ours.name, direction], queries[theirs.name, direction]
             for measure, values in mine.scores.measures().items():
                 gap = values - other.scores.measures()[measure]
                 found[f"{direction}.{measure}"] = estimate(gap, mine.clusters, seed=seed)
-    if owners and ours.ranking == theirs.ranking == "vector":
-        pairs = list(zip(maps[ours.version].attention, maps[theirs.version].attention, strict=True))
-        for measure in pairs[0][0].measures():
-            gap = np.array([a.measures()[measure] - b.measures()[measure] for a, b in pairs])
-            found[f"localisation.attention.{measure}"] = estimate(gap, owners, seed=seed)
+    if ours.name in swapped.right and theirs.name in swapped.right:
+        gap = swapped.right[ours.name] - swapped.right[theirs.name]
+        found["relation_swap.accuracy"] = estimate(gap, swapped.clusters, seed=seed)
+    if maps.owners and ours.ranking == theirs.ranking == "vector":
+        attention = [maps.scores[f"{model.version}.attention"] for model in (ours, theirs)]
+        for measure, result in _gaps(attention[0], attention[1], maps.owners, seed).items():
+            found[f"localisation.attention.{measure}"] = result
     return {name: result.to_json() for name, result in found.items() if result is not None}

@@ -99,6 +99,26 @@ def average_precision(values: np.ndarray, covered: np.ndarray, areas: np.ndarray
     return float((recall * positives / np.maximum(pixels, 1e-12)).sum())
 
 
+def chance_score(boxes: np.ndarray, region: np.ndarray) -> RegionScore:
+    """What a map without any knowledge scores on `region` `(H, W)`: the expectation over all cells alike."""
+    area = float(region.mean()) if region.size else 0.0
+    if not len(boxes) or not region.any():
+        return RegionScore(np.nan, np.nan, np.nan, area)
+    height, width = region.shape
+    x = np.clip(((boxes[:, 0] + boxes[:, 2]) / 2).astype(int), 0, width - 1)
+    y = np.clip(((boxes[:, 1] + boxes[:, 3]) / 2).astype(int), 0, height - 1)
+    covered, areas = coverage(boxes, region), cell_areas(boxes)
+    share = float((covered * areas).sum() / areas.sum())
+    return RegionScore(float(region[y, x].mean()), share, share, area)
+
+
+def centre_prior(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A bell `(N,)` over the middle of an image of `size` (width, height): 1 there, with a deviation of a quarter."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / np.array(size) - 0.5
+    bell: np.ndarray = np.exp(-(centres**2).sum(axis=1) / (2 * 0.25**2))
+    return bell
+
+
 def cell_areas(boxes: np.ndarray) -> np.ndarray:
     """Areas `(N,)` of `boxes` `(N, 4)` in square pixels."""
     areas: np.ndarray = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

@@ -2,14 +2,15 @@
 
 The candidates of a query are ranked for that query alone. A positive that only ties with the best wrong candidate is a
 miss, so a model that maps everything to one vector scores 0, not 100 %. Each distinct pair of text and image of a subset
-is embedded once.
+is embedded once. A query that needs an image that is missing or damaged counts as missed, so a hole in the data can only
+lower a score; such images are named.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +18,21 @@ import numpy as np
 
 from ssa_me.errors import InputError
 from ssa_me.evaluation.bootstrap import Estimate, estimate, interval, mean_draws
-from ssa_me.evaluation.encode import Encoded, Progress, encode, silent
-from ssa_me.evaluation.mmeb_data import SUBSETS, Entry, MmebQuery, Subset, read_subsets
+from ssa_me.evaluation.cache import ArrayCache
+from ssa_me.evaluation.encode import Encoded, Progress, silent
+from ssa_me.evaluation.mmeb_data import Entry, MmebQuery, Subset, read_subsets
+from ssa_me.evaluation.mmeb_encode import Encoder, load_sample
+from ssa_me.evaluation.mmeb_subsets import SubsetInfo
 from ssa_me.evaluation.models import Model, compared, versions_of
-from ssa_me.evaluation.rerank import rerank
+from ssa_me.evaluation.published import published_beside
+from ssa_me.evaluation.rerank import RERANKED, rerank
 from ssa_me.evaluation.retrieval import TIE, similarity
-from ssa_me.images import load_image
 from ssa_me.samples import Sample
 
 if TYPE_CHECKING:
     from ssa_me.embedder import SalientEmbedder
+
+CACHE_FILE = "embeddings.sqlite"
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class SubsetResult:
     chance: float
     fallback: int
     """Queries that are not text to image, so that `+subjects` and `+rerank` ranked them by one vector."""
+    info: SubsetInfo | None = None
 
     def to_json(self, seed: int) -> dict[str, Any]:
         score = estimate(self.hits, self.clusters, seed=seed)
@@ -57,79 +64,79 @@ Results = Mapping[str, Mapping[str, SubsetResult]]
 
 
 def run_mmeb(
-    data: Path | str,
+    data: Path,
     embedder: SalientEmbedder,
     models: Sequence[Model],
     subsets: Sequence[str] | None = None,
     *,
     seed: int = 0,
     progress: Progress = silent,
+    cache: Path | None = None,
+    strict: bool = False,
 ) -> dict[str, Any]:
     """The contract's object of `mmeb --json` for the `subsets` (None: all) of folder `data`.
 
-    Raises InputError on data that is not there or not valid; everything is read and checked before anything is embedded.
+    `cache` is a folder that keeps embeddings, so that a run that was stopped goes on where it was. Data is read and
+    checked before anything is embedded; raises InputError where it is not there or not valid, and with `strict` where an
+    image is missing or damaged.
     """
     results: dict[str, dict[str, SubsetResult]] = {model.name: {} for model in models}
-    for subset in read_subsets(check_local(data), subsets):
-        scored = score_subset(subset, Path(data), embedder, models, progress=progress)
-        for name, result in scored.items():
-            results[name][subset.name] = result
-    return report(results, models, seed=seed)
-
-
-def check_local(data: Path | str) -> Path:
-    """`data` as a path. Raises InputError for `hub`, which this version does not download."""
-    if str(data) == "hub":
-        raise InputError(
-            "--data hub is not available yet: it needs the network and MMEB's download (TIGER-Lab/MMEB-eval)."
-            " Give a local folder with SUBSET.jsonl files and their images."
-        )
-    return Path(data)
+    lost: dict[str, dict[str, Any]] = {}
+    found = read_subsets(data, subsets, strict=strict)
+    with ExitStack() as stack:
+        kept = stack.enter_context(ArrayCache(cache / CACHE_FILE)) if cache is not None else None
+        encoder = Encoder(embedder, kept, progress)
+        for number, subset in enumerate(found, start=1):
+            scored, missing = score_subset(subset, encoder, models, strict=strict)
+            for name, result in scored.items():
+                results[name][subset.name] = result
+            if missing:
+                needing = sum(
+                    any(e.image in missing for e in (q.entry, *q.candidates)) for q in subset.queries
+                )
+                lost[subset.name] = {"images": sorted(missing), "queries": needing}
+            if len(found) > 1:
+                progress(f"{number} of {len(found)} subsets done: {subset.name}")
+    beside = published_beside(subset.name for subset in found)
+    return (
+        report(results, models, seed=seed)
+        | ({"missing_images": lost} if lost else {})
+        | ({"published": beside} if beside else {})
+    )
 
 
 def score_subset(
-    subset: Subset,
-    root: Path,
-    embedder: SalientEmbedder,
-    models: Sequence[Model],
-    *,
-    progress: Progress = silent,
-) -> dict[str, SubsetResult]:
-    """Rank every query of `subset` under every model; image paths are below `root`. Returns results by model name."""
+    subset: Subset, encoder: Encoder, models: Sequence[Model], *, strict: bool = False
+) -> tuple[dict[str, SubsetResult], dict[str, str]]:
+    """Rank every query of `subset` under every model: results by model name, and why images could not be read."""
     entries = subset.entries()
     index = {entry: number for number, entry in enumerate(entries)}
-    encoded = encode(
-        embedder,
-        (_load(entry, root) for entry in entries),
-        versions_of(models),
-        subjects=any(model.ranking == "subjects" for model in models),
-        total=len(entries),
-        what=subset.name,
-        progress=progress,
+    subjects = any(model.ranking == "subjects" for model in models)
+    encoded, unreadable = encoder.encode(
+        entries, subset.root, versions_of(models), subjects=subjects, what=subset.name
     )
+    if unreadable and strict:
+        raise InputError(f"{subset.name}: {next(iter(unreadable.values()))} --strict stops here.")
     fallback = sum(not query.is_text_to_image for query in subset.queries)
     results = {}
     for model in models:
-        scores = _score_queries(subset, index, encoded, model, embedder, root, progress)
-        margins = np.array([row[0] - np.max(row[1:]) for row in scores])
+        scores = _score_queries(subset, index, encoded, model, encoder)
+        margins = np.array(
+            [row[0] - np.max(row[1:]) for row in scores]
+        )  # NaN where an image is missing: a miss
         results[model.name] = SubsetResult(
             hits=(margins > TIE).astype(np.float64),
             ties=int((np.abs(margins) <= TIE).sum()),
             clusters=tuple(query.cluster for query in subset.queries),
             chance=float(np.mean([1 / len(query.candidates) for query in subset.queries])),
             fallback=0 if model.ranking == "vector" else fallback,
+            info=subset.info,
         )
-    return results
+    return results, unreadable
 
 
 def _score_queries(
-    subset: Subset,
-    index: Mapping[Entry, int],
-    encoded: Encoded,
-    model: Model,
-    embedder: SalientEmbedder,
-    root: Path,
-    progress: Progress,
+    subset: Subset, index: Mapping[Entry, int], encoded: Encoded, model: Model, encoder: Encoder
 ) -> Iterator[np.ndarray]:
     """Scores `(C,)` of each query's candidates, in their order."""
     vectors = encoded.vectors[model.version]
@@ -139,23 +146,27 @@ def _score_queries(
         by_subjects = model.ranking == "subjects" and query.is_text_to_image
         subjects = [encoded.subjects[model.version][row] for row in rows] if by_subjects else None
         scores = similarity(own, vectors[rows], subjects)[0]
-        if model.ranking == "rerank" and query.is_text_to_image:
-            load = partial(_load_candidate, query, root)
-            scores = rerank(scores, query.entry.text, load, model.version, embedder, relevant=[0])
+        if model.ranking == "rerank" and query.is_text_to_image and not np.isnan(scores).any():
+            scores = _reranked(scores, query, subset.root, model, encoder)
             if number % 50 == 0:
-                progress(
+                encoder.progress(
                     f"{subset.name}: {number:,} of {len(subset.queries):,} queries re-ranked by {model.name}"
                 )
         yield scores
 
 
-def _load_candidate(query: MmebQuery, root: Path, row: int) -> Sample:
-    return _load(query.candidates[row], root)
+def _reranked(scores: np.ndarray, query: MmebQuery, root: Path, model: Model, encoder: Encoder) -> np.ndarray:
+    def load(row: int) -> Sample:
+        return load_sample(query.candidates[row], root)
 
+    def key() -> str:
+        parts = [encoder.content(entry, root) for entry in (query.entry, *query.candidates)]
+        return encoder.key("rerank", model.version, str(RERANKED), *parts)
 
-def _load(entry: Entry, root: Path) -> Sample:
-    image = load_image(root / entry.image, entry.image) if entry.image else None
-    return Sample(entry.text or None, image)
+    def compute() -> np.ndarray:
+        return rerank(scores, query.entry.text, load, model.version, encoder.embedder, relevant=[0])
+
+    return encoder.remembered(key, compute)
 
 
 def report(results: Results, models: Sequence[Model], *, seed: int = 0) -> dict[str, Any]:
@@ -185,14 +196,15 @@ def report(results: Results, models: Sequence[Model], *, seed: int = 0) -> dict[
     return answer | ({"notes": notes} if notes else {})
 
 
-def _groups(subsets: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What is averaged: label -> subsets, for meta_tasks.X, ind, ood and overall. Unknown subsets are in overall only."""
+def _groups(subsets: Mapping[str, SubsetResult]) -> dict[str, list[str]]:
+    """What is averaged: label -> subsets, for meta_tasks.X, ind, ood and overall. What is known of none of them is in
+    overall only."""
     groups: dict[str, list[str]] = {}
-    for name in subsets:
-        if name in SUBSETS:
-            groups.setdefault(f"meta_tasks.{SUBSETS[name].meta_task}", []).append(name)
+    for name, result in subsets.items():
+        if result.info is not None and result.info.meta_task is not None:
+            groups.setdefault(f"meta_tasks.{result.info.meta_task}", []).append(name)
     for label, inside in (("ind", True), ("ood", False)):
-        members = [name for name in subsets if name in SUBSETS and SUBSETS[name].in_distribution is inside]
+        members = [n for n, r in subsets.items() if r.info is not None and r.info.in_distribution is inside]
         if members:
             groups[label] = members
     return groups | {"overall": list(subsets)}
@@ -210,7 +222,7 @@ def difference(
         name: mean_draws(values[name], ours[name].clusters, seed=[seed, number])
         for number, name in enumerate(values)
     }
-    groups = {f"subsets.{name}.hit@1": [name] for name in values} | _groups(values)
+    groups = {f"subsets.{name}.hit@1": [name] for name in values} | _groups(ours)
     return {
         label: Estimate(
             float(np.mean([values[name].mean() for name in members])),

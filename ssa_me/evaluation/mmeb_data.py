@@ -1,79 +1,25 @@
-"""MMEB's table of subsets, and its data on disk: `DIR/SUBSET.jsonl` or `.parquet`. It knows nothing of models.
+"""MMEB's data on disk: `DIR/SUBSET.jsonl` or `.parquet`. It knows nothing of models.
 
 A row holds `qry_text`, `qry_img_path`, `tgt_text` (list) and `tgt_img_path` (list; index 0 is the positive); an empty
 path is no image; paths are relative to `DIR`. Image placeholders in texts are dropped: a backbone sets its own.
-Source of the table: Jiang et al., "VLM2Vec", 2024 (arXiv 2410.05160), and TIGER-AI-Lab/VLM2Vec.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ssa_me.errors import InputError
+from ssa_me.evaluation.mmeb_subsets import SubsetInfo, canonical, read_infos
 from ssa_me.tables import SUFFIXES, columns, read_rows, relative_path, row_error, without_placeholders
 
-
-@dataclass(frozen=True)
-class SubsetInfo:
-    """What MMEB says about a subset. `instruction` stands in where a row has an image and no text."""
-
-    meta_task: str
-    in_distribution: bool
-    instruction: str | None = None
-
-
-_CLASSIFY = "Represent the given image for classification."
-_SCENE = "Identify the scene shown in the image."
-_OBJECT = "Identify the object shown in the image."
-_QUESTION = "Represent the given image with the following question:"
-
-SUBSETS: dict[str, SubsetInfo] = {
-    "ImageNet-1K": SubsetInfo("Classification", True, _CLASSIFY),
-    "N24News": SubsetInfo("Classification", True),
-    "HatefulMemes": SubsetInfo("Classification", True),
-    "VOC2007": SubsetInfo("Classification", True, _OBJECT),
-    "SUN397": SubsetInfo("Classification", True, _SCENE),
-    "Place365": SubsetInfo("Classification", False, _SCENE),
-    "ImageNet-A": SubsetInfo("Classification", False, _CLASSIFY),
-    "ImageNet-R": SubsetInfo("Classification", False, _CLASSIFY),
-    "ObjectNet": SubsetInfo("Classification", False, _OBJECT),
-    "Country211": SubsetInfo("Classification", False, "Identify the country depicted in the image."),
-    "OK-VQA": SubsetInfo("VQA", True, _QUESTION),
-    "A-OKVQA": SubsetInfo("VQA", True, _QUESTION),
-    "DocVQA": SubsetInfo("VQA", True, _QUESTION),
-    "InfographicsVQA": SubsetInfo("VQA", True, _QUESTION),
-    "ChartQA": SubsetInfo("VQA", True, _QUESTION),
-    "Visual7W": SubsetInfo("VQA", True, _QUESTION),
-    "ScienceQA": SubsetInfo("VQA", False, _QUESTION),
-    "VizWiz": SubsetInfo("VQA", False, _QUESTION),
-    "GQA": SubsetInfo("VQA", False, _QUESTION),
-    "TextVQA": SubsetInfo("VQA", False, _QUESTION),
-    "VisDial": SubsetInfo("Retrieval", True),
-    "CIRR": SubsetInfo("Retrieval", True),
-    "VisualNews_t2i": SubsetInfo("Retrieval", True),
-    "VisualNews_i2t": SubsetInfo("Retrieval", True),
-    "MSCOCO_t2i": SubsetInfo("Retrieval", True),
-    "MSCOCO_i2t": SubsetInfo("Retrieval", True, "Find an image caption describing the given everyday image."),
-    "NIGHTS": SubsetInfo(
-        "Retrieval", True, "Find a day-to-day image that looks similar to the provided image."
-    ),
-    "WebQA": SubsetInfo("Retrieval", True),
-    "FashionIQ": SubsetInfo("Retrieval", False),
-    "Wiki-SS-NQ": SubsetInfo("Retrieval", False),
-    "OVEN": SubsetInfo("Retrieval", False),
-    "EDIS": SubsetInfo("Retrieval", False),
-    "MSCOCO": SubsetInfo("Grounding", True),
-    "RefCOCO": SubsetInfo("Grounding", False),
-    "RefCOCO-Matching": SubsetInfo(
-        "Grounding", False, "Select the identical object in the image that follows the given query."
-    ),
-    "Visual7W-Pointing": SubsetInfo("Grounding", False),
-}
-
+_HUB_FILE = "test-00000-of-00001.parquet"
 _NAMED = 5
+_TRIED = 200
+_UNKNOWN = SubsetInfo()
 
 
 @dataclass(frozen=True)
@@ -105,8 +51,13 @@ class MmebQuery:
 
 @dataclass(frozen=True)
 class Subset:
+    """A subset with what is known of it. missing: images that its data names and that are not below `root`."""
+
     name: str
     queries: tuple[MmebQuery, ...]
+    info: SubsetInfo | None = None
+    root: Path = Path()
+    missing: tuple[str, ...] = ()
 
     def entries(self) -> list[Entry]:
         """All queries and candidates, each once, texts before images so that batches are alike."""
@@ -115,7 +66,10 @@ class Subset:
 
 
 def subset_files(data: Path) -> dict[str, Path]:
-    """The subsets in folder `data`, by name; `.jsonl` goes before `.parquet`. InputError where there is none."""
+    """The subsets in folder `data`, by name; `.jsonl` goes before `.parquet`. InputError where there is none.
+
+    A clone of the hub's data set is read too: there a subset is `SUBSET/test-00000-of-00001.parquet`.
+    """
     if not data.is_dir():
         raise InputError(
             f"{data} is not a folder. Give the folder that holds SUBSET.jsonl files and their images."
@@ -124,49 +78,72 @@ def subset_files(data: Path) -> dict[str, Path]:
     for suffix in SUFFIXES:
         for path in sorted(data.glob(f"*{suffix}")):
             if path.name != "metadata.jsonl":
-                files.setdefault(path.stem, path)
+                files.setdefault(canonical(path.stem), path)
+    for path in sorted(data.glob(f"*/{_HUB_FILE}")):
+        files.setdefault(canonical(path.parent.name), path)
     if not files:
         raise InputError(f"{data} holds no SUBSET.jsonl or SUBSET.parquet in MMEB's format.")
     return files
 
 
-def read_subsets(data: Path, names: Sequence[str] | None = None) -> list[Subset]:
-    """Read the subsets `names` of folder `data`, or all of them, and check that every image is there.
+def read_subsets(data: Path, names: Sequence[str] | None = None, *, strict: bool = False) -> list[Subset]:
+    """Read the subsets `names` of folder `data`, or all of them, and see which of their images are missing.
 
-    Raises InputError on an unknown name, a row that is not valid (file and line are named), or missing images (named).
+    MMEB's own names are read in any spelling (`ImageNet_1K` is `ImageNet-1K`). Raises InputError on an unknown name, a
+    row that is not valid (file and line are named), or where all images are missing; with `strict` where one is.
     """
-    files = subset_files(data)
+    files, infos = subset_files(data), read_infos(data)
     for name in names or ():
-        if name not in files:
+        if canonical(name) not in files:
             raise InputError(f"{data} has no subset {name!r}. It has {', '.join(sorted(files))}.")
-    subsets = [_read_subset(name, files[name]) for name in (names or sorted(files))]
+    chosen = dict.fromkeys(map(canonical, names)) if names else sorted(files)
+    return _with_missing([_read_subset(name, files[name], infos.get(name)) for name in chosen], data, strict)
+
+
+def image_root(data: Path, images: Iterable[str]) -> Path:
+    """The folder that image paths are relative to: `data`, or where an unpacked `images.zip` has put them below it."""
+    some = list(islice(images, _TRIED))
+    below = [folder for top in (data, data / "images") for folder in sorted(top.glob("*")) if folder.is_dir()]
+    places = [data, data / "images", *below]
+    return next((folder for folder in places if any((folder / name).is_file() for name in some)), data)
+
+
+def _with_missing(subsets: Sequence[Subset], data: Path, strict: bool) -> list[Subset]:
     images = dict.fromkeys(entry.image for subset in subsets for entry in subset.entries() if entry.image)
-    missing = [image for image in images if not (data / image).is_file()]
-    if missing:
+    root = image_root(data, images)
+    missing = [image for image in images if not (root / image).is_file()]
+    if missing and (strict or len(missing) == len(images)):
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise InputError(
             f"{len(missing)} of {len(images)} images are missing below {data}: {', '.join(missing[:_NAMED])}{more}."
             " Unpack the images there; the paths in the data are relative to that folder."
         )
-    return subsets
+    gone = set(missing)
+    return [
+        replace(
+            subset,
+            root=root,
+            missing=tuple(dict.fromkeys(e.image for e in subset.entries() if e.image in gone)),
+        )
+        for subset in subsets
+    ]
 
 
-def _read_subset(name: str, path: Path) -> Subset:
-    info = SUBSETS.get(name)
+def _read_subset(name: str, path: Path, info: SubsetInfo | None) -> Subset:
     queries = []
     for number, row in read_rows(path):
         try:
-            queries.append(_parse_row(row, info.instruction if info else None))
+            queries.append(_parse_row(row, info or _UNKNOWN))
         except (ValueError, KeyError, TypeError) as error:
             raise row_error(path, number, error) from error
     if not queries:
         raise InputError(f"{path} holds no query.")
-    return Subset(name, tuple(queries))
+    return Subset(name, tuple(queries), info)
 
 
-def _parse_row(row: Any, instruction: str | None) -> MmebQuery:
+def _parse_row(row: Any, info: SubsetInfo) -> MmebQuery:
     row = columns(row)
-    query = _entry(row["qry_text"], row.get("qry_img_path"), row.get("qry_inst"), instruction)
+    query = _entry(row["qry_text"], row.get("qry_img_path"), row.get("qry_inst"), info.instruction)
     texts, images = _strings(row["tgt_text"], "tgt_text"), _strings(row.get("tgt_img_path"), "tgt_img_path")
     if texts and images and len(texts) != len(images):
         raise ValueError(f"tgt_text has {len(texts)} entries and tgt_img_path {len(images)}")
@@ -175,7 +152,9 @@ def _parse_row(row: Any, instruction: str | None) -> MmebQuery:
     pairs = list(zip(texts, images, strict=True))
     wrong = [pair for pair in pairs[1:] if any(part.strip() for part in pair)]
     target = row.get("tgt_inst")
-    candidates = tuple(dict.fromkeys(_entry(*pair, target, None) for pair in [*pairs[:1], *wrong]))
+    candidates = tuple(
+        dict.fromkeys(_entry(*pair, target, info.target_instruction) for pair in [*pairs[:1], *wrong])
+    )
     if len(candidates) < 2:
         raise ValueError("there is no wrong candidate beside the positive")
     return MmebQuery(query, candidates)

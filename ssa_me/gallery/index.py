@@ -1,7 +1,7 @@
 """Nearest vectors of one space by inner product: FAISS over the rows of a vector file. Knows no gallery.
 
-A space holds one vector an image (image vectors) or up to six (subject vectors); `owners` says whose row
-each is. An index never changes once made, so that any number of threads may search it.
+A space holds one vector an image (image vectors) or up to nine (those of subjects and pairs of them); `owners` says
+whose row each is. An index never changes once made, so that any number of threads may search it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Searches a gallery by a text, an image or both, under one ranking or several side by side. Knows no page.
 
-With q the query's vector, e an image's and a_k its subjects':
+With q the query's vector, e an image's and a_k those of its subjects and of pairs of them:
 
     VERSION            cos(q, e), one vector an image
     VERSION+subjects   (1 - b) cos(q, e) + b max_k cos(q, a_k), b = `SUBJECT_WEIGHT`, over the whole gallery
@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from ssa_me.errors import InputError
+from ssa_me.explanation import SalienceMode
 from ssa_me.gallery.index import VectorIndex
 from ssa_me.gallery.store import Gallery, Item, Spaces
 from ssa_me.salience.regions import iou
@@ -76,16 +77,19 @@ class Query:
 class SubjectHit:
     """The region of a hit that answers to a phrase of the query best. score: cosine of phrase and region's
     subject vector, of the ranking's version. bbox in pixels of the upright image. label: the annotated
-    phrase of that region."""
+    phrase of that region. pair: two subjects together won; `phrase` is then the whole text, `score` the query's
+    cosine, and there is no label."""
 
     phrase: str
     score: float
     bbox: BBox | None
     label: str | None
+    pair: bool = False
 
     def to_json(self) -> dict[str, Any]:
         bbox = [round(number, 1) for number in self.bbox] if self.bbox else None
-        return {"phrase": self.phrase, "score": self.score, "bbox": bbox, "label": self.label}
+        found = {"phrase": self.phrase, "score": self.score, "bbox": bbox}
+        return found | {"label": self.label, "pair": self.pair}
 
 
 @dataclass(frozen=True)
@@ -135,21 +139,22 @@ def search(
     k: int = 10,
     *,
     remedy: str | None = None,
+    salience: SalienceMode = "head",
 ) -> SearchResult:
     """The `k` best images under each of `rankings`. The query is embedded once for all of them.
 
-    Every hit of a query with text also says which of its regions answers to the query's first phrase best
-    (under `+subjects`: the region that won, with the phrase that fits it best). Raises InputError for an
+    Every hit of a query with text also says which of its subjects answers to the query's first phrase best
+    (under `+subjects`: the region that won, with the phrase that fits it best; a pair answers to the whole text). Raises InputError for an
     unknown ranking, k below 1, an empty gallery, or one without vectors of this checkpoint. k above the
     gallery's size gives all images, and a note. `remedy` is the sentence that says how images without such vectors
-    get them; by default it gives the command.
+    get them; by default it gives the command. `salience`: what `+rerank` conditions images by.
     """
     started = time.perf_counter()
     chosen = _parse_rankings(rankings)
     if k < 1:
         raise InputError(f"k is {k}; ask for at least 1 image.")
     versions = tuple(dict.fromkeys(ranking.version for ranking in chosen))
-    searcher = _Searcher(gallery, embedder, query, versions, k, remedy)
+    searcher = _Searcher(gallery, embedder, query, versions, k, remedy, salience)
     seconds = {"query": time.perf_counter() - started}
     ranked: dict[str, list[_Ranked]] = {}
     for ranking in chosen:
@@ -215,8 +220,10 @@ class _Searcher:
         versions: tuple[str, ...],
         k: int,
         remedy: str | None = None,
+        salience: SalienceMode = "head",
     ) -> None:
         self.gallery, self.embedder, self.query, self.versions = gallery, embedder, query, versions
+        self._salience: SalienceMode = salience
         self.notes: list[str] = []
         self._remedy = remedy or self._how_to_embed()
         spaces = Spaces(embedder.info.fingerprints)
@@ -317,7 +324,10 @@ class _Searcher:
             images = dict(zip(missing, readers.map(self._image, missing), strict=True))
         samples = {id: Sample(image=image) for id, image in images.items() if image is not None}
         found = self.embedder.embed(
-            list(samples.values()), versions=self.versions, conditioned_on=self.query.text
+            list(samples.values()),
+            versions=self.versions,
+            conditioned_on=self.query.text,
+            salience=self._salience,
         )
         for version in self.versions:
             self._conditioned |= {(version, id): None for id in missing}
@@ -351,12 +361,17 @@ class _Searcher:
         rows = subjects.of(entry.id) if entry.id in subjects else ()
         if not self.phrases or len(rows) == 0:
             return None
+        regions = item.regions
+        pairs = np.array([n < len(regions) and regions[n].pair for n in range(len(rows))])
+        if entry.winner is not None and pairs[entry.winner]:
+            score = float(rows[entry.winner] @ self.vectors[entry.version])
+            return SubjectHit(self.query.text or "", score, regions[entry.winner].bbox, None, pair=True)
         scores = self.phrase_vectors[entry.version] @ np.asarray(rows).T
         if entry.winner is None:
-            phrase, region = 0, int(scores[0].argmax())
+            phrase, region = 0, int(np.where(pairs, -np.inf, scores[0]).argmax())
         else:
             phrase, region = int(scores[:, entry.winner].argmax()), entry.winner
-        bbox = item.regions[region].bbox if region < len(item.regions) else None
+        bbox = regions[region].bbox if region < len(regions) else None
         return SubjectHit(self.phrases[phrase], float(scores[phrase, region]), bbox, annotation(bbox, item))
 
     def _index(self, space: str, size: int) -> VectorIndex:

@@ -32,7 +32,7 @@ from ssa_me.images import load_image
 from ssa_me.samples import Subject
 
 DATABASE = "gallery.sqlite"
-FORMAT = 1
+FORMAT = 2
 HEAD = "ssa-me"
 """The version whose salience head proposes the regions of both versions' subject vectors."""
 
@@ -45,8 +45,8 @@ CREATE TABLE images (
 );
 CREATE TABLE regions (
     head TEXT NOT NULL, image INTEGER NOT NULL REFERENCES images, number INTEGER NOT NULL, x REAL NOT NULL,
-    y REAL NOT NULL, width REAL NOT NULL, height REAL NOT NULL, salience REAL NOT NULL, PRIMARY KEY (head,
-    image, number)
+    y REAL NOT NULL, width REAL NOT NULL, height REAL NOT NULL, salience REAL NOT NULL,
+    pair INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (head, image, number)
 ) WITHOUT ROWID;
 CREATE TABLE spaces (
     name TEXT PRIMARY KEY, dimension INTEGER NOT NULL, rows INTEGER NOT NULL, images INTEGER NOT NULL
@@ -112,7 +112,8 @@ class NewVectors:
 
 @dataclass(frozen=True)
 class Item:
-    """An image of a gallery. Sizes and regions in pixels of the upright image; `regions` are query-free."""
+    """An image of a gallery. Sizes and regions in pixels of the upright image; `regions` are query-free, first those of
+    its subjects, then those of pairs of them."""
 
     id: int
     file_name: str
@@ -172,6 +173,8 @@ class Gallery:
             raise InputError(
                 f"{folder} has format {found}, this version reads up to {FORMAT}. Update SSA-ME studio."
             )
+        if int(found) < FORMAT:
+            gallery._upgrade()
         gallery._forget_lost_vectors()
         return gallery
 
@@ -271,10 +274,8 @@ class Gallery:
         with self._connect() as db, _writing(db):
             ids = [image if isinstance(image, int) else self._insert_image(db, image) for image in images]
             for id, regions in zip(ids, found.regions, strict=True):
-                rows = [
-                    (found.head, id, n, *region.bbox, region.salience) for n, region in enumerate(regions)
-                ]
-                db.executemany("INSERT OR REPLACE INTO regions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                rows = [(found.head, id, n, *r.bbox, r.salience, r.pair) for n, r in enumerate(regions)]
+                db.executemany("INSERT OR REPLACE INTO regions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             for space, arrays in found.rows.items():
                 self._append(db, space, dict(zip(ids, arrays, strict=True)))
             for key, value in (("checkpoint", checkpoint), ("head", found.head)):
@@ -300,6 +301,13 @@ class Gallery:
 
     def _vector_file(self, space: str) -> Path:
         return self.folder / "vectors" / f"{space}.f32"
+
+    def _upgrade(self) -> None:
+        """From format 1, in which no region was a pair."""
+        with self._connect() as db, _writing(db):
+            if not any(column["name"] == "pair" for column in db.execute("PRAGMA table_info(regions)")):
+                db.execute("ALTER TABLE regions ADD COLUMN pair INTEGER NOT NULL DEFAULT 0")
+            db.execute("UPDATE settings SET value = ? WHERE key = 'format'", (str(FORMAT),))
 
     def _forget_lost_vectors(self) -> None:
         with self._connect() as db:
@@ -339,11 +347,11 @@ class Gallery:
         self, db: sqlite3.Connection, rows: Sequence[sqlite3.Row], head: str | None = None
     ) -> list[Item]:
         regions: dict[int, list[Region]] = {row["id"]: [] for row in rows}
-        query = """SELECT image, x, y, width, height, salience FROM regions
+        query = """SELECT image, x, y, width, height, salience, pair FROM regions
             WHERE head = coalesce(?, (SELECT value FROM settings WHERE key = 'head'))
             AND image IN (SELECT value FROM json_each(?)) ORDER BY image, number"""
-        for image, x, y, width, height, salience in db.execute(query, (head, json.dumps(list(regions)))):
-            regions[image].append(Region((x, y, width, height), salience))
+        for image, x, y, w, h, salience, pair in db.execute(query, (head, json.dumps(list(regions)))):
+            regions[image].append(Region((x, y, w, h), salience, bool(pair)))
         return [self._to_item(row, tuple(regions[row["id"]])) for row in rows]
 
     def _to_item(self, row: sqlite3.Row, regions: tuple[Region, ...]) -> Item:

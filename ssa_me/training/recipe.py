@@ -74,13 +74,13 @@ class Lora(Schedule):
 class Scratch:
     """The shape of a model that starts from nothing."""
 
-    vocabulary: int = 3500
+    vocabulary: int = 4000
     width: int = 192
     layers: int = 4
     heads: int = 6
     mlp: int = 384
-    vision_width: int = 192
-    vision_layers: int = 5
+    vision_width: int = 128
+    vision_layers: int = 4
     side: int = 112
 
 

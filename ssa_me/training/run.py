@@ -32,7 +32,7 @@ from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
 from ssa_me.mini import build_mini, train_tokenizer
 from ssa_me.samples import read_image_folder
-from ssa_me.scenes import make_scene
+from ssa_me.scenes import LANGUAGES, make_scene
 from ssa_me.training import processes
 from ssa_me.training.adapter_stages import TokenCache
 from ssa_me.training.data import Corpus, FolderSource, SceneSource, Source, record_texts
@@ -86,12 +86,12 @@ def run(request: TrainRequest, progress: Progress) -> dict[str, Any]:
         return _summary(request, recipe, finished=True)
     if request.dry_run:
         return _plan(request, recipe)
-    sources = _sources(request, recipe)
+    sources = sources_of(request, recipe)
     if not sources:
         raise InputError(
             "There is nothing to train on. Give --data FOLDER, or a recipe with generated scenes."
         )
-    accelerator = _accelerator(recipe, choose_device(request.device))
+    accelerator = make_accelerator(recipe, choose_device(request.device))
     folder = request.out / "training"
     with stopping_on_signals() as stop:
         context = Run(folder, recipe.seed, accelerator, recipe.save_every, _of_the_first(progress), stop)
@@ -119,9 +119,7 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
         backbone.model.to(device)
     else:
         backbone = Backbone.load(request.out if has_base else start, device, torch.float32)
-    context.report("preparing images")
-    workers = 0 if sum(len(source) for source in sources) < 500 else min(8, os.cpu_count() or 1)
-    corpus = Corpus.load(sources, backbone.image_processor, backbone.merge, workers, context.report)
+    corpus = prepare_corpus(sources, backbone, context.report)
     if context.first:
         context.folder.mkdir(parents=True, exist_ok=True)  # only now: bad input leaves nothing behind
         (context.folder / "recipe.json").write_text(
@@ -144,7 +142,7 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
         backbone = Backbone.load(request.out, device, torch.float32)  # in 16 bits, as everyone will see it
     elif not has_base:
         if context.first:
-            _copy_backbone(start, request.out)
+            copy_backbone(start, request.out)
         processes.wait()
     _keep_little(backbone, recipe)
     context.report("computing image tokens")
@@ -159,7 +157,15 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
     )
 
 
-def _sources(request: TrainRequest, recipe: Recipe) -> list[Source]:
+def prepare_corpus(sources: Sequence[Source], backbone: Backbone, report: Progress) -> Corpus:
+    """All images of `sources` made ready for the backbone, by several processes where there are many."""
+    report("preparing images")
+    workers = 0 if sum(len(source) for source in sources) < 500 else min(8, os.cpu_count() or 1)
+    return Corpus.load(sources, backbone.image_processor, backbone.merge, workers, report)
+
+
+def sources_of(request: TrainRequest, recipe: Recipe) -> list[Source]:
+    """The recipe's scenes and the data sets of recipe and request. InputError where there is nothing to train on."""
     sources: list[Source] = []
     scenes = recipe.scenes
     if scenes.count:
@@ -209,7 +215,8 @@ def _new_backbone(recipe: Recipe, sources: Sequence[Source]) -> Backbone:
             texts.extend(text for record in source.records for text in record_texts(record))
         elif isinstance(source, SceneSource):
             for i in range(min(_SCENES_FOR_TOKENIZER, source.count)):
-                texts.extend(make_scene(source.first + i, size=112, pairs="seen").captions)
+                scene = make_scene(source.first + i, size=112, pairs="seen")
+                texts.extend(text for language in LANGUAGES for text in scene.captions_in(language))
     return build_mini(train_tokenizer(texts, vocabulary), **shape)
 
 
@@ -228,7 +235,7 @@ def _save_backbone(backbone: Backbone, out: Path) -> None:
         _move_backbone(partial, out)
 
 
-def _copy_backbone(checkpoint: Path, out: Path) -> None:
+def copy_backbone(checkpoint: Path, out: Path) -> None:
     with tempfile.TemporaryDirectory(dir=out) as name:
         partial = Path(name)
         for path in checkpoint.iterdir():
@@ -242,7 +249,7 @@ def _move_backbone(partial: Path, out: Path) -> None:
         path.replace(out / path.name)
 
 
-def _accelerator(recipe: Recipe, device: Device) -> Accelerator:
+def make_accelerator(recipe: Recipe, device: Device) -> Accelerator:
     precision = (
         "bf16" if recipe.precision == "auto" else {"fp32": "no"}.get(recipe.precision, recipe.precision)
     )
@@ -291,7 +298,7 @@ def _plan(request: TrainRequest, recipe: Recipe) -> dict[str, Any]:
         "dry_run": True,
         "recipe": dataclasses.asdict(recipe),
         "starts_from": "scratch" if recipe.scratch is not None else str(request.checkpoint or MINI),
-        "data": [{"name": source.name, "images": len(source)} for source in _sources(request, recipe)],
+        "data": [{"name": source.name, "images": len(source)} for source in sources_of(request, recipe)],
         "stages": ([_SIGHT] if recipe.sight.steps else [])
         + ([_BASE] if recipe.base.steps else [])
         + (list(VERSIONS) if lora.steps else []),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ssa_me.explanation import Alignment, Explanation, Region
+from ssa_me.explanation import Alignment, Explanation, Region, SalienceMode, Subjects
 from ssa_me.samples import Sample
 
 VERSIONS = ("baseline", "ssa-me")
@@ -106,16 +106,20 @@ class FakeEmbedder:
         }
 
     def explain(
-        self, image: Image.Image, text: str | None, phrases: Sequence[str] | None = None
+        self,
+        image: Image.Image,
+        text: str | None,
+        phrases: Sequence[str] | None = None,
+        salience: SalienceMode = "head",
     ) -> Explanation:
         boxes = _boxes(image.size)
         wanted = _vector(Sample(text=text), "baseline")[: len(NAMES)] if text else np.ones(len(NAMES))
         tokens = np.stack([_shares(image.crop(tuple(int(x) for x in box))) for box in boxes]) @ wanted
-        salience = np.clip(tokens, 0, 1).astype(np.float32)
+        found = np.clip(tokens, 0, 1).astype(np.float32)
         weights = np.outer(*[np.hanning(GRID + 2)[1:-1]] * 2).ravel()
         attention = {
             "baseline": (0.02 + 0.2 * weights) / 30,
-            "ssa-me": (0.02 + salience * weights) / 30,
+            "ssa-me": (0.02 + found * weights) / 30,
         }
         named = tuple(phrases) if phrases is not None else ((text,) if text else ())
         return Explanation(
@@ -125,15 +129,18 @@ class FakeEmbedder:
             attention=attention,
             attention_on_image={v: float(row.sum()) for v, row in attention.items()},
             stages={
-                "semantic": salience,
+                "semantic": found,
                 "expert": weights,
-                "fused": salience * weights,
-                "head": salience,
-                "gain": 0.2 + 0.8 * salience,
+                "fused": found * weights,
+                "head": found,
+                "gain": 0.2 + 0.8 * found,
             },
             regions=(_middle(image.size),),
-            alignment=tuple(_align(phrase, image, salience, number) for number, phrase in enumerate(named)),
-            seconds={"vision": 0.01, "salience": 0.02},
+            alignment=tuple(_align(phrase, image, found, number) for number, phrase in enumerate(named)),
+            seconds={"vision": 0.01, "salience": 0.02, "expert": 0.03, "relevance": 0.04}
+            | ({"subjects": 0.2} if salience == "full" else {}),
+            salience=salience,
+            subjects=Subjects(named, "lmm" if salience == "full" else "rule"),
         )
 
 

@@ -53,9 +53,17 @@ def test_explain_aligns_the_subjects_of_the_text(
     assert (found["attributions"], found["files"]) == ([], [])
 
 
+def test_explain_by_the_whole_pipeline(client: Client, tmp_path: Path, picture: Callable[..., bytes]) -> None:
+    (tmp_path / "q.png").write_bytes(picture("red"))
+    found = client.predict("a red car", handle_file(tmp_path / "q.png"), "full", api_name="/explain")
+    assert found["salience"] == "full"
+    assert "subjects" in found["seconds"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ({"text": "red", "salience": "heavy"}, "heavy"),
         ({"text": ""}, "nothing to search for"),
         ({"text": "red", "k": 0}, "1 or more"),
         ({"text": "red", "gallery": "../.."}, "not the name of a gallery"),

@@ -179,6 +179,31 @@ def test_the_keyboard_walks_opens_and_closes(visit: Visit) -> None:
     assert page.evaluate("document.activeElement.dataset.id") == hits[2]
 
 
+def test_the_salience_of_an_opened_image_is_chosen_and_the_link_keeps_it(visit: Visit) -> None:
+    page = visit.open()
+    visit.ask("a red car")
+    page.locator("#studio-ranking .list.ssa-me .hit").first.click()
+    chosen = page.locator("#studio-opened .choice button[aria-pressed=true]")
+    playwright.expect(chosen).to_have_text("head")
+    searches = page.evaluate("window.studioToken")
+    page.locator("#studio-opened .choice").get_by_role("button", name="full").click()
+    playwright.expect(page.locator("#studio-opened .listed")).to_contain_text("listed by the language model")
+    playwright.expect(chosen).to_have_text("full")
+    playwright.expect(page.locator("#studio-opened .used")).to_contain_text("Fused")
+    playwright.expect(page.get_by_label("Salience", exact=True).first).to_have_value("full")
+    assert page.evaluate("window.studioToken") == searches, "opening it otherwise is no new search"
+    assert "s=full" in page.url and "hit=" in page.url
+
+    page = visit.open(page.url.removeprefix(visit.address) + "&m=rerank")
+    playwright.expect(page.locator("#studio-opened .listed")).to_be_visible()
+    searches, link = page.evaluate("window.studioToken"), page.url
+    page.get_by_label("Salience", exact=True).first.select_option("head")
+    page.wait_for_function("before => window.studioToken !== before", arg=searches)  # the ranking hangs on it
+    chosen = page.locator("#studio-opened .choice button[aria-pressed=true]")
+    playwright.expect(chosen).to_have_text("head")
+    assert page.url == link.replace("&s=full", "")
+
+
 def test_an_image_is_a_query_and_its_weight_counts_beside_a_text(
     visit: Visit, tmp_path: Path, picture: Callable[..., bytes]
 ) -> None:

@@ -42,6 +42,19 @@ def test_bad_arguments_end_with_two(arguments: list[str], entry: ModuleType) -> 
     assert caught.value.code == 2
 
 
+def test_only_a_checkpoint_of_a_hub_may_be_downloaded(
+    entry: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    assert (
+        entry.parse(["--checkpoint", "Qwen/Qwen3-VL-Embedding-2B"]).checkpoint == "Qwen/Qwen3-VL-Embedding-2B"
+    )
+    entry.seclude(tmp_path, "Qwen/Qwen3-VL-Embedding-2B")
+    assert "HF_HUB_OFFLINE" not in os.environ
+    entry.seclude(tmp_path, str(tmp_path))
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
 def test_a_port_that_is_taken_is_said_plainly() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -7,6 +7,7 @@ import pytest
 
 from app import views
 from ssa_me.explanation import Alignment
+from ssa_me.gallery import SubjectHit
 from ssa_me.samples import Subject
 from tests.app.fakes import FakeInfo
 
@@ -71,6 +72,20 @@ def test_a_label_agrees_where_one_says_all_that_the_other_says(
     phrase: str, label: str, expected: bool
 ) -> None:
     assert views.agrees(phrase, label) is expected
+
+
+def test_a_pair_is_shown_as_one_and_judged_by_no_annotation() -> None:
+    pair = views.subject_view(SubjectHit("a dog on a car", 0.51234, (0, 0, 30, 20), None, pair=True))
+    assert pair == {
+        "phrase": "a dog on a car",
+        "score": 0.5123,
+        "bbox": [0, 0, 30, 20],
+        "label": None,
+        "agrees": None,
+        "pair": True,
+    }
+    single = views.subject_view(SubjectHit("a dog", 0.5, (0, 0, 30, 20), "a cat"))
+    assert (single["agrees"], single["pair"]) == (False, False)
 
 
 def alignment(region: tuple[float, float, float, float] | None) -> Alignment:

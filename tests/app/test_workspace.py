@@ -145,6 +145,25 @@ def test_an_explanation_is_computed_once(workspace: Workspace) -> None:
     assert [stage["name"] for stage in view["stages"]] == ["semantic", "expert", "fused", "head", "gain"]
 
 
+def test_each_salience_is_explained_for_itself(workspace: Workspace) -> None:
+    item = workspace.page("scenes", 0)["items"][0]["id"]
+    head, full = (workspace.explain(replace(RED, salience=mode), item) for mode in ("head", "full"))
+    assert (head["salience"], full["salience"]) == ("head", "full")
+    assert (head["source"], full["source"]) == ("rule", "lmm")
+    assert "subjects" in full["seconds"]
+    took = {stage["name"]: stage["seconds"] for stage in full["stages"]}
+    assert (took["expert"], took["semantic"], took["gain"]) == (0.03, 0.04, None)
+    with pytest.raises(InputError, match="heavy"):
+        workspace.explain(replace(RED, salience="heavy"), item)
+
+
+def test_a_second_ranking_is_conditioned_by_the_salience_that_is_chosen(workspace: Workspace) -> None:
+    state = replace(RED, method="rerank", salience="full", k=3)
+    assert len(workspace.search(state)["lists"][0]["hits"]) == 3
+    with pytest.raises(InputError, match="heavy"):
+        workspace.search(replace(state, salience="heavy"))
+
+
 def test_an_image_that_is_gone_cannot_be_explained(workspace: Workspace) -> None:
     with pytest.raises(InputError):
         workspace.explain(RED, 10**9)

@@ -33,7 +33,11 @@ class ColourEmbedder:
     attention is constant. Conditioned on a colour, only that channel is embedded.
     """
 
-    info: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(dimension=3))
+    info: SimpleNamespace = field(
+        default_factory=lambda: SimpleNamespace(
+            dimension=3, precision="fp32", fingerprints={"baseline": "b1", "ssa-me": "s1"}
+        )
+    )
     embedded: list[Sample] = field(default_factory=list)
 
     def _vector(self, sample: Sample, conditioned_on: str | None) -> np.ndarray:
@@ -69,6 +73,17 @@ class ColourEmbedder:
 
     def maps(self, images, phrases):
         return [self._map(image, phrase) for image, phrase in zip(images, phrases, strict=True)]
+
+    def control_maps(self, images, phrases):
+        """Raw attention is constant; the gradient of ssa-me is its map, that of the baseline everything but the map."""
+        maps = self.maps(images, phrases)
+        return [
+            SimpleNamespace(
+                attention=np.full(len(m.salience), 0.01),
+                gradient={"baseline": 1 - m.salience, "ssa-me": m.salience},
+            )
+            for m in maps
+        ]
 
     def _map(self, image: Image.Image, phrase: str | None) -> SimpleNamespace:
         width, height = image.width / GRID, image.height / GRID

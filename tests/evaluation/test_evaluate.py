@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from ssa_me.errors import InputError
-from ssa_me.evaluation.evaluate import choose_split, evaluate, region_tasks
+from ssa_me.evaluation.evaluate import choose_split, evaluate
+from ssa_me.evaluation.maps import region_tasks
 from ssa_me.evaluation.models import parse_models
 from ssa_me.samples import Record, Subject, encode_mask, write_metadata
 
@@ -91,7 +92,8 @@ def test_equal_captions_are_one_query_with_several_images(data, embedder, paint)
 def test_other_rankings(data, embedder):
     answer = evaluate(data, embedder, parse_models("ssa-me,ssa-me+subjects,ssa-me+rerank"))
     subjects, rerank = answer["models"]["ssa-me+subjects"], answer["models"]["ssa-me+rerank"]
-    assert set(subjects) == set(rerank) == {"text_to_image"}
+    assert set(rerank) == {"text_to_image"}
+    assert set(subjects) == {"text_to_image", "relation_swap"}
     # By subjects "red" scores red.png 1 and red-blue.png .5 * .707 + .5; conditioned on red they tie at 1.
     assert subjects["text_to_image"]["recall@1"] == 1.0
     assert rerank["text_to_image"]["recall@1"] < 1.0
@@ -139,3 +141,43 @@ def test_regions_of_one_phrase_are_united_and_unsure_ones_left_out(tmp_path):
     )
     tasks = region_tasks(Record(tmp_path / "x.png", "x.png", (), subjects), Image.new("RGB", (10, 10)))
     assert [(task.phrase, int(task.region.sum())) for task in tasks] == [("dog", 21), ("cat", 1), (None, 22)]
+
+
+def test_controls_are_scored_beside_and_salience_held_against_them(data, embedder):
+    answer = evaluate(data, embedder, parse_models("both"), controls=True)
+    held = answer["localisation"]
+    assert set(held["controls"]) == {
+        "chance", "centre prior", "raw attention", "gradient of baseline", "gradient of ssa-me", "OpenCV expert",
+    }  # fmt: skip
+    # Either half: chance points right half of the time, the bell's four top cells two of four.
+    assert held["controls"]["chance"]["pointing_game"] == 0.5
+    assert held["controls"]["centre prior"]["pointing_game"] == 0.5
+    assert held["controls"]["gradient of ssa-me"]["pointing_game"] == 1.0
+    assert held["controls"]["gradient of baseline"]["pointing_game"] == 0.0
+    assert held["controls"]["raw attention"] is None  # constant
+    assert held["controls"]["chance"]["by_size"]["large"]["regions"] == 2
+    gap = held["difference"]["salience - gradient of baseline"]["pointing_game"]
+    assert gap == {"value": 1.0, "interval": [1.0, 1.0]}
+    assert held["difference"]["salience - raw attention"] == {}
+    json.dumps(answer, allow_nan=False)
+    assert "localisation" not in evaluate(data, embedder, parse_models("both"))
+
+
+def test_maps_of_several_phrases_and_swapped_relations(data, embedder):
+    answer = evaluate(data, embedder, parse_models("both"))
+    ours, theirs = answer["models"]["ssa-me"], answer["models"]["baseline"]
+    follows = {"images": 1, "phrases": 2, "own": 1.0, "other": 0.0, "maps_differ": 1.0, "all_own": 1.0}
+    assert ours["localisation"]["conditioned"] == {"attention": follows, "salience": follows}
+    still = {"images": 1, "phrases": 2, "own": 0.0, "other": 0.0, "maps_differ": 0.0, "all_own": 0.0}
+    assert theirs["localisation"]["conditioned"] == {"attention": still}
+    # The stand-in hears a bag of words: every swap ties, and a tie is a miss.
+    assert ours["relation_swap"] == {"pairs": 2, "accuracy": 0.0}
+    assert answer["difference"]["ssa-me - baseline"]["relation_swap.accuracy"]["value"] == 0.0
+
+
+def test_a_set_in_one_language_says_so(data, embedder):
+    records = [Record(data / "red.png", "red.png", ("red",), extra={"language": "es"})]
+    write_metadata(
+        data, [*records, Record(data / "green.png", "green.png", ("green",), extra={"language": "es"})]
+    )
+    assert evaluate(data, embedder, parse_models("ssa-me"))["language"] == "es"

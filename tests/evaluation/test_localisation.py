@@ -6,6 +6,8 @@ from ssa_me.evaluation.localisation import (
     RegionScore,
     average_precision,
     cell_areas,
+    centre_prior,
+    chance_score,
     coverage,
     energy_pointing_game,
     is_defined,
@@ -142,3 +144,20 @@ def test_summary_counts_only_what_is_defined():
     assert summary["by_size"]["medium"]["area"] == [0.05, 0.2]
     assert summarise(scores[3:]) is None
     assert summarise([]) is None
+
+
+def test_chance_is_the_regions_share():
+    boxes = np.array([[0, 0, 5, 10], [5, 0, 10, 10]], dtype=float)
+    region = np.zeros((10, 10), dtype=bool)
+    region[:, :6] = True  # all of the left cell, a fifth of the right one; the centre of the left one alone
+    score = chance_score(boxes, region)
+    assert (score.pointing_game, score.area) == (0.5, 0.6)
+    assert score.energy_pointing_game == score.average_precision == pytest.approx(0.6)
+    assert not chance_score(boxes, np.zeros((10, 10), dtype=bool)).defined
+
+
+def test_the_centre_prior_is_a_bell_over_the_middle():
+    boxes = np.array([[40, 40, 60, 60], [0, 40, 10, 60], [40, 0, 60, 10]], dtype=float)
+    middle, left, top = centre_prior(boxes, (100, 100))
+    assert middle == 1.0
+    assert left == top == pytest.approx(np.exp(-(0.45**2) / 0.125))

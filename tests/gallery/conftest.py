@@ -36,13 +36,16 @@ class FakeEmbedded:
 
 class FakeEmbedder:
     """The mean colour, as a unit vector of 4 numbers (ssa-me: of the squared colour). A subject is a half of the
-    image; conditioned on a phrase, an image is the half that is more like it. `fails_at`: raise at the n-th image."""
+    image; conditioned on a phrase, an image is the half that is more like it. `fails_at`: raise at the n-th image. `pairs`:
+    both halves are a pair as well."""
 
-    def __init__(self, fingerprint: str = "0", fails_at: int | None = None) -> None:
+    def __init__(self, fingerprint: str = "0", fails_at: int | None = None, pairs: bool = False) -> None:
         self.info = FakeInfo({v: f"{v}-{fingerprint}" for v in VERSIONS}, checkpoint=f"fake-{fingerprint}")
         self.fails_at = fails_at
+        self.pairs = pairs
         self.images = 0
         self.calls: list[tuple[int, str | None]] = []
+        self.saliences: list[str] = []
         self._lock = threading.Lock()
 
     def embed(
@@ -52,9 +55,11 @@ class FakeEmbedder:
         versions: Sequence[str] = VERSIONS,
         subjects: bool = False,
         conditioned_on: str | None = None,
+        salience: str = "head",
         batch_size: int = 32,
     ) -> FakeEmbedded:
         with self._lock:
+            self.saliences.append(salience)
             self.calls.append((len(samples), conditioned_on))
             self.images += sum(sample.image is not None for sample in samples)
             if self.fails_at is not None and self.images >= self.fails_at:
@@ -64,6 +69,11 @@ class FakeEmbedder:
         }
         vectors = {v: rows.reshape(len(samples), 4) for v, rows in vectors.items()}
         halves = [_halves(s.image) if subjects and s.image else [] for s in samples]
+        if self.pairs:
+            halves = [
+                [*of, ((0.0, 0.0, *map(float, s.image.size)), s.image)] if of and s.image else of
+                for of, s in zip(halves, samples, strict=True)
+            ]
         found = {
             v: tuple(
                 np.array([_unit(_mean(half), v) for _, half in of], np.float32).reshape(len(of), 4)
@@ -71,7 +81,7 @@ class FakeEmbedder:
             )
             for v in versions
         }
-        regions = tuple(tuple(Region(box, 0.9) for box, _ in of) for of in halves)
+        regions = tuple(tuple(Region(box, 0.9, n == 2) for n, (box, _) in enumerate(of)) for of in halves)
         return FakeEmbedded(vectors, regions, found)
 
     def embed_query(

@@ -158,6 +158,14 @@ def test_rerank_scores_the_embedding_conditioned_on_the_text(filled, embedder):
     assert again["red-blue.png"] == pytest.approx(again["blue.png"]) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_rerank_conditions_by_the_salience_that_is_asked_for(filled, embedder):
+    embedder.saliences.clear()
+    search(filled, embedder, Query("red"), ("ssa-me+rerank",), k=2, salience="full")
+    assert embedder.saliences[-1] == "full"
+    search(filled, embedder, Query("red"), ("ssa-me+rerank",), k=2)
+    assert embedder.saliences[-1] == "head"
+
+
 def test_rerank_embeds_no_image_twice_and_for_both_versions_at_once(filled, embedder):
     embedder.calls.clear()
     search(filled, embedder, Query("blue"), ("baseline+rerank", "ssa-me+rerank"), k=3)
@@ -230,6 +238,39 @@ def test_the_label_is_the_annotated_phrase_that_overlaps_enough(gallery, photos,
         hit = next(hit for hit in hits if hit.path.endswith("red-blue.png"))
         labels[text] = hit.subject.label
     assert labels == {"blue": "sea", "red": None}  # the speck covers 16 of 600 px of the left half
+
+
+def _subject_of(gallery, embedder, text, ranking):
+    hits = search(gallery, embedder, Query(text), (ranking,), k=5).results[ranking]
+    return next(hit.subject for hit in hits if hit.path.endswith("red-blue.png"))
+
+
+def test_a_pair_that_won_answers_to_the_whole_text_and_has_no_label(gallery, photos, make_embedder):
+    subjects = [{"phrase": "flag", "bbox": [0, 0, 40, 30]}, {"phrase": "sea", "bbox": [20, 0, 20, 30]}]
+    line = {"file_name": "red-blue.png", "subjects": subjects}
+    (photos / "metadata.jsonl").write_text(json.dumps(line) + "\n")
+    embedder = make_embedder(pairs=True)
+    ingest(gallery, photos, embedder)
+    result = search(gallery, embedder, Query("red and blue"), ("baseline+subjects",), k=5)
+    first = result.results["baseline+subjects"][0]
+    assert first.path.endswith("red-blue.png") and first.score == pytest.approx(1.0, abs=1e-3)
+    assert json.loads(json.dumps(first.subject.to_json())) == {
+        "phrase": "red and blue",
+        "score": pytest.approx(1.0, abs=1e-3),
+        "bbox": [0, 0, 40, 30],
+        "label": None,
+        "pair": True,
+    }
+    alone = _subject_of(gallery, embedder, "blue", "baseline+subjects")
+    assert (alone.phrase, alone.bbox, alone.label, alone.pair) == ("blue", (20, 0, 20, 30), "sea", False)
+
+
+def test_a_phrase_is_answered_by_a_single_subject_where_one_vector_ranks(gallery, photos, make_embedder):
+    embedder = make_embedder(pairs=True)
+    ingest(gallery, photos, embedder)
+    for ranking in ("baseline", "baseline+rerank"):
+        found = _subject_of(gallery, embedder, "red blue blue", ranking)  # one phrase, nearest to the pair
+        assert (found.bbox, found.pair) == ((20, 0, 20, 30), False)
 
 
 def test_query_and_phrases_are_embedded_in_one_call(filled, embedder):

@@ -50,6 +50,29 @@ def test_open_refuses_what_is_no_gallery_half_written_damaged_or_newer(tmp_path)
         Gallery.open(newer.folder)
 
 
+def test_regions_come_back_and_pairs_among_them(gallery, photos, make_embedder):
+    ingest(gallery, photos, make_embedder(pairs=True))
+    regions = Gallery.open(gallery.folder).item(1).regions
+    assert [(r.bbox, r.pair) for r in regions] == [
+        ((0, 0, 20, 30), False),
+        ((20, 0, 20, 30), False),
+        ((0, 0, 40, 30), True),
+    ]
+
+
+def test_a_gallery_of_the_first_format_is_opened_and_grows(gallery, photos, make_embedder):
+    ingest(gallery, photos, make_embedder())
+    with sqlite3.connect(gallery.folder / DATABASE) as db:
+        db.execute("ALTER TABLE regions DROP COLUMN pair")
+        db.execute("UPDATE settings SET value = '1' WHERE key = 'format'")
+    db.close()
+    for _ in range(2):
+        opened = Gallery.open(gallery.folder)
+        assert [r.pair for r in opened.item(1).regions] == [False, False]
+    assert ingest(opened, photos, make_embedder("1", pairs=True)).again == 5
+    assert [r.pair for r in opened.item(1).regions] == [False, False, True]
+
+
 def test_pages_of_items_and_an_unknown_id(gallery, photos, embedder):
     ingest(gallery, photos, embedder)
     assert [item.id for item in gallery.items(1, 3)] == [2, 3, 4]

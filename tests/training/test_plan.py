@@ -100,7 +100,9 @@ def test_a_whole_plan():
 
 def test_the_recipe_is_read_and_has_its_config():
     recipe = load_recipe("qwen2-vl-2b-mmeb")
-    assert (recipe.adapters.rank, recipe.adapters.batch, recipe.precision) == (16, 1024, "bf16")
+    lora = recipe.adapters
+    assert (lora.rank, lora.batch, lora.chunks, recipe.precision) == (16, 1024, 64, "bf16")
+    assert recipe.gradient_checkpointing and lora.targets == TARGETS
     assert config_of(recipe.name, None, RECIPES) == QWEN2_VL_2B
     assert config_of("fine-tune", None, RECIPES) is None
 

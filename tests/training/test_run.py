@@ -22,7 +22,7 @@ from ssa_me.samples import Record, Sample, write_metadata
 from ssa_me.training import TrainRequest, run
 from ssa_me.training.data import Corpus, Draw
 from ssa_me.training.recipe import load_recipe
-from ssa_me.training.run import _sources
+from ssa_me.training.run import sources_of
 
 FINE_TUNE = """
 seed = 5
@@ -291,7 +291,7 @@ def test_sets_of_recipe_and_command_line_come_together_with_their_weights(photog
     other = tmp_path / "others"
     shutil.copytree(photographs, other)
     request = TrainRequest((other,), tmp_path / "out", recipe, weights={other: 0.5})
-    sources = _sources(request, load_recipe(recipe))
+    sources = sources_of(request, load_recipe(recipe))
     assert [(s.name, s.weight) for s in sources] == [("photographs", 3), ("others", 0.5)]
 
 

@@ -1,64 +1,24 @@
-"""Visual experts: where the subjects of an image are, as maps. They know nothing of tokens, models or prompts.
-
-A map covers the whole image at a resolution of the expert's own, so `H, W` are cells and not pixels of the image
-(`fusion.to_tokens` averages it over token boxes). Values are absolute: 0 where nothing stands out, and never stretched,
-so that an image without a subject stays dark.
-"""
+"""The expert without weights: spectral residual and GrabCut by OpenCV, and colour words. Knows no tokens or models."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from ssa_me.samples import Subject
+from ssa_me.salience.experts.protocol import VisualExpert, colour_similarity, colour_words, fit
 
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (200, 35, 40),
-    "orange": (235, 130, 35),
-    "yellow": (235, 205, 50),
-    "green": (60, 145, 65),
-    "turquoise": (60, 180, 175),
-    "blue": (45, 95, 195),
-    "purple": (125, 65, 160),
-    "pink": (235, 130, 170),
-    "brown": (120, 75, 45),
-    "black": (25, 25, 25),
-    "grey": (130, 130, 130),
-    "white": (240, 240, 240),
-}
-"""sRGB prototypes (0 to 255) of the colour words that `OpenCVExpert` reads."""
-
-_SAME_COLOUR = {
-    "gray": "grey",
-    "violet": "purple",
-    "teal": "turquoise",
-    "cyan": "turquoise",
-    "golden": "yellow",
-}
 _SPECTRUM = 64  # side of the square that the spectral residual works on, in pixels, as in the paper
 _CLEAR_CONTRAST = 15.0  # distance in CIE Lab at which a thing stands out from its surroundings by 1 - 1/e
 _GMM = 5  # Gaussians in each of GrabCut's two colour models; OpenCV's constant
 
 
-class VisualExpert(Protocol):
-    """Finds the subjects that phrases name. An absent one gets a dark map, not a stretched one."""
-
-    @property
-    def version(self) -> str:
-        """Name and settings: maps that are kept on disk are good for this version only."""
-
-    def __call__(self, image: Image.Image, phrases: Sequence[str]) -> np.ndarray:
-        """Maps `(K, H, W)` float32 in [0, 1], one a phrase, over the whole of an upright RGB image."""
-
-
 @dataclass(frozen=True)
-class OpenCVExpert:
+class OpenCVExpert(VisualExpert):
     """Spectral residual (Hou & Zhang, CVPR 2007) that seeds GrabCut (Rother et al., SIGGRAPH 2004). No weights.
 
     It is blind to phrases but for one thing: English colour words weigh the map by how near each place is to the
@@ -73,7 +33,10 @@ class OpenCVExpert:
     def version(self) -> str:
         return f"opencv-1-{self.longest}"
 
-    def __call__(self, image: Image.Image, phrases: Sequence[str]) -> np.ndarray:
+    def maps(self, images: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        return [self._of(image, named) for image, named in zip(images, phrases, strict=True)]
+
+    def _of(self, image: Image.Image, phrases: Sequence[str]) -> np.ndarray:
         rgb = _shrink(image, self.longest)
         lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
         subjects = salient_subjects(rgb, lab) if phrases else np.zeros(lab.shape[:2], np.float32)
@@ -82,50 +45,6 @@ class OpenCVExpert:
             for p in phrases
         ]
         return np.stack(maps).astype(np.float32) if maps else np.zeros((0, *lab.shape[:2]), np.float32)
-
-
-@dataclass(frozen=True)
-class AnnotatedExpert:
-    """The regions that a data set gives for this image: where there are any, nothing knows better.
-
-    `subjects` are those of the one image that the expert is called with, boxes in its pixels. A phrase gets the union
-    of the regions with that phrase (case and spaces aside); a phrase that is not among them gets zeros.
-    """
-
-    subjects: tuple[Subject, ...]
-    longest: int = 256  # longer side of its maps, in cells; a cell's value is the share of it that is covered
-
-    @property
-    def version(self) -> str:
-        return f"annotated-1-{self.longest}"
-
-    def __call__(self, image: Image.Image, phrases: Sequence[str]) -> np.ndarray:
-        size = _fit(image.width, image.height, self.longest)
-        maps = np.zeros((len(phrases), size[1], size[0]), np.float32)
-        for covered, phrase in zip(maps, phrases, strict=True):
-            for subject in self.subjects:
-                if _normalised(subject.phrase) == _normalised(phrase):
-                    mask = subject.mask(image.width, image.height).astype(np.float32)
-                    np.maximum(covered, cv2.resize(mask, size, interpolation=cv2.INTER_AREA), out=covered)
-        return maps
-
-
-def colour_words(phrase: str) -> tuple[str, ...]:
-    """The colours that an English phrase names, as keys of `COLOURS`, each once, in order."""
-    words = (_SAME_COLOUR.get(word, word) for word in re.findall(r"[a-z]+", phrase.lower()))
-    return tuple(dict.fromkeys(word for word in words if word in COLOURS))
-
-
-def colour_similarity(lab: np.ndarray, colours: Sequence[str]) -> np.ndarray:
-    """How near each pixel of `lab` `(H, W, 3)` (CIE Lab) is to the nearest of `colours`: `(H, W)` in [0, 1].
-
-    A Gaussian of the distance in which lightness counts half, because shade changes lightness more than hue.
-    """
-    prototypes = np.array([COLOURS[colour] for colour in colours], np.float32).reshape(1, -1, 3) / 255
-    weight = np.array([0.5, 1, 1], np.float32)
-    difference = lab[:, :, None] * weight - cv2.cvtColor(prototypes, cv2.COLOR_RGB2Lab) * weight
-    nearest = (difference**2).sum(-1).min(-1)
-    return np.exp(-nearest / (2 * 24.0**2)).astype(np.float32)
 
 
 def spectral_residual(channel: np.ndarray) -> np.ndarray:
@@ -238,17 +157,8 @@ def _parts(colours: np.ndarray) -> list[np.ndarray]:
     return np.array_split(colours[np.argsort(colours @ axes[:, -1], kind="stable")], _GMM)
 
 
-def _fit(width: int, height: int, longest: int) -> tuple[int, int]:
-    scale = min(1.0, longest / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
 def _shrink(image: Image.Image, longest: int) -> np.ndarray:
     """RGB uint8 with its longer side at most `longest`; sides shorter than 16 px are enlarged to that."""
-    width, height = _fit(image.width, image.height, longest)
+    width, height = fit(image.width, image.height, longest)
     size = max(16, width), max(16, height)
     return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BOX, reducing_gap=2.0))
-
-
-def _normalised(phrase: str) -> str:
-    return " ".join(phrase.lower().split())

@@ -1,0 +1,94 @@
+"""The variants of an ablation: each a name and a change of the recipe. They know nothing of how they are trained.
+
+A variant differs from the whole method, or from the baseline, in one thing. Data, order, steps and seed stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ssa_me.checkpoint import BASELINE, SSA_ME
+from ssa_me.training.recipe import Recipe
+
+FULL = "ssa-me"
+PLAIN = "baseline"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """name: its row. says: what is different, in words. version: whose adapter is trained; None for none at all."""
+
+    name: str
+    says: str
+    version: str | None
+    change: Callable[[Recipe], Recipe] = lambda recipe: recipe
+
+
+def _weigh(**weights: float) -> Callable[[Recipe], Recipe]:
+    return lambda recipe: replace(recipe, objectives=replace(recipe.objectives, **weights))
+
+
+def _regenerate(floor: float | None = None, **steps: bool) -> Callable[[Recipe], Recipe]:
+    def change(recipe: Recipe) -> Recipe:
+        kept = recipe.regeneration.floor if floor is None else floor
+        return replace(recipe, regeneration=replace(recipe.regeneration, floor=kept, **steps))
+
+    return change
+
+
+def _both(*changes: Callable[[Recipe], Recipe]) -> Callable[[Recipe], Recipe]:
+    def change(recipe: Recipe) -> Recipe:
+        for one in changes:
+            recipe = one(recipe)
+        return recipe
+
+    return change
+
+
+def _adapt(**settings: float) -> Callable[[Recipe], Recipe]:
+    return lambda recipe: replace(recipe, adapters=replace(recipe.adapters, **settings))  # type: ignore[arg-type]
+
+
+def longer(factor: float) -> Callable[[Recipe], Recipe]:
+    """As many steps as take `factor` times as long: what a dearer step would have bought."""
+    return lambda recipe: _adapt(steps=round(recipe.adapters.steps * factor))(recipe)
+
+
+_NO_REGIONS = _weigh(attention=0.0, subject=0.0, misalignment=0.0, head=0.0)
+
+VARIANTS: tuple[Variant, ...] = (
+    Variant(PLAIN, "L_nce alone", BASELINE),
+    Variant(
+        "baseline, phrases as texts",
+        "phrases of subjects as further texts, no regions",
+        BASELINE,
+        _adapt(named=0.5),
+    ),
+    Variant("baseline, equal time", "as many steps as SSA-ME's time allows", BASELINE),
+    Variant(FULL, "all objectives, all steps of regeneration", SSA_ME),
+    Variant(
+        "no salience",
+        "no head, no regeneration, no subjects in the vector; L_attn, L_subject and L_mis stay",
+        SSA_ME,
+        _both(_regenerate(floor=1.0, enhance=False, compose=False), _weigh(head=0.0)),
+    ),
+    Variant(
+        "implicit salience",
+        "salience learns from L_nce alone, through the regeneration; no region is ever seen",
+        SSA_ME,
+        _both(_regenerate(implicit=True), _NO_REGIONS),
+    ),
+    Variant("without L_attn", "λ_a = 0", SSA_ME, _weigh(attention=0.0)),
+    Variant("without L_subject", "λ_s = 0", SSA_ME, _weigh(subject=0.0)),
+    Variant("without L_mis", "λ_m = 0", SSA_ME, _weigh(misalignment=0.0)),
+    Variant(
+        "without suppression", "f = 1: tokens and attention stay as they are", SSA_ME, _regenerate(floor=1.0)
+    ),
+    Variant(
+        "without enhancement", "no cross-attention to aggregated subjects", SSA_ME, _regenerate(enhance=False)
+    ),
+    Variant("without composition", "no subjects in the one vector", SSA_ME, _regenerate(compose=False)),
+    Variant("training-free", "no adapter: OpenCV's salience, suppression only", None),
+)
+"""In the order of the table. `baseline, equal time` gets its factor from the measured time of a step."""
