@@ -122,8 +122,7 @@ class Regeneration:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A set to train on, a `[[data]]` table: ImageFolder, or MMEB's training data. `weight`: how often a batch is drawn
-    from it, against the other sets' weights. on_the_fly: read as batches need it instead of being held in memory."""
+    """An ImageFolder set to train on, a `[[data]]` table. `weight`: how often a batch is drawn from it, against the other sets' weights. on_the_fly: read as batches need it instead of being held in memory."""
 
     path: str
     weight: float = 1.0

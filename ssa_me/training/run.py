@@ -37,6 +37,7 @@ from ssa_me.training import processes
 from ssa_me.training.adapter_stages import TokenCache
 from ssa_me.training.data import Corpus, FolderSource, SceneSource, Source, record_texts
 from ssa_me.training.loop import Run, fit, stopping_on_signals
+from ssa_me.training.mmeb_train import holds_mmeb_train
 from ssa_me.training.plan import Step, config_of, plan
 from ssa_me.training.recipe import RECIPES, DataSet, Recipe, load_recipe
 from ssa_me.training.sight import SightStage
@@ -173,6 +174,11 @@ def sources_of(request: TrainRequest, recipe: Recipe) -> list[Source]:
         )
     for one in _data_sets(request, recipe):
         folder = Path(one.path).expanduser()
+        if holds_mmeb_train(folder):
+            raise InputError(
+                f"{folder} is in the format of MMEB's training data, which is read but not trained on yet. Give an "
+                "ImageFolder set."
+            )
         records = [r for r in read_image_folder(folder) if r.split in (None, "train") and record_texts(r)]
         if not records:
             raise InputError(
