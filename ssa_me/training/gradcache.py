@@ -77,10 +77,10 @@ def plain_step(
     """The gradient of a batch that is one part, in one pass. Returns the losses, detached."""
     with context():
         representations, kept = contrast.represent(part)
-        everywhere = gather(representations)
-        losses = total(
-            [contrast.compare(whole, everywhere), contrast.beside(part, kept, detached(everywhere))]
-        )
+    everywhere = gather(representations)
+    compared = contrast.compare(whole, everywhere)  # in full precision: cosines by a small temperature
+    with context():
+        losses = total([compared, contrast.beside(part, kept, detached(everywhere))])
     backward(losses["loss"].float())
     return detached(losses)
 
@@ -107,9 +107,8 @@ def cached_step(
     cached = {
         name: torch.cat([piece[name] for piece in pieces]).detach().requires_grad_() for name in pieces[0]
     }
-    with context():
-        everywhere = gather(cached)
-        compared = contrast.compare(whole, everywhere)
+    everywhere = gather(cached)
+    compared = contrast.compare(whole, everywhere)
     backward(compared["loss"].float())
     fixed, losses = detached(everywhere), [detached(compared)]
     gradients = {
