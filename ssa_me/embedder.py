@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from ssa_me.adapters import Adapters
-from ssa_me.backbone import MAX_TEXT_TOKENS, Backbone, LanguagePass, VisualBatch
+from ssa_me.backbone import MAX_TEXT_TOKENS, Backbone
 from ssa_me.checkpoint import (
     BASELINE,
     MINI,
@@ -52,6 +52,7 @@ from ssa_me.explanation import (
 )
 from ssa_me.generation import answers
 from ssa_me.hub import locate
+from ssa_me.outputs import LanguagePass, VisualBatch
 from ssa_me.passes import Passes, Salient, found_regions
 from ssa_me.pipeline import full_salience
 from ssa_me.salience.experts import CachedExpert, OpenCVExpert, VisualExpert, open_expert

@@ -17,9 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from ssa_me.adapters import Adapters
-from ssa_me.backbone import Backbone, LanguagePass, VisualBatch
+from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import SSA_ME, VERSIONS, Parts, Settings
 from ssa_me.composition import PAIRED, SubjectComposition, places
+from ssa_me.outputs import LanguagePass, VisualBatch
 from ssa_me.regeneration import Regenerated
 from ssa_me.salience import relevance
 from ssa_me.salience.experts import VisualExpert

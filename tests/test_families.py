@@ -159,18 +159,6 @@ def checkpoint_of(tmp_path_factory) -> Callable[[str], Path]:
     return of
 
 
-@pytest.fixture(scope="module")
-def backbone_of(checkpoint_of) -> Callable[[str], Backbone]:
-    loaded: dict[str, Backbone] = {}
-
-    def of(name: str) -> Backbone:
-        if name not in loaded:
-            loaded[name] = Backbone.load(checkpoint_of(name), CPU, torch.float32)
-        return loaded[name]
-
-    return of
-
-
 @pytest.fixture
 def images(picture) -> list[Image.Image]:
     return [picture(*size, seed) for seed, size in enumerate(SIZES)]
