@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from ssa_me.embedder import Alignment, Explanation, ModelInfo
+    from ssa_me.explanation import Alignment, Explanation
     from ssa_me.gallery.search import Hit, SearchResult, SubjectHit
     from ssa_me.gallery.store import Gallery, Item
+    from ssa_me.model_info import ModelInfo
 
 Json = dict[str, Any]
 

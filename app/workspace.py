@@ -25,10 +25,11 @@ from app.uploads import Upload, UploadStore
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
-    from ssa_me.embedder import ModelInfo, SalientEmbedder
+    from ssa_me.embedder import SalientEmbedder
     from ssa_me.explanation import SalienceMode
     from ssa_me.gallery.ingest import IngestReport, Progress, Source
     from ssa_me.gallery.store import Gallery
+    from ssa_me.model_info import ModelInfo
 
 DEMO = "scenes"
 DEMO_NAME = "Scenes"

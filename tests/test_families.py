@@ -15,7 +15,8 @@ from torch import nn
 
 from ssa_me.adapters import TARGETS, Adapters
 from ssa_me.backbone import Backbone
-from ssa_me.embedder import VERSIONS, SalientEmbedder
+from ssa_me.checkpoint import VERSIONS
+from ssa_me.embedder import SalientEmbedder
 from ssa_me.errors import InputError
 from ssa_me.families import FAMILIES, SquarePatches, family_of, to_squares
 from ssa_me.samples import Sample

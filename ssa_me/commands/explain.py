@@ -14,7 +14,7 @@ from ssa_me.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ssa_me.embedder import Alignment, Explanation
+    from ssa_me.explanation import Alignment, Explanation
 
 _TITLES = {"baseline": "Baseline", "ssa-me": "SSA-ME"}
 _STAGES = ("semantic", "expert", "fused", "head", "gain")
