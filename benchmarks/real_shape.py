@@ -23,7 +23,8 @@ from ssa_me.checkpoint import BASELINE, MINI, SSA_ME, VERSIONS
 from ssa_me.devices import Device, choose_device
 from ssa_me.embedder import SalientEmbedder
 from ssa_me.gallery.ingest import ingest
-from ssa_me.gallery.search import Query, search
+from ssa_me.gallery.results import Query
+from ssa_me.gallery.search import search
 from ssa_me.gallery.store import Gallery
 from ssa_me.samples import Sample
 from ssa_me.training import TrainRequest, run

@@ -211,10 +211,7 @@ class SalientEmbedder:
     def maps(self, images: Sequence[Image.Image], phrases: Sequence[str | None]) -> list[TokenMaps]:
         """Each image's attention and salience: with a phrase the attention of image and phrase together and the
         salience conditioned on it, with None those of the image alone. Raises InputError for unequal lengths."""
-        if len(images) != len(phrases):
-            raise InputError(
-                f"There are {len(images)} images for {len(phrases)} phrases; give one phrase an image."
-            )
+        _check_paired(images, phrases)
         result = []
         for batch in _batches(list(range(len(images))), 32):
             with self._locked():
@@ -251,10 +248,7 @@ class SalientEmbedder:
     def control_maps(self, images: Sequence[Image.Image], phrases: Sequence[str]) -> list[ControlMaps]:
         """What salience is held against, for each image and its phrase: the backbone's raw attention, and each version's
         gradient map. Raises InputError for unequal lengths."""
-        if len(images) != len(phrases):
-            raise InputError(
-                f"There are {len(images)} images for {len(phrases)} phrases; give one phrase an image."
-            )
+        _check_paired(images, phrases)
         result = []
         for batch in _batches(list(range(len(images))), 32):
             with self._lock:  # no inference mode: gradients are wanted
@@ -340,6 +334,13 @@ class SalientEmbedder:
         if named and full:
             return full_salience(self._passes, self._full_expert, visual, images, named)
         return self._passes.salience_of_any(visual, images, named)
+
+
+def _check_paired(images: Sequence[Image.Image], phrases: Sequence[str | None]) -> None:
+    if len(images) != len(phrases):
+        raise InputError(
+            f"There are {len(images)} images for {len(phrases)} phrases; give one phrase an image."
+        )
 
 
 def _batches(indices: Sequence[int], size: int) -> Iterator[list[int]]:

@@ -38,7 +38,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace, progress: Progress) -> Answer:
-    from ssa_me.gallery.search import Query
+    from ssa_me.gallery.results import Query
     from ssa_me.images import load_image
 
     if not args.text.strip():
