@@ -25,6 +25,10 @@ GENERATED = ("binding", "scenes", "neglect")
 """Names of the generated sets, beside which photographs stand under the names of their folders."""
 
 
+LEAST = 4
+"""The least size of generated sets: the neglect task needs two groups of three scenes."""
+
+
 @dataclass(frozen=True)
 class Sets:
     """Where the evaluation sets lie. photographs: ImageFolder sets given by the user, perhaps none."""

@@ -20,7 +20,7 @@ import torch
 
 from ssa_me.ablation.costs import costs
 from ssa_me.ablation.report import Row, report
-from ssa_me.ablation.scores import GENERATED, Sets, draw_sets, score
+from ssa_me.ablation.scores import GENERATED, LEAST, Sets, draw_sets, score
 from ssa_me.ablation.variants import EQUAL_TIME, FULL, PLAIN, VARIANTS, Variant, longer, of_steps
 from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
@@ -102,7 +102,7 @@ def _chosen(names: Sequence[str]) -> list[Variant]:
 
 def _check_sets(request: StudyRequest) -> None:
     """Raise InputError where the evaluation sets could not be drawn or read once all is trained."""
-    _at_least("--n", request.n, 1)
+    _at_least("--n", request.n, LEAST)
     _at_least("--seed", request.seed, 0)
     names = [*GENERATED, *(folder.name for folder in request.photographs)]
     twice = [name for name in names if names.count(name) > 1]

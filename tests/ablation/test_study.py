@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from ssa_me import cli
 from ssa_me.ablation import StudyRequest, run_study
 from ssa_me.ablation.scores import draw_sets
 from ssa_me.ablation.study import slug
-from ssa_me.checkpoint import load_parts
 from ssa_me.errors import InputError
 from ssa_me.mini import build_mini, train_tokenizer
 
@@ -34,7 +34,7 @@ rank = 2
 alpha = 4
 warmup = 1
 """
-VARIANTS = ("ssa-me", "without composition", "training-free")
+VARIANTS = ("ssa-me", "without L_attn", "training-free")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def recipe(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def request_of(checkpoint: Path, recipe: Path):
     def of(out: Path, **changes: Any) -> StudyRequest:
-        asked = {"checkpoint": checkpoint, "device": "cpu", "n": 2, "steps": 2, "variants": VARIANTS}
+        asked = {"checkpoint": checkpoint, "device": "cpu", "n": 4, "steps": 2, "variants": VARIANTS}
         return StudyRequest(recipe, (), out, **asked | changes)
 
     return of
@@ -100,7 +100,7 @@ def test_every_variant_has_a_row_and_a_checkpoint(study):
         assert f"| **{name}**: " in found["table"]
     assert not (out / "training-free" / "ssa-me").exists()
     assert [line for line in said if line.endswith("2 steps")] == [
-        f"{name}: 2 steps" for name in ("baseline", "ssa-me", "without composition")
+        f"{name}: 2 steps" for name in ("baseline", "ssa-me", "without L_attn")
     ]
     json.dumps(found, allow_nan=False)
 
@@ -119,16 +119,6 @@ def test_rows_hold_measures_with_their_difference_from_the_studys_own_baseline(s
     assert all(measure["difference"] is None for measure in plain["measures"].values())
     times = {row["name"]: row["seconds_a_step"] for row in found["rows"]}
     assert times["training-free"] is None and times["ssa-me"] > 0
-
-
-def test_a_step_that_is_off_left_nothing_in_the_checkpoint(study):
-    out, _, _ = study
-    gates = {
-        name: load_parts(out / slug(name) / "ssa-me", 48)[0].composition.gates
-        for name in ("ssa-me", "without composition")
-    }
-    assert not gates["without composition"].any()
-    assert gates["ssa-me"].any()
 
 
 def test_the_whole_method_says_what_rankings_and_full_salience_cost(study):
@@ -153,22 +143,27 @@ def test_the_same_call_again_trains_and_measures_nothing(study, request_of):
 
 def test_a_study_goes_on_with_what_is_missing(study, request_of):
     out, found, _ = study
-    (out / "without-composition" / "scores.json").unlink()
+    lost = out / slug("without L_attn")
     before = states(out)
+    shutil.rmtree(lost)
     said: list[str] = []
     AcceleratorState._reset_state()
-    again = run_study(request_of(out, variants=(*VARIANTS, "without L_attn")), said.append)
-    assert [row["name"] for row in again["rows"]] == ["baseline", "ssa-me", "without L_attn", *VARIANTS[1:]]
-    assert [row for row in again["rows"] if row["name"] != "without L_attn"] == found["rows"]
+    again = run_study(request_of(out), said.append)
     assert [line for line in said if line.endswith(" steps")] == ["without L_attn: 2 steps"]
+    assert [line for line in said if line.startswith("measuring")] == ["measuring without L_attn"]
     after = states(out)
-    assert {path: after[path] for path in before} == before
+    untouched = [path for path in before if lost not in path.parents]
+    assert {path: after[path] for path in untouched} == {path: before[path] for path in untouched}
+    adapter = lost / "ssa-me" / "adapter_model.safetensors"
+    assert after[adapter][1] == before[adapter][1]  # trained again, from the same seed
+    for old, new in zip(found["rows"], again["rows"], strict=True):
+        assert new["measures"] == old["measures"]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n": 3}, "holds a study with another n"),
+        ({"n": 5}, "holds a study with another n"),
         ({"steps": 3}, "holds a study with another recipe"),
         ({"seed": 8}, "holds a study with another seed"),
     ],
@@ -183,7 +178,7 @@ def test_a_folder_holds_one_study(study, request_of, changes, message):
     [
         ({"variants": ("with luck",)}, "no variant 'with luck'. Choose from: baseline; "),
         ({"steps": 0}, "--steps must be at least 1, not 0"),
-        ({"n": 0}, "--n must be at least 1, not 0"),
+        ({"n": 3}, "--n must be at least 4, not 3"),
         ({"seed": -1}, "--seed must be at least 0, not -1"),
         ({"photographs": (Path("no/where"),)}, "no/where"),
         ({"photographs": (Path("my/scenes"),)}, "Two evaluation sets are called 'scenes'"),
@@ -216,7 +211,7 @@ def test_bad_input_is_exit_code_2_on_the_command_line(recipe, tmp_path, capsys, 
 
 def test_the_command_writes_the_table(study, checkpoint, recipe, capsys):
     out, found, _ = study
-    options = ["--steps", "2", "--n", "2", "--variants", ";".join(VARIANTS), "--json"]
+    options = ["--steps", "2", "--n", "4", "--variants", ";".join(VARIANTS), "--json"]
     common = ["--checkpoint", str(checkpoint), "--device", "cpu", "--out", str(out)]
     assert cli.main(["ablate", str(recipe), *options, *common]) == 0
     assert json.loads(capsys.readouterr().out) == found
