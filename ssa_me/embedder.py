@@ -397,7 +397,9 @@ class SalientEmbedder:
         each = [self._passes.salience(visual, images, [phrase] * len(images)) for phrase in asked]
         if len(each) == 1:
             return each[0]
-        return found_regions(torch.stack([one.salience for one in each]).amax(0), visual)
+        return found_regions(
+            torch.stack([one.salience for one in each]).amax(0), visual, self._passes.settings.likeness
+        )
 
 
 def _checked(salience: str) -> SalienceMode:
