@@ -21,9 +21,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ssa_me.backbone import token_boxes
 from ssa_me.errors import InputError
 from ssa_me.images import load_image
+from ssa_me.outputs import token_boxes
 from ssa_me.salience.experts import COLOURS
 from ssa_me.salience.fusion import to_tokens
 from ssa_me.samples import Record, Subject
