@@ -39,13 +39,15 @@ _COMPUTATION = 2
 
 @dataclass(frozen=True)
 class Settings:
-    """What `ssa_me.json` holds. floor: f of the regeneration. layers: language layers whose attention is read (None:
+    """What `ssa_me.json` holds. floor: f of the regeneration. likeness: neighbouring image tokens of one subject are at
+    least so alike (cosine less the image's mean; −1: any). layers: language layers whose attention is read (None:
     the second half). description: one plain sentence on what the checkpoint knows, shown on the page."""
 
     floor: float = 0.5
     inner: int = 64
     hidden: int = 128
     composition: int = 256
+    likeness: float = -1.0
     layers: tuple[int, ...] | None = None
     description: str = ""
 

@@ -48,7 +48,8 @@ def explain(
     with clock.timed("salience"):
         free = passes.salience(visual, [image], [None])
     stages, maps = _find_stages(passes, expert, visual, image, phrases, salience, clock)
-    conditioned = found_regions(torch.from_numpy(maps.max(0))[None].to(visual.tokens), visual)
+    strongest = torch.from_numpy(maps.max(0))[None].to(visual.tokens)
+    conditioned = found_regions(strongest, visual, passes.settings.likeness)
     with clock.timed("embedding"):
         alone = passes.read([""], visual, free)
         images = passes.image_vectors(alone, visual, free)

@@ -31,6 +31,8 @@ from ssa_me.salience.regions import TokenRegion, peaks
 from ssa_me.samples import BBox
 
 MOST_SUBJECTS = 6
+LEAST_REGION = 1.0
+"""Where subjects are told apart by what they show, a region of less salience than one token's is a splinter."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Passes:
             for b, (image, count) in enumerate(zip(images, visual.counts(), strict=True)):
                 rows[b, :count] = to_tokens(found[b][0], visual.boxes[b, :count], image.size)
             salience = torch.from_numpy(rows).to(visual.tokens)
-        return found_regions(salience, visual)
+        return found_regions(salience, visual, self.settings.likeness)
 
     def salience_of_any(
         self, visual: VisualBatch, images: Sequence[Image.Image], phrases: Sequence[str]
@@ -129,7 +131,8 @@ class Passes:
         each = [self.salience(visual, images, [phrase] * len(images)) for phrase in asked]
         if len(each) == 1:
             return each[0]
-        return found_regions(torch.stack([one.salience for one in each]).amax(0), visual)
+        strongest = torch.stack([one.salience for one in each]).amax(0)
+        return found_regions(strongest, visual, self.settings.likeness)
 
     def head_salience(self, visual: VisualBatch, phrases: Sequence[str | None]) -> Tensor:
         head = self.parts.head
@@ -221,11 +224,19 @@ class Passes:
         return self.parts.composition if version == SSA_ME else self.fresh.composition
 
 
-def found_regions(salience: Tensor, visual: VisualBatch) -> Salient:
-    """Salience (B, N) with the regions of its peaks."""
+def found_regions(salience: Tensor, visual: VisualBatch, likeness: float) -> Salient:
+    """Salience (B, N) with the regions of its peaks; neighbouring tokens of one region are at least so alike (−1: any)."""
     values = salience.detach().float().cpu().numpy()
+    shown = visual.tokens.detach().float().cpu().numpy() if likeness > -1 else None
     regions = tuple(
-        peaks(values[b, :count], visual.boxes[b, :count], MOST_SUBJECTS)
+        peaks(
+            values[b, :count],
+            visual.boxes[b, :count],
+            MOST_SUBJECTS,
+            features=None if shown is None else shown[b, :count],
+            likeness=likeness,
+            least=0.0 if shown is None else LEAST_REGION,
+        )
         for b, count in enumerate(visual.counts())
     )
     return Salient(salience, regions)

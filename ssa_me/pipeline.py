@@ -33,7 +33,7 @@ def full_salience(
 ) -> Salient:
     """Salience of B images for the subjects that `phrases` name: the largest over the subjects."""
     maps = fused(expert_maps(expert, visual, images, phrases), relevance_maps(passes, visual, phrases))
-    return found_regions(torch.from_numpy(maps.max(1)).to(visual.tokens), visual)
+    return found_regions(torch.from_numpy(maps.max(1)).to(visual.tokens), visual, passes.settings.likeness)
 
 
 def expert_maps(

@@ -475,6 +475,14 @@ def test_evaluate_compares_several_sets_and_holds_maps_against_controls(run, dat
         assert named in out
 
 
+def test_evaluate_measures_lists_of_subjects_where_it_is_asked(run, data):
+    code, out, err = run("evaluate", "--data", data, "--models", "ssa-me", "--subject-lists", "--json")
+    assert code == 0
+    found = json.loads(out)["subjects"]
+    assert found["images"] == 4 and set(found) == {"images", "precision", "recall", "exact"}
+    assert "subjects of 4 of 4 images listed" in err
+
+
 def test_library_chatter_stays_off_stdout(run, data, monkeypatch):
     from ssa_me.embedder import SalientEmbedder
 

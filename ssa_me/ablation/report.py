@@ -7,23 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssa_me.ablation.scores import Scores, at
-from ssa_me.ablation.variants import FULL, Variant
+from ssa_me.ablation.variants import Variant
 from ssa_me.checkpoint import BASELINE, SSA_ME
 
-RANKINGS = tuple(
-    f"{version}{ranking}" for ranking in ("", "+subjects", "+rerank") for version in (BASELINE, SSA_ME)
-)
 Format = Callable[[float], str]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A measure: its title, the set it is of, its path in a model's object and, where that differs, in the difference."""
+    """A measure: its title, the set it is of, its path in a model's object, its name among the differences (None: it has
+    none), and how it is written."""
 
     title: str
     where: str
     path: tuple[str, ...]
-    difference: str
+    difference: str | None
     show: Format
 
 
@@ -47,7 +45,7 @@ def columns(photographs: Sequence[str]) -> list[Column]:
         return Column(title, where, path, "localisation.attention.pointing_game", _percent)
 
     def salience(title: str, where: str) -> Column:
-        return Column(title, where, ("localisation", "salience", "pointing_game"), "", _percent)
+        return Column(title, where, ("localisation", "salience", "pointing_game"), None, _percent)
 
     return [
         Column("binding hit@1", "binding", ("overall",), "overall", _percent),
@@ -64,12 +62,14 @@ def columns(photographs: Sequence[str]) -> list[Column]:
 
 @dataclass(frozen=True)
 class Row:
-    """A variant with its scores. seconds: of a training step, None where nothing was trained."""
+    """A variant with its scores. seconds: of a training step, None where nothing was trained. costs: of the whole method
+    what `costs.py` measures, None of the others."""
 
     variant: Variant
     scores: Scores
     photographs: tuple[str, ...]
     seconds: float | None
+    costs: Mapping[str, Any] | None = None
 
     @property
     def model(self) -> str:
@@ -83,10 +83,11 @@ class Row:
 
     def difference(self, column: Column) -> Mapping[str, Any] | None:
         """From the study's baseline, with its interval; None where the variant is a baseline."""
-        found = at(
-            self.scores, (column.where, "difference", f"{SSA_ME} - {BASELINE}", *_nested(column.difference))
-        )
-        return found if self.model == SSA_ME and isinstance(found, Mapping) else None
+        if column.difference is None or self.model == BASELINE:
+            return None
+        pair = f"{SSA_ME} - {BASELINE}"
+        found = at(self.scores, (column.where, "difference", pair, column.difference))
+        return found if isinstance(found, Mapping) else None
 
     def to_json(self) -> dict[str, Any]:
         measures = {
@@ -101,12 +102,8 @@ class Row:
         }
 
 
-def _nested(path: str) -> tuple[str, ...]:
-    return (path,) if path else ("",)
-
-
 def report(rows: Sequence[Row], steps: int) -> str:
-    """Markdown: the table of variants, and that of the whole method's rankings."""
+    """Markdown: the table of variants, and those of the whole method's rankings and of its two ways to salience."""
     shown = [c for c in columns(rows[0].photographs) if any(row.value(c) is not None for row in rows)]
     lines = [
         f"Adapters of {steps} steps. In brackets the difference from the baseline and its 95 % interval, in points.",
@@ -118,8 +115,10 @@ def report(rows: Sequence[Row], steps: int) -> str:
         seconds = "–" if row.seconds is None else f"{row.seconds:.2f}"
         cells = [_cell(row, column) for column in shown]
         lines.append(_line([f"**{row.variant.name}**: {row.variant.says}", *cells, seconds]))
-    full = [row for row in rows if row.variant.name == FULL]
-    return "\n".join([*lines, *(["", *_rankings(full[0])] if full else [])]) + "\n"
+    for row in rows:
+        if row.costs is not None:
+            lines += ["", *_rankings(row, row.costs["rankings"]), "", *_salience(row.costs["salience"])]
+    return "\n".join(lines) + "\n"
 
 
 def _cell(row: Row, column: Column) -> str:
@@ -134,15 +133,31 @@ def _cell(row: Row, column: Column) -> str:
     return f"{column.show(value)} ({gap:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}])"
 
 
-def _rankings(row: Row) -> list[str]:
-    """The binding tasks under each ranking of the whole method."""
-    models = at(row.scores, ("binding", "models")) or {}
-    subsets = list(next(iter(models.values()))["subsets"]) if models else []
-    lines = [_line(["ranking", *subsets, "all"]), _line(["---"] * (len(subsets) + 2))]
+def _rankings(row: Row, spent: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The binding tasks under each ranking of the whole method, and what a ranking costs."""
+    models: Mapping[str, Any] = row.scores["binding"]["models"]
+    subsets = list(next(iter(models.values()))["subsets"])
+    header = ["ranking", *subsets, "all", "ms a query", "bytes an image"]
+    lines = [_line(header), _line(["---"] * len(header))]
     for name, model in models.items():
         hits = [_percent(model["subsets"][subset]["hit@1"]) for subset in subsets]
-        lines.append(_line([name, *hits, _percent(model["overall"])]))
+        cost = (f"{spent[name]['milliseconds']:.1f}", f"{spent[name]['bytes']:,.0f}")
+        lines.append(_line([name, *hits, _percent(model["overall"]), *cost]))
     return lines
+
+
+def _salience(found: Mapping[str, Any]) -> list[str]:
+    """The head against full salience, on the phrases of the generated scenes."""
+    gap, (low, high) = 100 * found["difference"]["value"], (100 * b for b in found["difference"]["interval"])
+    head, full = found["head"], found["full"]
+    beside = f"{_percent(head['pointing_game'])} ({gap:+.1f} [{low:+.1f}, {high:+.1f}])"
+    return [
+        _line([f"salience of {found['phrases']} named subjects", "points at them", "ms a subject"]),
+        _line(["---"] * 3),
+        _line(["head", beside, f"{head['milliseconds']:.1f}"]),
+        _line(["full: expert × relevance", _percent(full["pointing_game"]), f"{full['milliseconds']:.1f}"]),
+        _line(["listing a query's subjects, once", "–", f"{found['listing']:.1f}"]),
+    ]
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -1,27 +1,32 @@
 """What a variant is measured by: binding, retrieval, localisation and modality neglect, beside the baseline's scores.
 
-It reads a checkpoint folder and evaluation sets; it trains nothing.
+It knows an embedder and evaluation sets; it trains nothing.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ssa_me.embedder import SalientEmbedder
-from ssa_me.evaluation import evaluate, parse_models, run_mmeb
+from ssa_me.evaluation import evaluate, run_mmeb
+from ssa_me.evaluation.models import Model
 from ssa_me.evaluation.neglect import run_neglect
 from ssa_me.scenes import EVALUATION_SEED, write_binding, write_scenes
-from ssa_me.scenes.binding import TASKS
 from ssa_me.scenes.neglect import write_neglect
 
 Progress = Callable[[str], None]
 Scores = dict[str, Any]
-
-
 _SCENES_APART = 100_000
+GENERATED = ("binding", "scenes", "neglect")
+"""Names of the generated sets, beside which photographs stand under the names of their folders."""
+
+
+LEAST = 4
+"""The least size of generated sets: the neglect task needs two groups of three scenes."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +43,28 @@ def draw_sets(folder: Path, n: int, seed: int, photographs: Sequence[Path], prog
     """Generate `n` scenes, `n` queries of each binding task and `n` scenes of the neglect task below `folder`; what is
     there already is kept. Their seeds are those of evaluation."""
     sets = Sets(folder / "scenes", folder / "binding", folder / "neglect", tuple(photographs))
-    if not (sets.scenes / "metadata.jsonl").is_file():
-        progress("drawing scenes")
-        write_scenes(sets.scenes, n, EVALUATION_SEED + seed * _SCENES_APART)
-    if not (sets.binding / f"{TASKS[-1]}.jsonl").is_file():
-        progress("drawing binding tasks")
-        write_binding(sets.binding, n, seed)
-    if not (sets.neglect / "neglect.jsonl").is_file():
-        progress("drawing the neglect task")
-        write_neglect(sets.neglect, n, seed)
+    first = EVALUATION_SEED + seed * _SCENES_APART
+    _draw(sets.scenes, lambda out: write_scenes(out, n, first), progress)
+    _draw(sets.binding, lambda out: write_binding(out, n, seed), progress)
+    _draw(sets.neglect, lambda out: write_neglect(out, n, seed), progress)
     return sets
 
 
-def score(checkpoint: Path, sets: Sets, names: str, device: str, cache: Path, progress: Progress) -> Scores:
-    """The results of `mmeb`, `evaluate` and `neglect` for the models `names` of a checkpoint, by set."""
-    embedder = SalientEmbedder.load(checkpoint, device)
-    models = parse_models(names)
+def _draw(folder: Path, write: Callable[[Path], object], progress: Progress) -> None:
+    """Have `folder` written, whole or not at all, unless it is there."""
+    if folder.is_dir():
+        return
+    progress(f"drawing {folder.name}")
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    write(partial)
+    partial.replace(folder)
+
+
+def score(
+    embedder: SalientEmbedder, sets: Sets, models: Sequence[Model], cache: Path, progress: Progress
+) -> Scores:
+    """The results of `mmeb`, `evaluate` and `neglect` for some models of a checkpoint, by set."""
     plain = tuple(model for model in models if model.ranking == "vector")
     found: Scores = {"binding": run_mmeb(sets.binding, embedder, models, progress=progress, cache=cache)}
     found["scenes"] = evaluate(sets.scenes, embedder, plain, "all", progress=progress)

@@ -13,6 +13,7 @@ from ssa_me.training.recipe import Recipe
 
 FULL = "ssa-me"
 PLAIN = "baseline"
+EQUAL_TIME = "baseline, equal time"
 
 
 @dataclass(frozen=True)
@@ -37,22 +38,24 @@ def _regenerate(floor: float | None = None, **steps: bool) -> Callable[[Recipe],
     return change
 
 
-def _both(*changes: Callable[[Recipe], Recipe]) -> Callable[[Recipe], Recipe]:
-    def change(recipe: Recipe) -> Recipe:
-        for one in changes:
-            recipe = one(recipe)
-        return recipe
-
-    return change
+def _both(
+    first: Callable[[Recipe], Recipe], second: Callable[[Recipe], Recipe]
+) -> Callable[[Recipe], Recipe]:
+    return lambda recipe: second(first(recipe))
 
 
-def _adapt(**settings: float) -> Callable[[Recipe], Recipe]:
-    return lambda recipe: replace(recipe, adapters=replace(recipe.adapters, **settings))  # type: ignore[arg-type]
+def _name_phrases(recipe: Recipe) -> Recipe:
+    return replace(recipe, adapters=replace(recipe.adapters, named=0.5))
+
+
+def of_steps(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe with `steps` steps of each adapter, at least one."""
+    return replace(recipe, adapters=replace(recipe.adapters, steps=max(1, steps)))
 
 
 def longer(factor: float) -> Callable[[Recipe], Recipe]:
     """As many steps as take `factor` times as long: what a dearer step would have bought."""
-    return lambda recipe: _adapt(steps=round(recipe.adapters.steps * factor))(recipe)
+    return lambda recipe: of_steps(recipe, round(recipe.adapters.steps * factor))
 
 
 _NO_REGIONS = _weigh(attention=0.0, subject=0.0, misalignment=0.0, head=0.0)
@@ -63,9 +66,9 @@ VARIANTS: tuple[Variant, ...] = (
         "baseline, phrases as texts",
         "phrases of subjects as further texts, no regions",
         BASELINE,
-        _adapt(named=0.5),
+        _name_phrases,
     ),
-    Variant("baseline, equal time", "as many steps as SSA-ME's time allows", BASELINE),
+    Variant(EQUAL_TIME, "as many steps as SSA-ME's time allows", BASELINE),
     Variant(FULL, "all objectives, all steps of regeneration", SSA_ME),
     Variant(
         "no salience",
@@ -91,4 +94,4 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("without composition", "no subjects in the one vector", SSA_ME, _regenerate(compose=False)),
     Variant("training-free", "no adapter: OpenCV's salience, suppression only", None),
 )
-"""In the order of the table. `baseline, equal time` gets its factor from the measured time of a step."""
+"""In the order of the table. `EQUAL_TIME` gets its factor from the measured time of a step."""

@@ -20,6 +20,7 @@ from ssa_me.commands.base import (
 
 _RETRIEVAL = ("queries", "recall@1", "recall@5", "recall@10", "median_rank", "ndcg@10")
 _CONDITIONED = ("images", "phrases", "own", "other", "maps_differ", "all_own")
+_LISTS = ("subjects listed by the language model: images", "precision", "recall", "exact")
 _LOCALISATION = ("regions", "pointing_game", "energy_pointing_game", "average_precision")
 
 
@@ -44,6 +45,11 @@ def _arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="hold maps against chance, a centre prior, raw attention, gradients and the OpenCV expert",
     )
+    parser.add_argument(
+        "--subject-lists",
+        action="store_true",
+        help="also let the language model list the subjects of every image that has some (slow)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
 
 
@@ -64,6 +70,7 @@ def _run(args: Namespace, progress: Progress) -> Answer:
                 seed=args.seed,
                 progress=progress,
                 controls=args.localisation_controls,
+                listing=args.subject_lists,
             )
         sets.append(found | {"data": str(source)})
     if len(sets) == 1:
@@ -102,6 +109,8 @@ def _text(found: Mapping[str, Any]) -> str:
     swapped = [[name, *m["relation_swap"].values()] for name, m in models.items() if "relation_swap" in m]
     if swapped:
         parts.append(table(swapped, ["relation swap (chance 0.5)", "pairs", "accuracy"]))
+    if "subjects" in found:
+        parts.append(table([list(found["subjects"].values())], _LISTS))
     for pair, differences in found["difference"].items():
         lines = [[name, interval_text(difference)] for name, difference in differences.items()]
         parts.append(table(lines, [pair, "difference [95 % interval]"]))

@@ -16,6 +16,7 @@ from ssa_me.errors import InputError
 from ssa_me.evaluation.bootstrap import Estimate, estimate
 from ssa_me.evaluation.conditioned import summarise_pointings
 from ssa_me.evaluation.encode import Encoded, Progress, encode, silent
+from ssa_me.evaluation.listing import subject_lists
 from ssa_me.evaluation.localisation import RegionScore, summarise
 from ssa_me.evaluation.maps import CONTROLS, SALIENCE, ScoredMaps, scene_of, score_maps
 from ssa_me.evaluation.models import Model, compared, versions_of
@@ -41,10 +42,12 @@ def evaluate(
     seed: int = 0,
     progress: Progress = silent,
     controls: bool = False,
+    listing: bool = False,
 ) -> dict[str, Any]:
     """The contract's object of `evaluate --json` for ImageFolder `data`; parts that the data cannot give are absent.
 
-    `controls` adds what maps are held against (chance, a centre prior, raw attention, gradients, the OpenCV expert).
+    `controls` adds what maps are held against (chance, a centre prior, raw attention, gradients, the OpenCV expert);
+    `listing` how well the language model lists the subjects of the images that have some, by generation.
 
     `split` names one, or is `all`; by default test, else val, else everything, whichever the data has. Images that
     cannot be read are left out and listed under `skipped`. Raises InputError on data without an image, or an unknown
@@ -87,6 +90,9 @@ def evaluate(
     }
     if controls and maps.owners:
         answer["localisation"] = _controls(maps, seed)
+    lists = subject_lists(usable, embedder, progress) if listing else None
+    if lists is not None:
+        answer["subjects"] = lists.to_json()
     languages = {str(record.extra.get("language", "en")) for record in usable if record.captions}
     if len(languages) == 1 and any("language" in record.extra for record in usable):
         answer["language"] = languages.pop()

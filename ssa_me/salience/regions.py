@@ -32,12 +32,14 @@ def peaks(
     prominence: float = 0.15,
     cut: float = 0.5,
     features: np.ndarray | None = None,
-    likeness: float = 0.0,
+    likeness: float = -1.0,
+    least: float = 0.0,
 ) -> tuple[TokenRegion, ...]:
     """The subjects that stand out in `salience` `(N,)`: at most `most` regions, the largest sum of salience first.
 
     With `features` `(N, D)` two neighbours belong together only where the cosine of what they show, less the image's
-    mean, is `likeness` or more: two subjects that overlap on one plateau of salience are told apart by it.
+    mean, is `likeness` or more: two subjects that overlap on one plateau of salience are told apart by it. Splinters, of
+    less than `least` tokens' salience in all, are left out as long as a region remains.
 
     Tokens above `floor` belong to the peak they climb to, so two subjects that touch are told apart. A peak counts where
     it rises by `prominence` (absolute) above the saddle to a higher one, and its region ends at `cut` times its height.
@@ -52,7 +54,7 @@ def peaks(
         inside = (basins == peak) & (salience >= cut * salience[peak])
         regions.append(_region(np.where(inside, salience, 0), boxes))
     regions.sort(key=lambda region: -float(region.weights.sum()))
-    return tuple(regions[:most])
+    return tuple(region for region in regions[:most] if region is regions[0] or region.weights.sum() >= least)
 
 
 def iou(a: BBox, b: BBox) -> float:

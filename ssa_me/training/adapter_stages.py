@@ -163,7 +163,7 @@ class SalientStage(nn.Module):
         super().__init__()
         parts.regeneration.gate.requires_grad_(steps.enhance)
         parts.composition.gates.requires_grad_(steps.compose)
-        self.implicit = steps.implicit
+        self.implicit, self.likeness = steps.implicit, steps.likeness
         self.model = material.backbone.model
         start = material.settings.temperature
         self.temperature, self.subject_temperature = Temperature(start), Temperature(start)
@@ -183,7 +183,8 @@ class SalientStage(nn.Module):
         visual = self.material.tokens(some)
         free = trained.head(visual.tokens, visual.valid)
         salience = free.float().sigmoid() * visual.valid
-        found = found_regions(salience if self.implicit else salience.detach(), visual)
+        kept = salience if self.implicit else salience.detach()
+        found = found_regions(kept, visual, self.likeness)
         regenerated = trained.regeneration(visual, found.salience, found.stacked)
         alone = backbone.language_pass([""] * len(some), regenerated.visual, regenerated.key_bias, True)
         assert alone.hidden is not None and alone.rows is not None

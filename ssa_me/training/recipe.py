@@ -112,12 +112,14 @@ class Weights:
 class Regeneration:
     """The steps of feature regeneration. floor: f, 1 being no suppression. enhance: semantic enhancement by
     cross-attention. compose: subjects and pairs in the one vector. implicit: salience has no target of its own; it
-    learns from L_nce alone, through the regeneration."""
+    learns from L_nce alone, through the regeneration. likeness: how alike neighbouring tokens of one subject are at
+    least, so that subjects that touch are told apart; −1 for any."""
 
     floor: float = 0.5
     enhance: bool = True
     compose: bool = True
     implicit: bool = False
+    likeness: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "composed_share": (0, 1),
     "phrase_share": (0, 1),
     "dropout": (0, 1),
+    "likeness": (-1, 1),
 }
 """Least and most of a setting; every other number is 0 or more."""
 

@@ -67,7 +67,8 @@ class Versions:
         """SSA-ME's parts: new ones by the recipe, or those of the start, whose floor and widths stay as they are."""
         width = self.adapters.backbone.width
         if start is None:
-            settings = Settings(floor=recipe.regeneration.floor, description=self.description)
+            steps = recipe.regeneration
+            settings = Settings(floor=steps.floor, likeness=steps.likeness, description=self.description)
             return Parts(width, settings), settings
         parts, settings = load_parts(start / SSA_ME, width)
         return parts, dataclasses.replace(settings, description=self.description)

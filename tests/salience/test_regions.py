@@ -107,3 +107,24 @@ def test_intersection_over_union():
     assert iou((0, 0, 2, 2), (0, 0, 2, 2)) == 1
     assert iou((0, 0, 2, 2), (2, 0, 2, 2)) == 0
     assert iou((0, 0, 0, 0), (0, 0, 0, 0)) == 0
+
+
+def test_subjects_that_touch_are_told_apart_by_what_they_show():
+    """One plateau of salience over a row of four tokens; the left two show one thing, the right two another."""
+    boxes = np.array([[10 * i, 0, 10 * (i + 1), 10] for i in range(4)], np.float32)
+    salience = np.array([0.9, 0.9, 0.9, 0.9], np.float32)
+    shown = np.array([[1.0, 0], [1, 0.1], [0, 1], [0.1, 1]], np.float32)
+    assert [r.bbox for r in peaks(salience, boxes)] == [(0, 0, 40, 10)]
+    apart = peaks(salience, boxes, features=shown, likeness=0.3)
+    assert sorted(r.bbox for r in apart) == [(0, 0, 20, 10), (20, 0, 20, 10)]
+
+
+def test_splinters_are_left_out_but_never_the_last_region():
+    boxes = np.array([[10 * i, 0, 10 * (i + 1), 10] for i in range(3)], np.float32)
+    salience = np.array([0.9, 0.9, 0.6], np.float32)
+    shown = np.array([[1.0, 0], [1, 0.1], [0, 1]], np.float32)
+    (only,) = peaks(salience, boxes, features=shown, likeness=0.3, least=1.0)
+    assert only.bbox == (0, 0, 20, 10)
+    assert (
+        len(peaks(np.array([0.0, 0.0, 0.6], np.float32), boxes, features=shown, likeness=0.3, least=1.0)) == 1
+    )

@@ -100,6 +100,7 @@ def make_stage(make_backbone: Callable[[], Backbone], corpus: Corpus) -> Callabl
         dropout: float = 0.0,
         weights: Weights | None = None,
         data: Corpus | None = None,
+        steps: Regeneration | None = None,
     ) -> Stage:
         backbone, images = make_backbone(), data or corpus
         if name == "base":
@@ -117,7 +118,7 @@ def make_stage(make_backbone: Callable[[], Backbone], corpus: Corpus) -> Callabl
         return SalientStage(
             material,
             weights or Weights(),
-            Regeneration(),
+            steps or Regeneration(),
             Parts(backbone.width, Settings(inner=8, hidden=32)),
         )
 

@@ -15,7 +15,7 @@ from ssa_me.training.batches import Batch, Named
 from ssa_me.training.data import Corpus, FolderSource, Prepared, stack_pixels
 from ssa_me.training.gradcache import Losses, detached, total
 from ssa_me.training.loop import Stage, fit
-from ssa_me.training.recipe import Schedule, Weights
+from ssa_me.training.recipe import Regeneration, Schedule, Weights
 from ssa_me.training.stages import Temperature
 
 CPU = torch.device("cpu")
@@ -171,6 +171,33 @@ def test_an_objective_without_weight_gives_no_gradient(make_stage, take, objecti
     moved = [learning(stage) for stage in (whole, without)]
     assert any(name.startswith("parts.head.") for name in moved[1]) == (objective != "head")
     assert moved[1] <= moved[0]
+
+
+def test_salience_learns_from_the_contrast_alone_where_it_is_implicit(make_stage, take):
+    no_regions = Weights(attention=0, subject=0, misalignment=0, head=0)
+    stage = make_stage("ssa-me", weights=no_regions, steps=Regeneration(implicit=True))
+    losses = take(stage)
+    told = losses["nce"] + stage.material.settings.composed * losses["composed"]
+    assert losses["loss"].item() == pytest.approx(told.item(), abs=1e-6)  # what regions say weighs nothing
+    assert {"parts.head.token.weight", "parts.head.out.weight"} <= learning(stage)
+    explicit = make_stage("ssa-me", weights=no_regions)
+    take(explicit)
+    assert not {name for name in learning(explicit) if name.startswith("parts.head")}
+
+
+@pytest.mark.parametrize(
+    ("steps", "frozen", "moving"),
+    [
+        (Regeneration(enhance=False), "parts.regeneration.gate", "parts.composition.gates"),
+        (Regeneration(compose=False), "parts.composition.gates", "parts.regeneration.gate"),
+    ],
+)
+def test_the_gate_of_a_step_that_is_off_stays_at_nought(make_stage, make_run, steps, frozen, moving):
+    stage = make_stage("ssa-me", steps=steps)
+    assert fit("ssa-me", stage, Schedule(steps=2, batch=8, warmup=1), make_run(), resume=False)
+    gates = dict(stage.named_parameters())
+    assert not gates[frozen].any()
+    assert gates[moving].all()
 
 
 def test_both_stages_start_from_the_same_contrast_where_nothing_is_suppressed(make_stage, take):
