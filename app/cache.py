@@ -1,11 +1,11 @@
-"""A least-recently-used cache with a cap on bytes, safe to share between threads. Knows nothing of what it keeps."""
+"""A least-recently-used cache with a cap on bytes, safe to share between threads, and a size for trees of JSON."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
 
@@ -45,3 +45,12 @@ class ByteCache(Generic[Value]):
             self._bytes += size
             while self._bytes > self._capacity:
                 self._bytes -= self._values.popitem(last=False)[1][1]
+
+
+def json_bytes(value: Any) -> int:
+    """Roughly what a tree of JSON values takes in memory."""
+    if isinstance(value, dict):
+        return 64 + sum(json_bytes(item) + 64 for item in value.values())
+    if isinstance(value, list):
+        return 64 + sum(json_bytes(item) + 8 for item in value)
+    return 32 + (len(value) if isinstance(value, str) else 0)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import permalink, views
-from app.cache import ByteCache
+from app.cache import ByteCache, json_bytes
+from app.counts import IngestCounts
 from app.jobs import Job, JobState
 from app.permalink import SearchState
 from app.uploads import Upload, UploadStore
@@ -78,7 +79,7 @@ class Workspace:
         self._lock = threading.RLock()
         self._start = Job("start", self._prepare)
         self._ingest: Job | None = None
-        self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, _json_bytes)
+        self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, json_bytes)
 
     # Starting
 
@@ -265,7 +266,7 @@ class Workspace:
         zips = [file for file in files if file.suffix.lower() == ".zip"]
         others = [(file.name, file) for file in files if file.suffix.lower() != ".zip"]
         with self._building(gallery_id, name, embedder) as gallery:
-            result = _Counts()
+            result = IngestCounts()
             sources: list[Source] = [*zips, *([others] if others else [])]
             for source in sources:
                 result.add(source, partial(self._add, job, gallery, source, embedder))
@@ -376,46 +377,5 @@ class Workspace:
         return result, gallery, gallery_id
 
 
-class _Counts:
-    """What several ingests into one gallery came to."""
-
-    def __init__(self) -> None:
-        self.found = self.added = 0
-        self.seconds = 0.0
-        self.duplicates: list[tuple[str, str]] = []
-        self.skipped: list[tuple[str, str]] = []
-
-    def add(self, source: Source, run: Callable[[], IngestReport]) -> None:
-        """Add what `run` reports; an archive that cannot be used at all counts as one file that was skipped."""
-        try:
-            report = run()
-        except InputError as error:
-            if not isinstance(source, Path):
-                raise
-            self.found += 1
-            self.skipped.append(
-                (source.name, str(error).removeprefix(f"{source} ").replace(str(source), source.name))
-            )
-            return
-        self.found += report.found
-        self.added += report.added
-        self.seconds += report.seconds
-        self.duplicates += report.duplicates
-        self.skipped += report.skipped
-
-    def to_json(self) -> dict[str, Any]:
-        pairs = {"duplicates": [list(p) for p in self.duplicates], "skipped": [list(p) for p in self.skipped]}
-        return {"found": self.found, "added": self.added, "seconds": round(self.seconds, 2)} | pairs
-
-
 def _salience(value: object) -> SalienceMode:
     return "full" if permalink.parse_salience(value) == "full" else "head"
-
-
-def _json_bytes(value: Any) -> int:
-    """Roughly what a tree of JSON values takes in memory."""
-    if isinstance(value, dict):
-        return 64 + sum(_json_bytes(item) + 64 for item in value.values())
-    if isinstance(value, list):
-        return 64 + sum(_json_bytes(item) + 8 for item in value)
-    return 32 + (len(value) if isinstance(value, str) else 0)
