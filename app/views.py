@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from ssa_me.embedder import Alignment, Explanation, ModelInfo
-    from ssa_me.gallery.search import Hit, SearchResult, SubjectHit
-    from ssa_me.gallery.store import Gallery, Item
+    from ssa_me.explanation import Alignment, Explanation
+    from ssa_me.gallery.items import Item
+    from ssa_me.gallery.results import Hit, SearchResult, SubjectHit
+    from ssa_me.gallery.store import Gallery
+    from ssa_me.model_info import ModelInfo
 
 Json = dict[str, Any]
 
@@ -190,7 +192,7 @@ def explanation_view(gallery_id: str, item: Item, explanation: Explanation) -> J
 
 def alignment_view(alignment: Alignment, item: Item) -> Json:
     """`label` and `agrees` as in a list's row: what the region is annotated as, and whether that is the phrase."""
-    from ssa_me.gallery.search import annotation
+    from ssa_me.gallery.items import annotation
 
     label = annotation(alignment.region, item)
     return {

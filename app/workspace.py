@@ -25,10 +25,11 @@ from app.uploads import Upload, UploadStore
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
-    from ssa_me.embedder import ModelInfo, SalientEmbedder
+    from ssa_me.embedder import SalientEmbedder
     from ssa_me.explanation import SalienceMode
     from ssa_me.gallery.ingest import IngestReport, Progress, Source
     from ssa_me.gallery.store import Gallery
+    from ssa_me.model_info import ModelInfo
 
 DEMO = "scenes"
 DEMO_NAME = "Scenes"
@@ -254,7 +255,7 @@ class Workspace:
 
     def _lacking(self, gallery: Gallery) -> int:
         """How many images have no vectors of the loaded model; 0 while none is loaded."""
-        from ssa_me.gallery.store import Spaces
+        from ssa_me.gallery.items import Spaces
 
         return len(gallery.lacking(Spaces(self._embedder.info.fingerprints))) if self._embedder else 0
 
@@ -335,7 +336,7 @@ class Workspace:
     def _prepare_demo(self, job: Job, embedder: SalientEmbedder) -> None:
         """Draw the demo gallery's scenes once; embed what is not embedded yet. It can be searched from its first
         images on, and goes on where it was where the last start was interrupted or had another checkpoint."""
-        from ssa_me.gallery.store import Spaces
+        from ssa_me.gallery.items import Spaces
         from ssa_me.scenes import write_scenes
 
         def drawn(done: int, of: int) -> None:
@@ -358,7 +359,8 @@ class Workspace:
         return gallery_id
 
     def _search(self, state: SearchState, rankings: Sequence[str]) -> tuple[Any, Gallery, str]:
-        from ssa_me.gallery.search import Query, search
+        from ssa_me.gallery.results import Query
+        from ssa_me.gallery.search import search
 
         state = replace(state, k=permalink.parse_count(state.k), weight=permalink.parse_weight(state.weight))
         if state.is_empty:

@@ -7,9 +7,10 @@ import sys
 import torch
 
 from benchmarks._timing import UNSEEN, Claim, arguments, conclude, pictures, ratio, show, take_turns
-from ssa_me.backbone import Backbone, LanguagePass
+from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import MINI
 from ssa_me.devices import choose_device
+from ssa_me.outputs import LanguagePass
 from ssa_me.scenes import make_scene
 
 BATCH = 16

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 from benchmarks._timing import UNSEEN, Claim, arguments, conclude, load, ratio, show, take_turns
-from ssa_me.embedder import VERSIONS
+from ssa_me.checkpoint import VERSIONS
 from ssa_me.evaluation.cache import ArrayCache
 from ssa_me.evaluation.encode import BATCH
 from ssa_me.evaluation.mmeb_data import Entry

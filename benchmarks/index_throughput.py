@@ -15,7 +15,8 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks._timing import UNSEEN, Claim, arguments, conclude, load, ratio, show, take_turns
-from ssa_me.embedder import VERSIONS, SalientEmbedder
+from ssa_me.checkpoint import VERSIONS
+from ssa_me.embedder import SalientEmbedder
 from ssa_me.gallery import Gallery, ingest
 from ssa_me.samples import Sample
 from ssa_me.scenes import make_scene

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks._timing import Claim, arguments, conclude, load, pictures, ratio, show, take_turns
-from ssa_me.embedder import BASELINE, VERSIONS
+from ssa_me.checkpoint import BASELINE, VERSIONS
 
 
 def main() -> int:

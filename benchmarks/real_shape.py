@@ -19,11 +19,12 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer, Qwen2VLImageProcessorPil
 
 from benchmarks._timing import pictures, show, take_turns
-from ssa_me.checkpoint import MINI
+from ssa_me.checkpoint import BASELINE, MINI, SSA_ME, VERSIONS
 from ssa_me.devices import Device, choose_device
-from ssa_me.embedder import BASELINE, SSA_ME, VERSIONS, SalientEmbedder
+from ssa_me.embedder import SalientEmbedder
 from ssa_me.gallery.ingest import ingest
-from ssa_me.gallery.search import Query, search
+from ssa_me.gallery.results import Query
+from ssa_me.gallery.search import search
 from ssa_me.gallery.store import Gallery
 from ssa_me.samples import Sample
 from ssa_me.training import TrainRequest, run

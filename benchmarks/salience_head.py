@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks._timing import Claim, arguments, conclude, load, pictures, ratio, show, take_turns
-from ssa_me.embedder import BASELINE, SSA_ME
+from ssa_me.checkpoint import BASELINE, SSA_ME
 from ssa_me.samples import Sample
 
 BATCH = 32

@@ -1,141 +1,35 @@
 """A transformers image-text-to-text model, split into one vision pass and any number of language passes.
 
 It renders prompts, places a box under every image token, and asks the language layers for attention rows. It knows
-nothing of adapters, salience or similarity.
+nothing of files, adapters, salience or similarity.
 
 Shapes: B samples, N image tokens (padded to the longest, raster order), T tokens, D width, L language layers, H heads.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModelForImageTextToText,
-    AutoTokenizer,
-)
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from ssa_me.attention import ATTENTION, AttentionProbe
-from ssa_me.checkpoints import Pooling, Reading, reading_of
-from ssa_me.errors import InputError
+from ssa_me.checkpoints import Pooling, Reading
+from ssa_me.errors import InputError, first_line
 from ssa_me.families import Family, family_of, named
-from ssa_me.hub import adapter_base
-from ssa_me.merging import merge_lora
+from ssa_me.loading import load_checkpoint
+from ssa_me.outputs import LanguagePass, VisualBatch, token_boxes
 
 MAX_TEXT_TOKENS = 512
-_NEEDED = {
-    "tokenizer": ("tokenizer.json", "vocab.json"),
-    "image processor": ("preprocessor_config.json", "processor_config.json"),
-}
 _SENTINEL = "\x02text\x02"
-_HEAD = "lm_head.weight"
-
-
-# --- what the passes return ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class VisualBatch:
-    """The image tokens of B images, padded to the longest.
-
-    tokens: (B, N, D) what the language model reads. valid: (B, N) False on padding. deep: further (B, N, D) features
-    that a family feeds into later layers. grid: (B, 3) patches in time, height, width. boxes: (B, N, 4) x0, y0, x1, y1
-    in pixels of the upright image. sizes: (width, height) of each image in pixels.
-    """
-
-    tokens: Tensor
-    valid: Tensor
-    deep: tuple[Tensor, ...]
-    grid: Tensor
-    boxes: np.ndarray
-    sizes: tuple[tuple[int, int], ...]
-
-    def __len__(self) -> int:
-        return self.tokens.shape[0]
-
-    def counts(self) -> list[int]:
-        """The number of image tokens of each image."""
-        return [int(n) for n in self.valid.sum(1)]
-
-    def with_tokens(self, tokens: Tensor, deep: tuple[Tensor, ...]) -> VisualBatch:
-        return replace(self, tokens=tokens, deep=deep)
-
-    def select(self, indices: Sequence[int]) -> VisualBatch:
-        """The images at `indices`, in that order, padded no more than they need; an index may come more than once."""
-        picked = torch.as_tensor(list(indices), device=self.tokens.device)
-        valid = self.valid[picked]
-        longest = int(valid.sum(1).max())
-        return VisualBatch(
-            tokens=self.tokens[picked][:, :longest],
-            valid=valid[:, :longest],
-            deep=tuple(feature[picked][:, :longest] for feature in self.deep),
-            grid=self.grid[picked.cpu()],
-            boxes=self.boxes[list(indices), :longest],
-            sizes=tuple(self.sizes[i] for i in indices),
-        )
-
-    def to(self, dtype: torch.dtype) -> VisualBatch:
-        """The same with its features in another precision."""
-        return self.with_tokens(self.tokens.to(dtype), tuple(layer.to(dtype) for layer in self.deep))
-
-    @staticmethod
-    def join(batches: Sequence[VisualBatch]) -> VisualBatch:
-        """Several batches as one, padded to the longest image of all."""
-        if len(batches) == 1:
-            return batches[0]
-        longest = max(batch.tokens.shape[1] for batch in batches)
-
-        def pad(feature: Tensor) -> Tensor:
-            return F.pad(feature, (0, 0, 0, longest - feature.shape[1]))
-
-        return VisualBatch(
-            tokens=torch.cat([pad(batch.tokens) for batch in batches]),
-            valid=torch.cat([F.pad(batch.valid, (0, longest - batch.valid.shape[1])) for batch in batches]),
-            deep=tuple(
-                torch.cat([pad(layer) for layer in layers])
-                for layers in zip(*(b.deep for b in batches), strict=True)
-            ),
-            grid=torch.cat([batch.grid for batch in batches]),
-            boxes=np.concatenate(
-                [np.pad(b.boxes, ((0, 0), (0, longest - b.boxes.shape[1]), (0, 0))) for b in batches]
-            ),
-            sizes=tuple(size for batch in batches for size in batch.sizes),
-        )
-
-
-@dataclass(frozen=True)
-class LanguagePass:
-    """last: (B, D) hidden state of the last real token. hidden: (B, N, D) at image tokens. rows: (B, L, N) the last
-    token's attention on image tokens, a share of all its attention. The latter two are None without images."""
-
-    last: Tensor
-    hidden: Tensor | None = None
-    rows: Tensor | None = None
-
-    def embedding(self) -> Tensor:
-        """(B, D) float32 of unit length."""
-        return F.normalize(self.last.float(), dim=-1)
-
-    def split(self, size: int) -> list[LanguagePass]:
-        """The same for each `size` samples in turn."""
-        parts = self.last.split(size)
-        hidden = self.hidden.split(size) if self.hidden is not None else [None] * len(parts)
-        rows = self.rows.split(size) if self.rows is not None else [None] * len(parts)
-        return [LanguagePass(*part) for part in zip(parts, hidden, rows, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -144,20 +38,6 @@ class PromptFormat:
 
     with_image: tuple[str, str]
     text_only: tuple[str, str]
-
-
-def token_boxes(grid: Sequence[int], merge: int, size: tuple[int, int]) -> np.ndarray:
-    """Boxes (N, 4) x0, y0, x1, y1 in image pixels for a grid (time, height, width) of patches merged `merge`×`merge`.
-
-    The image is resized to the grid as a whole, without a crop, so the grid's cells tile it evenly. Raster order.
-    """
-    rows, columns = int(grid[1]) // merge, int(grid[2]) // merge
-    y, x = np.divmod(np.arange(rows * columns), columns)
-    cells = np.stack([x / columns, y / rows, (x + 1) / columns, (y + 1) / rows], axis=1)
-    return (cells * np.array([size[0], size[1], size[0], size[1]])).astype(np.float32)
-
-
-# --- the model -------------------------------------------------------------------------------------------------------
 
 
 class Backbone:
@@ -192,36 +72,8 @@ class Backbone:
     def load(cls, checkpoint: Path, device: torch.device, dtype: torch.dtype) -> Backbone:
         """Load a checkpoint folder as transformers saves it, or one with a LoRA adapter alone, which is merged into its
         model. InputError names what is missing or does not fit."""
-        base = adapter_base(checkpoint) or checkpoint
-        if not (base / "config.json").is_file():
-            raise InputError(f"{base} is not a checkpoint folder: it holds no config.json.")
-        try:
-            config = AutoConfig.from_pretrained(base, trust_remote_code=False)
-            family_of(config.model_type, str(base))
-            reading = reading_of(checkpoint)
-            tokenizer, image_processor = _load_inputs(checkpoint, base, reading)
-            loader: Any = AutoModelForImageTextToText
-            with _Quiet():
-                model, info = loader.from_pretrained(
-                    base,
-                    dtype=dtype,
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    ignore_mismatched_sizes=True,  # named below, with what is missing
-                    output_loading_info=True,
-                )
-        except InputError:
-            raise
-        except (
-            Exception
-        ) as error:  # the loaders raise OSError, ValueError, RuntimeError, SafetensorError, KeyError …
-            raise InputError(f"{checkpoint} cannot be loaded: {_first_line(error)}") from error
-        mismatched = [key for key, *_ in info["mismatched_keys"]]
-        lent = {_HEAD} if reading.headless else set()
-        check_keys(base, set(info["missing_keys"]) - lent, info["unexpected_keys"], mismatched)
-        if base != checkpoint:
-            model = merge_lora(model, checkpoint)
-        return cls(model.to(device).eval(), tokenizer, image_processor, reading)
+        loaded = load_checkpoint(checkpoint, dtype)
+        return cls(loaded.model.to(device).eval(), loaded.tokenizer, loaded.image_processor, loaded.reading)
 
     @property
     def device(self) -> torch.device:
@@ -244,7 +96,7 @@ class Backbone:
         try:
             inputs = self.image_processor(images=list(images), return_tensors="pt")
         except ValueError as error:  # such as an aspect ratio beyond 200
-            raise InputError(f"The image cannot be read by this model: {_first_line(error)}") from error
+            raise InputError(f"The image cannot be read by this model: {first_line(error)}") from error
         return inputs["pixel_values"], inputs["image_grid_thw"]
 
     def vision_pass(self, images: Sequence[Image.Image]) -> VisualBatch:
@@ -432,26 +284,6 @@ def pool(states: Tensor, mask: Tensor, last: Tensor, pooling: Pooling) -> Tensor
     return states[torch.arange(len(states), device=states.device), last]
 
 
-def check_keys(source: Path, missing: Any, unexpected: Any, mismatched: Any = ()) -> None:
-    """Raise InputError naming every missing, unexpected or misshapen weight of `source`: nothing loads in silence."""
-    parts = [
-        f"{name} {', '.join(sorted(str(key) for key in keys)[:4])}{' …' if len(keys) > 4 else ''}"
-        for name, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", mismatched))
-        if keys
-    ]
-    if parts:
-        raise InputError(
-            f"{source} does not fit its model: weights {'; '.join(parts)}. Save the checkpoint again."
-        )
-
-
-def check_state(source: Path, expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    """`check_keys` for the weights `state` that `source` holds against those of the module that takes them."""
-    shared = set(expected) & set(state)
-    mismatched = {key for key in shared if expected[key].shape != state[key].shape}
-    check_keys(source, set(expected) - shared, set(state) - shared, mismatched)
-
-
 def _prompt_format(tokenizer: Any, config: Any, family: Family, reading: Reading) -> PromptFormat:
     """The checkpoint's own prompt where one is known, else its chat template, else the family's."""
     if reading.prompt is not None:
@@ -475,49 +307,3 @@ def _prompt_format(tokenizer: Any, config: Any, family: Family, reading: Reading
 
     text = {"type": "text", "text": _SENTINEL}
     return PromptFormat(render([{"type": "image"}, text]), render([text]))
-
-
-class _Quiet:
-    """Holds back transformers' loading report and progress bar; the caller checks the keys itself."""
-
-    def __enter__(self) -> None:
-        self.verbosity = transformers.logging.get_verbosity()
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        transformers.logging.set_verbosity(self.verbosity)
-
-
-def _load_inputs(checkpoint: Path, base: Path, reading: Reading) -> tuple[Any, Any]:
-    """Tokenizer and image processor, each from the checkpoint or else from the model that it adapts."""
-    tokenizer = AutoTokenizer.from_pretrained(_holder("tokenizer", checkpoint, base), trust_remote_code=False)
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = _chat_template(base)
-    size = {}
-    if reading.pixels is not None:
-        size = {"size": {"shortest_edge": reading.pixels[0], "longest_edge": reading.pixels[1]}}
-    folder = _holder("image processor", checkpoint, base)
-    return tokenizer, AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, **size)
-
-
-def _chat_template(folder: Path) -> str | None:
-    """The processor's template, which older checkpoints keep in a file of its own."""
-    path = folder / "chat_template.json"
-    if not path.is_file():
-        return None
-    template = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
-    return template if isinstance(template, str) else None
-
-
-def _holder(what: str, checkpoint: Path, base: Path) -> Path:
-    """The folder that holds the tokenizer or the image processor: their loaders do not say which file is missing."""
-    names = _NEEDED[what]
-    for folder in (checkpoint, base):
-        if any((folder / name).is_file() for name in names):
-            return folder
-    raise InputError(f"{checkpoint} lacks its {what} ({' or '.join(names)}). Copy the whole folder.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -20,10 +20,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ssa_me.adapters import CONFIG, WEIGHTS
-from ssa_me.backbone import check_state
 from ssa_me.checkpoints import Reading, reading_of
 from ssa_me.composition import SubjectComposition
-from ssa_me.errors import InputError
+from ssa_me.errors import InputError, first_line
+from ssa_me.loading import check_state
 from ssa_me.regeneration import FeatureRegeneration
 from ssa_me.salience.head import SalienceHead
 
@@ -98,9 +98,7 @@ def load_parts(folder: Path, width: int) -> tuple[Parts, Settings]:
     except InputError:
         raise
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        raise InputError(
-            f"{folder} cannot be read as SSA-ME's parts: {str(error).splitlines()[0]}"
-        ) from error
+        raise InputError(f"{folder} cannot be read as SSA-ME's parts: {first_line(error)}") from error
     return parts.eval(), settings
 
 

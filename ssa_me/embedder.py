@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ import torch
 from PIL import Image
 
 from ssa_me.adapters import Adapters
-from ssa_me.backbone import MAX_TEXT_TOKENS, Backbone, LanguagePass, VisualBatch
+from ssa_me.backbone import MAX_TEXT_TOKENS, Backbone
 from ssa_me.checkpoint import (
     BASELINE,
     MINI,
@@ -31,60 +30,27 @@ from ssa_me.checkpoint import (
     VERSIONS,
     Parts,
     Settings,
-    fingerprints,
     has_adapter,
     load_parts,
 )
-from ssa_me.checkpoints import name_of
-from ssa_me.composition import PAIRED
 from ssa_me.control_maps import ControlMaps, control_maps
-from ssa_me.devices import Device, choose_device
+from ssa_me.devices import choose_device
 from ssa_me.errors import InputError
 from ssa_me.explaining import explain
-from ssa_me.explanation import (
-    SALIENCE_MODES,
-    Alignment,
-    Explanation,
-    Region,
-    SalienceMode,
-    Subjects,
-    TokenMaps,
-)
+from ssa_me.explanation import Explanation, Region, SalienceMode, Subjects, TokenMaps, salience_mode
 from ssa_me.generation import answers
 from ssa_me.hub import locate
-from ssa_me.passes import Passes, Salient, found_regions
+from ssa_me.model_info import ModelInfo, describe
+from ssa_me.outputs import VisualBatch
+from ssa_me.passes import Passes, Salient, with_pairs
 from ssa_me.pipeline import full_salience
 from ssa_me.salience.experts import CachedExpert, OpenCVExpert, VisualExpert, open_expert
 from ssa_me.salience.lmm import Listed, LmmSubjects
-from ssa_me.salience.regions import TokenRegion
 from ssa_me.salience.subjects import split_phrases
-from ssa_me.samples import BBox, Sample
-
-__all__ = [
-    "BASELINE", "SSA_ME", "VERSIONS", "Alignment", "Embedded", "Explanation", "ModelInfo", "Region", "SalientEmbedder",
-    "TokenMaps",
-]  # fmt: skip
-
+from ssa_me.samples import Sample
 
 BACKBONE = "backbone"
 """Stands for the language model as it is, where layers are compared."""
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What is loaded, where it runs and why. fingerprints and trained: version → hash; has a trained adapter."""
-
-    name: str
-    checkpoint: str
-    family: str
-    device: str
-    precision: str
-    reason: str
-    parameters: int
-    dimension: int
-    fingerprints: Mapping[str, str]
-    trained: Mapping[str, bool]
-    knows: str
 
 
 @dataclass(frozen=True)
@@ -153,7 +119,7 @@ class SalientEmbedder:
             raise InputError(
                 f"{folder / SSA_ME / SETTINGS} reads layers {beyond} of a model with {backbone.layers}."
             )
-        info = _describe(folder, chosen, backbone, trained, settings)
+        info = describe(folder, chosen, backbone, trained, settings)
         full_expert = open_expert(expert, chosen)
         if maps is not None:
             full_expert = CachedExpert(full_expert, maps)
@@ -178,7 +144,7 @@ class SalientEmbedder:
         salience without trained parts), by `salience`. Raises InputError for an unknown version.
         """
         phrase = (conditioned_on or "").strip() or None
-        full = _checked(salience) == "full"
+        full = salience_mode(salience) == "full"
         named: tuple[str, ...] = ()
         if phrase is not None:
             named = self.subjects([Sample(phrase)])[0].phrases if full else self.phrases(phrase)
@@ -245,10 +211,7 @@ class SalientEmbedder:
     def maps(self, images: Sequence[Image.Image], phrases: Sequence[str | None]) -> list[TokenMaps]:
         """Each image's attention and salience: with a phrase the attention of image and phrase together and the
         salience conditioned on it, with None those of the image alone. Raises InputError for unequal lengths."""
-        if len(images) != len(phrases):
-            raise InputError(
-                f"There are {len(images)} images for {len(phrases)} phrases; give one phrase an image."
-            )
+        _check_paired(images, phrases)
         result = []
         for batch in _batches(list(range(len(images))), 32):
             with self._locked():
@@ -285,10 +248,7 @@ class SalientEmbedder:
     def control_maps(self, images: Sequence[Image.Image], phrases: Sequence[str]) -> list[ControlMaps]:
         """What salience is held against, for each image and its phrase: the backbone's raw attention, and each version's
         gradient map. Raises InputError for unequal lengths."""
-        if len(images) != len(phrases):
-            raise InputError(
-                f"There are {len(images)} images for {len(phrases)} phrases; give one phrase an image."
-            )
+        _check_paired(images, phrases)
         result = []
         for batch in _batches(list(range(len(images))), 32):
             with self._lock:  # no inference mode: gradients are wanted
@@ -309,7 +269,7 @@ class SalientEmbedder:
         similarity and subject vectors are those of the index, query-free. Without phrases all maps are query-free and
         nothing is aligned. Raises InputError for an unknown salience.
         """
-        subjects = self._named(image, text or "", phrases, _checked(salience))
+        subjects = self._named(image, text or "", phrases, salience_mode(salience))
         with self._locked():
             expert = self._full_expert if salience == "full" else self._passes.expert
             return explain(self._passes, image, text or "", subjects, salience, expert)
@@ -357,35 +317,15 @@ class SalientEmbedder:
             found = self._salience(visual, images, named, full) if needed else None
             texts = [sample.text or "" for sample in samples]
             passes = self._passes.read(texts, visual, found, versions, control=bool(named))
-            vectors = self._vectors(passes, texts, visual, found)
+            rows = self._passes.vectors(passes, texts, visual, found)
+            vectors = {version: of_all.cpu().numpy() for version, of_all in rows.items()}
             if not subjects or found is None:
                 empty = tuple(np.zeros((0, self.info.dimension), dtype=np.float32) for _ in images)
                 return Embedded(vectors, tuple(() for _ in images), dict.fromkeys(versions, empty))
-            subject_vectors = {v: self._things(v, output, visual, found) for v, output in passes.items()}
-        return Embedded(vectors, tuple(_with_pairs(regions) for regions in found.regions), subject_vectors)
-
-    def _vectors(
-        self,
-        passes: Mapping[str, LanguagePass],
-        texts: Sequence[str],
-        visual: VisualBatch,
-        found: Salient | None,
-    ) -> dict[str, np.ndarray]:
-        """Version → (B, D). Subjects are composed into images alone; image and text together are read as they are."""
-        vectors = {version: output.embedding() for version, output in passes.items()}
-        alone = torch.tensor([not text.strip() for text in texts], device=visual.valid.device)
-        if alone.any():
-            composed = self._passes.image_vectors(passes, visual, found)
-            vectors = {v: torch.where(alone[:, None], composed[v], vectors[v]) for v in vectors}
-        return {version: rows.cpu().numpy() for version, rows in vectors.items()}
-
-    def _things(
-        self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient
-    ) -> tuple[np.ndarray, ...]:
-        """Each image's subject vectors, then those of its pairs, in the order of `_with_pairs`."""
-        singles = self._passes.subject_vectors(version, output, visual, found)
-        pairs = self._passes.pair_vectors(version, output, visual, found)
-        return tuple(np.concatenate(both) for both in zip(singles, pairs, strict=True))
+            things = {
+                v: self._passes.region_vectors(v, output, visual, found) for v, output in passes.items()
+            }
+        return Embedded(vectors, tuple(with_pairs(regions) for regions in found.regions), things)
 
     def _salience(
         self, visual: VisualBatch, images: Sequence[Image.Image], named: Sequence[str], full: bool
@@ -393,54 +333,14 @@ class SalientEmbedder:
         """Query-free where nothing is named, else the largest salience over what is."""
         if named and full:
             return full_salience(self._passes, self._full_expert, visual, images, named)
-        asked: Sequence[str | None] = named or [None]
-        each = [self._passes.salience(visual, images, [phrase] * len(images)) for phrase in asked]
-        if len(each) == 1:
-            return each[0]
-        return found_regions(
-            torch.stack([one.salience for one in each]).amax(0), visual, self._passes.settings.likeness
+        return self._passes.salience_of_any(visual, images, named)
+
+
+def _check_paired(images: Sequence[Image.Image], phrases: Sequence[str | None]) -> None:
+    if len(images) != len(phrases):
+        raise InputError(
+            f"There are {len(images)} images for {len(phrases)} phrases; give one phrase an image."
         )
-
-
-def _checked(salience: str) -> SalienceMode:
-    for mode in SALIENCE_MODES:
-        if salience == mode:
-            return mode
-    raise InputError(f"There is no salience {salience!r}. Choose one of {', '.join(SALIENCE_MODES)}.")
-
-
-def _with_pairs(found: Sequence[TokenRegion]) -> tuple[Region, ...]:
-    """The regions of an image's subjects, then the box around each pair of its first subjects."""
-    singles = tuple(Region(region.bbox, region.salience) for region in found)
-    pairs = combinations(singles[:PAIRED], 2)
-    around = (Region(_around(a.bbox, b.bbox), (a.salience + b.salience) / 2, pair=True) for a, b in pairs)
-    return (*singles, *around)
-
-
-def _around(a: BBox, b: BBox) -> BBox:
-    x, y = min(a[0], b[0]), min(a[1], b[1])
-    return x, y, max(a[0] + a[2], b[0] + b[2]) - x, max(a[1] + a[3], b[1] + b[3]) - y
-
-
-def _describe(
-    folder: Path, device: Device, backbone: Backbone, trained: Mapping[str, bool], settings: Settings
-) -> ModelInfo:
-    knows = settings.description
-    if not trained[SSA_ME]:
-        knows = "A backbone without adapters: the baseline is the model as it is, SSA-ME runs training-free."
-    return ModelInfo(
-        name=name_of(folder),
-        checkpoint=str(folder),
-        family=backbone.family,
-        device=str(device.device),
-        precision=device.precision,
-        reason=device.reason,
-        parameters=sum(p.numel() for p in backbone.model.parameters()),
-        dimension=backbone.width,
-        fingerprints=fingerprints(folder),
-        trained=dict(trained),
-        knows=knows,
-    )
 
 
 def _batches(indices: Sequence[int], size: int) -> Iterator[list[int]]:

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ssa_me.backbone import LanguagePass, VisualBatch
 from ssa_me.checkpoint import SSA_ME
 from ssa_me.explanation import Alignment, Candidate, Explanation, Region, SalienceMode, Subjects, align
+from ssa_me.outputs import LanguagePass, VisualBatch
 from ssa_me.passes import Passes, Salient, found_regions
 from ssa_me.pipeline import expert_maps, fused, relevance_maps
 from ssa_me.regeneration import salience_weights

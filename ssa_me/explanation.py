@@ -11,12 +11,22 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ssa_me.errors import InputError
 from ssa_me.salience.regions import TokenRegion, iou
 from ssa_me.samples import BBox
 
 SalienceMode = Literal["head", "full"]
 """What salience is conditioned by: the light head, or the whole pipeline of language model and visual expert."""
 SALIENCE_MODES: tuple[SalienceMode, ...] = ("head", "full")
+
+
+def salience_mode(value: str) -> SalienceMode:
+    """`value` as one of `SALIENCE_MODES`; InputError otherwise."""
+    for mode in SALIENCE_MODES:
+        if value == mode:
+            return mode
+    raise InputError(f"There is no salience {value!r}. Choose one of {', '.join(SALIENCE_MODES)}.")
+
 
 SAME_REGION = 0.5
 """Regions that overlap by this IoU or more are the same place, and no rivals."""

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from transformers import GenerationConfig
 
-from ssa_me.backbone import Backbone, VisualBatch
+from ssa_me.backbone import Backbone
 from ssa_me.devices import in_batches
+from ssa_me.outputs import VisualBatch
 
 MOST_TOKENS = 64
 """Of one answer; six short phrases need fewer."""

@@ -13,7 +13,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
 from ssa_me.checkpoints import CHECKPOINTS
-from ssa_me.errors import InputError
+from ssa_me.errors import InputError, first_line
 
 FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
 """What a checkpoint is made of. Pickled weights and Python files stay where they are."""
@@ -51,7 +51,9 @@ def locate(checkpoint: Path | str) -> Path:
             f"run the command again, or give the folder of a copy. {_OFFLINE}"
         ) from error
     except Exception as error:  # of the hub, the network or the disk
-        raise InputError(f"{name} cannot be downloaded: {_first_line(error)} {_OFFLINE}") from error
+        raise InputError(
+            f"{name} cannot be downloaded: {first_line(error).rstrip('.')}. {_OFFLINE}"
+        ) from error
 
 
 def adapter_base(folder: Path) -> Path | None:
@@ -66,7 +68,3 @@ def adapter_base(folder: Path) -> Path | None:
         raise InputError(f"{folder / ADAPTER} does not say which model it adapts (base_model_name_or_path).")
     beside = folder / base
     return beside if beside.is_dir() else locate(base)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{(str(error).strip().splitlines() or [type(error).__name__])[0].rstrip('.')}."

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ssa_me.embedder import BACKBONE, VERSIONS, SalientEmbedder
+from ssa_me.checkpoint import VERSIONS
+from ssa_me.embedder import BACKBONE, SalientEmbedder
 from ssa_me.errors import InputError
 from ssa_me.evaluation.evaluate import choose_split, scene_of
 from ssa_me.evaluation.localisation import cell_areas, coverage, pointing_game

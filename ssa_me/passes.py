@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -17,14 +18,17 @@ from PIL import Image
 from torch import Tensor
 
 from ssa_me.adapters import Adapters
-from ssa_me.backbone import Backbone, LanguagePass, VisualBatch
+from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import SSA_ME, VERSIONS, Parts, Settings
 from ssa_me.composition import PAIRED, SubjectComposition, places
+from ssa_me.explanation import Region
+from ssa_me.outputs import LanguagePass, VisualBatch
 from ssa_me.regeneration import Regenerated
 from ssa_me.salience import relevance
 from ssa_me.salience.experts import VisualExpert
 from ssa_me.salience.fusion import to_tokens
 from ssa_me.salience.regions import TokenRegion, peaks
+from ssa_me.samples import BBox
 
 MOST_SUBJECTS = 6
 LEAST_REGION = 1.0
@@ -119,6 +123,17 @@ class Passes:
             salience = torch.from_numpy(rows).to(visual.tokens)
         return found_regions(salience, visual, self.settings.likeness)
 
+    def salience_of_any(
+        self, visual: VisualBatch, images: Sequence[Image.Image], phrases: Sequence[str]
+    ) -> Salient:
+        """The largest `salience` over `phrases`, the same of all images; query-free without any."""
+        asked: Sequence[str | None] = phrases or [None]
+        each = [self.salience(visual, images, [phrase] * len(images)) for phrase in asked]
+        if len(each) == 1:
+            return each[0]
+        strongest = torch.stack([one.salience for one in each]).amax(0)
+        return found_regions(strongest, visual, self.settings.likeness)
+
     def head_salience(self, visual: VisualBatch, phrases: Sequence[str | None]) -> Tensor:
         head = self.parts.head
         named = [i for i, phrase in enumerate(phrases) if phrase]
@@ -161,6 +176,30 @@ class Passes:
             vectors[SSA_ME] = compose(self.parts.composition, outputs[SSA_ME], visual, found)
         return vectors
 
+    def vectors(
+        self,
+        outputs: Mapping[str, LanguagePass],
+        texts: Sequence[str],
+        visual: VisualBatch,
+        found: Salient | None,
+    ) -> dict[str, Tensor]:
+        """Version → (B, D) float32 of unit length of images with `texts`, blank for an image alone: subjects are
+        composed into those alone; image and text together are read as they are."""
+        vectors = {version: output.embedding() for version, output in outputs.items()}
+        alone = torch.tensor([not text.strip() for text in texts], device=visual.valid.device)
+        if alone.any():
+            composed = self.image_vectors(outputs, visual, found)
+            vectors = {v: torch.where(alone[:, None], composed[v], vectors[v]) for v in vectors}
+        return vectors
+
+    def region_vectors(
+        self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient
+    ) -> tuple[np.ndarray, ...]:
+        """Each image's subject vectors, then those of its pairs, in the order of `with_pairs`."""
+        singles = self.subject_vectors(version, output, visual, found)
+        pairs = self.pair_vectors(version, output, visual, found)
+        return tuple(np.concatenate(both) for both in zip(singles, pairs, strict=True))
+
     def subject_vectors(
         self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient
     ) -> tuple[np.ndarray, ...]:
@@ -201,6 +240,19 @@ def found_regions(salience: Tensor, visual: VisualBatch, likeness: float) -> Sal
         for b, count in enumerate(visual.counts())
     )
     return Salient(salience, regions)
+
+
+def with_pairs(found: Sequence[TokenRegion]) -> tuple[Region, ...]:
+    """The regions of an image's subjects, then the box around each pair of its first subjects."""
+    singles = tuple(Region(region.bbox, region.salience) for region in found)
+    pairs = combinations(singles[:PAIRED], 2)
+    around = (Region(_around(a.bbox, b.bbox), (a.salience + b.salience) / 2, pair=True) for a, b in pairs)
+    return (*singles, *around)
+
+
+def _around(a: BBox, b: BBox) -> BBox:
+    x, y = min(a[0], b[0]), min(a[1], b[1])
+    return x, y, max(a[0] + a[2], b[0] + b[2]) - x, max(a[1] + a[3], b[1] + b[3]) - y
 
 
 def sizes_of(visual: VisualBatch) -> Tensor:

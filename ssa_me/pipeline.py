@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ssa_me.backbone import VisualBatch
 from ssa_me.devices import in_batches
+from ssa_me.outputs import VisualBatch
 from ssa_me.passes import Passes, Salient, found_regions
 from ssa_me.salience import relevance
 from ssa_me.salience.experts import VisualExpert

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ssa_me.backbone import VisualBatch
+from ssa_me.outputs import VisualBatch
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from PIL import Image
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from ssa_me.backbone import Backbone
+
 SPECIALS = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -152,6 +154,23 @@ def checkpoint_of(tmp_path_factory) -> Callable[[str], Path]:
                 tmp_path_factory.mktemp("checkpoints") / name, family, chat == "chat"
             )
         return folders[name]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def backbone_of(checkpoint_of) -> Callable[[str], Backbone]:
+    """The loaded backbone by the name that `checkpoint_of` takes, on the CPU; a module's tests share it."""
+    import torch
+
+    from ssa_me.backbone import Backbone
+
+    loaded: dict[str, Backbone] = {}
+
+    def of(name: str) -> Backbone:
+        if name not in loaded:
+            loaded[name] = Backbone.load(checkpoint_of(name), torch.device("cpu"), torch.float32)
+        return loaded[name]
 
     return of
 

@@ -21,16 +21,18 @@ LAYERS: tuple[frozenset[str], ...] = (
             "ssa_me.tables",
             "ssa_me.mmeb_subsets",
             "ssa_me.checkpoints",
+            "ssa_me.outputs",
         }
     ),
     frozenset({"ssa_me.families", "ssa_me.hub", "ssa_me.merging"}),
+    frozenset({"ssa_me.loading"}),
     frozenset({"ssa_me.backbone", "ssa_me.scenes", "ssa_me.archives", "ssa_me.figures"}),
     frozenset(
         {"ssa_me.salience", "ssa_me.regeneration", "ssa_me.objectives", "ssa_me.adapters", "ssa_me.mini"}
     ),
     frozenset({"ssa_me.composition"}),
     frozenset({"ssa_me.checkpoint", "ssa_me.explanation"}),
-    frozenset({"ssa_me.passes", "ssa_me.generation"}),
+    frozenset({"ssa_me.passes", "ssa_me.generation", "ssa_me.model_info"}),
     frozenset({"ssa_me.pipeline", "ssa_me.control_maps"}),
     frozenset({"ssa_me.explaining"}),
     frozenset({"ssa_me.embedder"}),

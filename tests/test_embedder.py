@@ -13,8 +13,8 @@ from PIL import Image
 
 from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
-from ssa_me.checkpoint import Settings, fingerprints
-from ssa_me.embedder import VERSIONS, Embedded, SalientEmbedder
+from ssa_me.checkpoint import VERSIONS, Settings, fingerprints
+from ssa_me.embedder import Embedded, SalientEmbedder
 from ssa_me.errors import InputError
 from ssa_me.salience.experts import OpenCVExpert
 from ssa_me.samples import Sample

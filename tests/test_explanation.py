@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from ssa_me.backbone import Backbone
-from ssa_me.checkpoint import load_parts
-from ssa_me.embedder import VERSIONS, SalientEmbedder
+from ssa_me.checkpoint import VERSIONS, load_parts
+from ssa_me.embedder import SalientEmbedder
 from ssa_me.explanation import Alignment, Candidate, Explanation, Region, align
 from ssa_me.salience.regions import TokenRegion
 from ssa_me.samples import Sample

@@ -15,7 +15,8 @@ from torch import nn
 
 from ssa_me.adapters import TARGETS, Adapters
 from ssa_me.backbone import Backbone
-from ssa_me.embedder import VERSIONS, SalientEmbedder
+from ssa_me.checkpoint import VERSIONS
+from ssa_me.embedder import SalientEmbedder
 from ssa_me.errors import InputError
 from ssa_me.families import FAMILIES, SquarePatches, family_of, to_squares
 from ssa_me.samples import Sample
@@ -155,18 +156,6 @@ def checkpoint_of(tmp_path_factory) -> Callable[[str], Path]:
             for part in (model, tokenizer, processor):
                 part.save_pretrained(folders[name])
         return folders[name]
-
-    return of
-
-
-@pytest.fixture(scope="module")
-def backbone_of(checkpoint_of) -> Callable[[str], Backbone]:
-    loaded: dict[str, Backbone] = {}
-
-    def of(name: str) -> Backbone:
-        if name not in loaded:
-            loaded[name] = Backbone.load(checkpoint_of(name), CPU, torch.float32)
-        return loaded[name]
 
     return of
 

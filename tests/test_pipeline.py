@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from ssa_me import pipeline
-from ssa_me.embedder import VERSIONS, SalientEmbedder
+from ssa_me.checkpoint import VERSIONS
+from ssa_me.embedder import SalientEmbedder
 from ssa_me.errors import InputError
 from ssa_me.pipeline import expert_maps, full_salience, fused, relevance_maps
 from ssa_me.salience.experts import AnnotatedExpert, OpenCVExpert

@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ssa_me.backbone import Backbone, VisualBatch
+from ssa_me.backbone import Backbone
 from ssa_me.mini import build_mini, train_tokenizer
+from ssa_me.outputs import VisualBatch
 from ssa_me.regeneration import FeatureRegeneration, aggregate, salience_weights, suppress
 
 

@@ -14,7 +14,7 @@ from ssa_me.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ssa_me.embedder import Alignment, Explanation
+    from ssa_me.explanation import Alignment, Explanation
 
 _TITLES = {"baseline": "Baseline", "ssa-me": "SSA-ME"}
 _STAGES = ("semantic", "expert", "fused", "head", "gain")
@@ -38,7 +38,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace, progress: Progress) -> Answer:
-    from ssa_me.gallery.search import Query
+    from ssa_me.gallery.results import Query
     from ssa_me.images import load_image
 
     if not args.text.strip():

@@ -35,7 +35,8 @@ def _arguments(parser: ArgumentParser) -> None:
 
 def _run(args: Namespace, progress: Progress) -> Answer:
     from ssa_me.evaluation.models import parse_models
-    from ssa_me.gallery.search import Query, search
+    from ssa_me.gallery.results import Query
+    from ssa_me.gallery.search import search
     from ssa_me.gallery.store import Gallery
     from ssa_me.images import load_image
 

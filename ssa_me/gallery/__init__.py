@@ -1,8 +1,10 @@
 """Galleries: images, their vectors and regions in a folder, and searching them."""
 
 from ssa_me.gallery.ingest import IngestReport, Progress, ingest
-from ssa_me.gallery.search import RANKINGS, Hit, Query, SearchResult, SubjectHit, search
-from ssa_me.gallery.store import Gallery, Item, is_gallery
+from ssa_me.gallery.items import Item
+from ssa_me.gallery.results import Hit, Query, SearchResult, SubjectHit
+from ssa_me.gallery.search import RANKINGS, search
+from ssa_me.gallery.store import Gallery, is_gallery
 
 __all__ = [
     "RANKINGS",

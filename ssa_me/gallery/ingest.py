@@ -24,7 +24,8 @@ from PIL import Image
 
 from ssa_me.archives import unpack
 from ssa_me.errors import InputError
-from ssa_me.gallery.store import DATABASE, Gallery, NewImage, NewVectors, Spaces
+from ssa_me.gallery.items import NewImage, NewVectors, Spaces
+from ssa_me.gallery.store import DATABASE, Gallery
 from ssa_me.images import MAX_PIXELS, content_hash, load_image, thumbnail
 from ssa_me.samples import IMAGE_SUFFIXES, Record, Sample, read_image_folder
 

@@ -17,7 +17,6 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,13 @@ from PIL import Image
 from ssa_me.errors import InputError
 from ssa_me.explanation import Region
 from ssa_me.gallery.index import VectorIndex
+from ssa_me.gallery.items import Item, NewImage, NewVectors, Spaces
 from ssa_me.gallery.vectors import append_rows, map_rows, whole_rows
 from ssa_me.images import load_image
 from ssa_me.samples import Subject
 
 DATABASE = "gallery.sqlite"
 FORMAT = 2
-HEAD = "ssa-me"
-"""The version whose salience head proposes the regions of both versions' subject vectors."""
 
 _SCHEMA = """
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -56,75 +54,6 @@ CREATE TABLE vectors (
     start INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (space, image)
 ) WITHOUT ROWID;
 """
-
-
-@dataclass(frozen=True)
-class Spaces:
-    """Names of the vector spaces of one checkpoint, made of its versions' fingerprints (version → 12 hex
-    digits).
-
-    Subject vectors also depend on the head that proposed their regions, so its fingerprint is part of their
-    name: a baseline that stays the same gets new subject vectors when the head is trained again.
-    """
-
-    fingerprints: Mapping[str, str]
-
-    @property
-    def head(self) -> str:
-        return self.fingerprints[HEAD]
-
-    def images(self, version: str) -> str:
-        return f"{self.fingerprints[version]}/images"
-
-    def subjects(self, version: str) -> str:
-        return f"{self.fingerprints[version]}/subjects-{self.head}"
-
-    def all(self) -> tuple[str, ...]:
-        names = [
-            name for version in self.fingerprints for name in (self.images(version), self.subjects(version))
-        ]
-        return tuple(dict.fromkeys(names))
-
-
-@dataclass(frozen=True)
-class NewImage:
-    """An image about to be stored. `path` lies under the gallery's folder (then it moves with it) or
-    anywhere else."""
-
-    hash: str
-    file_name: str
-    path: Path
-    width: int
-    height: int
-    captions: tuple[str, ...] = ()
-    subjects: tuple[Subject, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class NewVectors:
-    """What a model found in B images: the regions, and for each space B arrays `(rows, D)`."""
-
-    head: str
-    regions: Sequence[Sequence[Region]]
-    rows: Mapping[str, Sequence[np.ndarray]]
-
-
-@dataclass(frozen=True)
-class Item:
-    """An image of a gallery. Sizes and regions in pixels of the upright image; `regions` are query-free, first those of
-    its subjects, then those of pairs of them."""
-
-    id: int
-    file_name: str
-    path: Path
-    thumbnail: Path
-    width: int
-    height: int
-    captions: tuple[str, ...]
-    subjects: tuple[Subject, ...]
-    extra: Mapping[str, Any]
-    regions: tuple[Region, ...]
 
 
 class Gallery:

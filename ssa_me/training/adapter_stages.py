@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from ssa_me import objectives
-from ssa_me.backbone import Backbone, VisualBatch
+from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import Parts
 from ssa_me.composition import places
+from ssa_me.outputs import VisualBatch
 from ssa_me.passes import Salient, compose, found_regions, sizes_of
 from ssa_me.regeneration import Regenerated
 from ssa_me.training.batches import Batch, Part, share_of

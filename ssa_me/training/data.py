@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssa_me.backbone import token_boxes
 from ssa_me.errors import InputError
+from ssa_me.outputs import token_boxes
 from ssa_me.salience.experts import COLOURS
 from ssa_me.salience.fusion import to_tokens
 from ssa_me.scenes import Facts, Query

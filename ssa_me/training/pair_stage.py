@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ssa_me import objectives
-from ssa_me.backbone import VisualBatch
+from ssa_me.outputs import VisualBatch
 from ssa_me.training.adapter_stages import BaselineStage, SalientStage, encode
 from ssa_me.training.gradcache import Losses, Representations
 from ssa_me.training.pairs import PairBatch, PairPart

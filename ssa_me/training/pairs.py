@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ssa_me.backbone import VisualBatch
 from ssa_me.errors import InputError
+from ssa_me.outputs import VisualBatch
 from ssa_me.training import processes
 from ssa_me.training.data import PairDraw, Prepared
 from ssa_me.training.mmeb_train import Pair, Side

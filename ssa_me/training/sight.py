@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssa_me.backbone import Backbone, VisualBatch
+from ssa_me.backbone import Backbone
+from ssa_me.outputs import VisualBatch
 from ssa_me.regeneration import aggregate
 from ssa_me.training.batches import Batch, Named, Part, share_of
 from ssa_me.training.data import Corpus, stack_pixels

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssa_me import objectives
-from ssa_me.backbone import Backbone, VisualBatch
+from ssa_me.backbone import Backbone
+from ssa_me.outputs import VisualBatch
 from ssa_me.regeneration import aggregate
 from ssa_me.salience.prompts import DESCRIBE, list_prompt, listed
 from ssa_me.salience.subjects import split_phrases

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import torch
 from accelerate.state import AcceleratorState
 
 from ssa_me import cli
-from ssa_me.ablation import StudyRequest, run_study
+from ssa_me.ablation import StudyRequest, run_study, scores
 from ssa_me.ablation.scores import draw_sets
 from ssa_me.ablation.study import slug
 from ssa_me.errors import InputError
 from ssa_me.mini import build_mini, train_tokenizer
+from ssa_me.scenes import write_binding, write_scenes
+from ssa_me.scenes.neglect import write_neglect
 
 WORDS = ["a person in red on the beach", "a blue dog left of a green car", "a scene of a tree and a house"]
 RECIPE = """
@@ -35,6 +38,7 @@ alpha = 4
 warmup = 1
 """
 VARIANTS = ("ssa-me", "without L_attn", "training-free")
+WRITERS = {"write_scenes": write_scenes, "write_binding": write_binding, "write_neglect": write_neglect}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +81,10 @@ def study(request_of, tmp_path_factory) -> tuple[Path, dict[str, Any], list[str]
     """A finished study: its folder, what it answered, what it said."""
     AcceleratorState._reset_state()
     out, said = tmp_path_factory.mktemp("study") / "out", []
-    return out, run_study(request_of(out), said.append), said
+    with pytest.MonkeyPatch.context() as patch:
+        for name, write in WRITERS.items():
+            patch.setattr(scores, name, partial(write, size=64))
+        return out, run_study(request_of(out), said.append), said
 
 
 def silent(_: str) -> None:

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ssa_me.errors import InputError
 from ssa_me.gallery import RANKINGS, Hit, Query, ingest, search
-from ssa_me.gallery.search import overlap
+from ssa_me.gallery.results import overlap
 from ssa_me.samples import Sample
 
 

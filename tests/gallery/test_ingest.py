@@ -13,7 +13,7 @@ from PIL import Image
 from ssa_me.errors import InputError
 from ssa_me.gallery import Gallery, ingest
 from ssa_me.gallery.ingest import BATCH
-from ssa_me.gallery.store import Spaces
+from ssa_me.gallery.items import Spaces
 
 
 def _many(folder: Path, draw, count: int) -> Path:

@@ -11,7 +11,8 @@ import pytest
 
 from ssa_me.errors import InputError
 from ssa_me.gallery import Gallery, ingest, is_gallery
-from ssa_me.gallery.store import DATABASE, Spaces
+from ssa_me.gallery.items import Spaces
+from ssa_me.gallery.store import DATABASE
 from ssa_me.gallery.vectors import append_rows, map_rows, whole_rows
 
 

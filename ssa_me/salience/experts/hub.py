@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer
 
-from ssa_me.errors import InputError
+from ssa_me.errors import InputError, first_line
 from ssa_me.hub import is_id, locate
 
 
@@ -42,8 +42,7 @@ def load(source: str, kind: Any, device: torch.device, dtype: torch.dtype, *, te
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{source} cannot be loaded as {kind.__name__}: {reason}") from error
+        raise InputError(f"{source} cannot be loaded as {kind.__name__}: {first_line(error)}") from error
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise InputError(
