@@ -150,7 +150,8 @@ class Corpus:
         which, numbers, _ = self._units(seed, step, batch)
         source, group = self.sources[which], self.groups[which]
         assert isinstance(source, PairSource)
-        pairs, images = [source.pairs[n] for n in numbers], {}
+        pairs = [source.pairs[n] for n in numbers]
+        images: dict[Path, Prepared] = {}
         for path in images_of(pairs):
             item = group[source.place[path]]
             if item.label == source.label(source.place[path]):  # else another one stands in its place
