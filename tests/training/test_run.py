@@ -226,7 +226,7 @@ def test_full_fine_tuning_writes_a_new_backbone_with_both_adapters(
     before, after = (weights_of(folder) for folder in (finished.out, out))
     assert before.keys() == after.keys()
     changed = [key for key, value in before.items() if not torch.equal(value, after[key])]
-    assert any(".visual." in key for key in changed) and any(".layers." in key for key in changed)
+    assert any("visual." in key for key in changed) and any(".layers." in key for key in changed)
     names = {"baseline", "ssa-me"}
     assert not set(summary["fingerprints"].values()) & set(fingerprints(finished.out).values())
     embedded = SalientEmbedder.load(out, "cpu").embed([Sample("a red box")])
