@@ -14,6 +14,8 @@ from ssa_me.errors import InputError
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""How the page's own events are wired: no endpoint for other programs, no spinner of Gradio's."""
 
 
 def attempt(work: Callable[[], Result]) -> tuple[Result | None, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from app import answers, api, permalink
+from app.answers import HIDDEN
 from app.permalink import SearchState
 from app.routes import image_routes
 from app.tabs import gallery as gallery_tab
@@ -18,7 +19,25 @@ from app.views import model_view
 from app.widgets import SHARED_SCRIPT, widget
 from app.workspace import Workspace
 
-HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the page's own events read and set. find: the event that answers what the query bar holds."""
+
+    masthead: gr.HTML
+    tabs: gr.Tabs
+    search: search_tab.SearchTab
+    gallery: gallery_tab.GalleryTab
+    clock: gr.Timer
+    find: Any
+
+    @property
+    def asked(self) -> list[gr.HTML]:
+        return [self.search.query, self.masthead]
+
+    @property
+    def found(self) -> list[gr.HTML]:
+        return [self.search.ranking, self.search.notice]
 
 
 def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
@@ -34,85 +53,106 @@ def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
                 gallery = gallery_tab.create(workspace, masthead, public)
         clock = gr.Timer(0.7, active=False)
         api.create(workspace)
-        find = search_tab.search_event(workspace)
-        found = [search.ranking, search.notice]
-
-        def arrive(request: gr.Request) -> tuple[Any, ...]:
-            state, entered, trouble = read_link(workspace, dict(request.query_params))
-            head = masthead_value(workspace, state.gallery)
-            job = workspace.ingest
-            return (
-                head,
-                entered | {"linked": not trouble} if entered else gr.skip(),
-                search_tab.empty_ranking(workspace, head["current"], arrival=True),
-                answers.notice(trouble) if trouble else gr.skip(),
-                gallery_tab.grid_value(workspace, head["current"]),
-                gallery_tab.progress_value(workspace),
-                gr.Timer(active=job is not None and job.running),
-                gr.Timer(active=workspace.starting.phase == "running"),
-            )
-
-        def follow(entered: dict[str, Any], head: dict[str, Any]) -> tuple[Any, Any]:
-            return find(entered, head) if (entered or {}).get("linked") else (gr.skip(), gr.skip())
-
-        def look(head: dict[str, Any], shown: dict[str, Any]) -> tuple[Any, Any, Any, gr.Timer]:
-            """While the workspace starts: how far it has come, and the demo gallery as soon as it is there."""
-            before = (head or {}).get("current")
-            new = masthead_value(workspace, before)
-            grid: Any = gr.skip()
-            ranking: Any = gr.skip()
-            if new["current"] != before or new["starting"]["phase"] != "running":
-                grid = gallery_tab.grid_value(workspace, new["current"])
-                if "empty" in (shown or {}):
-                    ranking = search_tab.empty_ranking(workspace, new["current"], arrival=True)
-            return new, grid, ranking, gr.Timer(active=new["starting"]["phase"] == "running")
-
-        def switch(event: gr.EventData) -> tuple[Any, Any]:
-            chosen = event._data.get("gallery") if isinstance(event._data, dict) else None
-            head = masthead_value(workspace, chosen)
-            return head, gallery_tab.grid_value(workspace, head["current"])
-
-        def again(entered: dict[str, Any], head: dict[str, Any]) -> tuple[Any, Any]:
-            """The search of the query bar in the gallery that was chosen, or the hint where nothing is entered."""
-            state, _ = answers.attempt(lambda: answers.read_state(entered or {}, None))
-            if state is None or state.is_empty:
-                return search_tab.empty_ranking(workspace, (head or {}).get("current")), answers.notice()
-            return find((entered or {}) | {"hit": None}, head)
-
-        def similar(head: dict[str, Any], event: gr.EventData) -> tuple[Any, Any, Any]:
-            chosen = event._data.get("id") if isinstance(event._data, dict) else None
-            entered, trouble = answers.attempt(
-                lambda: search_tab.query_value(
-                    workspace, SearchState(image=workspace.keep_image((head or {}).get("current"), chosen))
-                )
-            )
-            return entered or gr.skip(), answers.notice(trouble), gr.Tabs(selected="search")
-
-        arrived = [
-            masthead,
-            search.query,
-            search.ranking,
-            search.notice,
-            gallery.grid,
-            gallery.progress,
-            gallery.timer,
-            clock,
-        ]
-        page.load(arrive, None, arrived, **HIDDEN).then(follow, [search.query, masthead], found, **HIDDEN)
-        looked = [masthead, gallery.grid, search.ranking, clock]
-        clock.tick(look, [masthead, search.ranking], looked, concurrency_limit=None, **HIDDEN)
-        masthead.switch(switch, None, [masthead, gallery.grid], **HIDDEN).then(
-            again, [search.query, masthead], found, **HIDDEN
-        )
-        gallery.progress.show(switch, None, [masthead, gallery.grid], **HIDDEN).then(
-            again, [search.query, masthead], found, **HIDDEN
-        ).then(lambda: gr.Tabs(selected="search"), None, tabs, **HIDDEN)
-        chosen = [search.query, search.notice, tabs]
-        for images in (gallery.grid, search.ranking):
-            images.similar(similar, masthead, chosen, **HIDDEN).then(
-                find, [search.query, masthead], found, **HIDDEN
-            )
+        parts = _Parts(masthead, tabs, search, gallery, clock, search_tab.search_event(workspace))
+        _on_arrival(workspace, page, parts)
+        _while_starting(workspace, parts)
+        _on_another_gallery(workspace, parts)
+        _on_similar(workspace, parts)
     return page
+
+
+def _on_arrival(workspace: Workspace, page: gr.Blocks, parts: _Parts) -> None:
+    """A visitor comes, by a link or without one: everything is shown, and a link's search is answered."""
+
+    def arrive(request: gr.Request) -> tuple[Any, ...]:
+        state, entered, trouble = read_link(workspace, dict(request.query_params))
+        head = masthead_value(workspace, state.gallery)
+        job = workspace.ingest
+        return (
+            head,
+            entered | {"linked": not trouble} if entered else gr.skip(),
+            search_tab.empty_ranking(workspace, head["current"], arrival=True),
+            answers.notice(trouble) if trouble else gr.skip(),
+            gallery_tab.grid_value(workspace, head["current"]),
+            gallery_tab.progress_value(workspace),
+            gr.Timer(active=job is not None and job.running),
+            gr.Timer(active=workspace.starting.phase == "running"),
+        )
+
+    def follow(entered: dict[str, Any], head: dict[str, Any]) -> tuple[Any, Any]:
+        return parts.find(entered, head) if (entered or {}).get("linked") else (gr.skip(), gr.skip())
+
+    gallery = parts.gallery
+    arrived = [
+        parts.masthead,
+        parts.search.query,
+        *parts.found,
+        gallery.grid,
+        gallery.progress,
+        gallery.timer,
+        parts.clock,
+    ]
+    page.load(arrive, None, arrived, **HIDDEN).then(follow, parts.asked, parts.found, **HIDDEN)
+
+
+def _while_starting(workspace: Workspace, parts: _Parts) -> None:
+    """While the workspace starts: how far it has come, and the demo gallery as soon as it is there."""
+
+    def look(head: dict[str, Any], shown: dict[str, Any]) -> tuple[Any, Any, Any, gr.Timer]:
+        before = (head or {}).get("current")
+        new = masthead_value(workspace, before)
+        grid: Any = gr.skip()
+        ranking: Any = gr.skip()
+        if new["current"] != before or new["starting"]["phase"] != "running":
+            grid = gallery_tab.grid_value(workspace, new["current"])
+            if "empty" in (shown or {}):
+                ranking = search_tab.empty_ranking(workspace, new["current"], arrival=True)
+        return new, grid, ranking, gr.Timer(active=new["starting"]["phase"] == "running")
+
+    ranking = parts.search.ranking
+    looked = [parts.masthead, parts.gallery.grid, ranking, parts.clock]
+    parts.clock.tick(look, [parts.masthead, ranking], looked, concurrency_limit=None, **HIDDEN)
+
+
+def _on_another_gallery(workspace: Workspace, parts: _Parts) -> None:
+    """Another gallery is chosen in the head, or a new one is to be shown: it opens, and the search runs in it."""
+
+    def switch(event: gr.EventData) -> tuple[Any, Any]:
+        chosen = event._data.get("gallery") if isinstance(event._data, dict) else None
+        head = masthead_value(workspace, chosen)
+        return head, gallery_tab.grid_value(workspace, head["current"])
+
+    def again(entered: dict[str, Any], head: dict[str, Any]) -> tuple[Any, Any]:
+        """The search of the query bar in the gallery that was chosen, or the hint where nothing is entered."""
+        state, _ = answers.attempt(lambda: answers.read_state(entered or {}, None))
+        if state is None or state.is_empty:
+            return search_tab.empty_ranking(workspace, (head or {}).get("current")), answers.notice()
+        return parts.find((entered or {}) | {"hit": None}, head)
+
+    opened = [parts.masthead, parts.gallery.grid]
+    parts.masthead.switch(switch, None, opened, **HIDDEN).then(again, parts.asked, parts.found, **HIDDEN)
+    parts.gallery.progress.show(switch, None, opened, **HIDDEN).then(
+        again, parts.asked, parts.found, **HIDDEN
+    ).then(lambda: gr.Tabs(selected="search"), None, parts.tabs, **HIDDEN)
+
+
+def _on_similar(workspace: Workspace, parts: _Parts) -> None:
+    """More like an image of the grid or of a ranking: it becomes the query."""
+
+    def similar(head: dict[str, Any], event: gr.EventData) -> tuple[Any, Any, Any]:
+        chosen = event._data.get("id") if isinstance(event._data, dict) else None
+        entered, trouble = answers.attempt(
+            lambda: search_tab.query_value(
+                workspace, SearchState(image=workspace.keep_image((head or {}).get("current"), chosen))
+            )
+        )
+        return entered or gr.skip(), answers.notice(trouble), gr.Tabs(selected="search")
+
+    chosen = [parts.search.query, parts.search.notice, parts.tabs]
+    for images in (parts.gallery.grid, parts.search.ranking):
+        images.similar(similar, parts.masthead, chosen, **HIDDEN).then(
+            parts.find, parts.asked, parts.found, **HIDDEN
+        )
 
 
 def launch_options(workspace: Workspace) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from app.answers import attempt
+from app.answers import HIDDEN, attempt
 from app.widgets import widget
 from app.workspace import Workspace
 from ssa_me.errors import InputError
@@ -54,42 +55,87 @@ def create(workspace: Workspace, masthead: gr.HTML, public: bool) -> GalleryTab:
         with gr.Column(scale=3, min_width=320):
             grid = widget("grid")
         with gr.Column(scale=1, min_width=300):
-            gr.HTML(
-                '<h2 id="new-gallery">New gallery</h2>' + (f"<p>{CLOSED}</p>" if public else ""),
-                elem_classes="studio-side",
-            )
-            files = gr.File(
-                label="A zip, or images",
-                file_count="multiple",
-                file_types=["image", ".zip"],
-                elem_id="new-files",
-                height=150,
-                visible=not public,
-            )
-            name = gr.Textbox(
-                label="Name",
-                placeholder="My photographs",
-                max_length=60,
-                elem_id="new-name",
-                visible=not public,
-            )
-            make = gr.Button("Create and index", variant="primary", elem_id="new-create", visible=not public)
+            form = _form(public)
             progress = widget("progress")
-    timer = gr.Timer(0.5, active=False)
-    hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    tab = GalleryTab(grid, progress, gr.Timer(0.5, active=False))
+    _making(workspace, masthead, tab, form, public)
+    _showing(workspace, masthead, tab)
+    return tab
 
-    def start(paths: list[str] | None, title: str) -> tuple[Any, Any, Any, Any]:
-        def work() -> bool:
+
+@dataclass(frozen=True)
+class _Form:
+    """What a new gallery is made with."""
+
+    files: gr.File
+    name: gr.Textbox
+    make: gr.Button
+
+
+def _form(public: bool) -> _Form:
+    gr.HTML(
+        '<h2 id="new-gallery">New gallery</h2>' + (f"<p>{CLOSED}</p>" if public else ""),
+        elem_classes="studio-side",
+    )
+    files = gr.File(
+        label="A zip, or images",
+        file_count="multiple",
+        file_types=["image", ".zip"],
+        elem_id="new-files",
+        height=150,
+        visible=not public,
+    )
+    name = gr.Textbox(
+        label="Name",
+        placeholder="My photographs",
+        max_length=60,
+        elem_id="new-name",
+        visible=not public,
+    )
+    make = gr.Button("Create and index", variant="primary", elem_id="new-create", visible=not public)
+    return _Form(files, name, make)
+
+
+def _making(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, form: _Form, public: bool) -> None:
+    """The events that begin and end work on a gallery."""
+
+    def begin(work: Callable[[], object]) -> bool:
+        """Whether `work` began; the visitor is told why not."""
+
+        def allowed() -> bool:
             if public:
                 raise InputError(CLOSED)
-            workspace.start_ingest(title or "", [Path(path) for path in paths or []])
+            work()
             return True
 
-        started, trouble = attempt(work)
-        if not started:
+        begun, trouble = attempt(allowed)
+        if not begun:
             gr.Warning(trouble, duration=5)
+        return bool(begun)
+
+    def start(paths: list[str] | None, title: str) -> tuple[Any, Any, Any, Any]:
+        if not begin(lambda: workspace.start_ingest(title or "", [Path(path) for path in paths or []])):
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         return progress_value(workspace), gr.Timer(active=True), None, ""
+
+    def refresh(head: dict[str, Any]) -> tuple[Any, Any]:
+        if not begin(lambda: workspace.start_refresh((head or {}).get("current"))):
+            return gr.skip(), gr.skip()
+        return progress_value(workspace), gr.Timer(active=True)
+
+    def cancel() -> None:
+        if not public and workspace.ingest is not None:
+            workspace.ingest.cancel()
+
+    begun = [tab.progress, tab.timer]
+    entered = [form.files, form.name]
+    gr.on([form.make.click, form.name.submit], start, entered, [*begun, *entered], **HIDDEN)
+    tab.progress.cancel(cancel, None, None, queue=False, **HIDDEN)
+    tab.grid.refresh(refresh, masthead, begun, **HIDDEN)
+
+
+def _showing(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab) -> None:
+    """The events that show the gallery's images, and how far the work on it has come."""
 
     def poll(head: dict[str, Any]) -> tuple[Any, gr.Timer, Any]:
         job = workspace.ingest
@@ -97,30 +143,10 @@ def create(workspace: Workspace, masthead: gr.HTML, public: bool) -> GalleryTab:
         shown = gr.skip() if running else grid_value(workspace, (head or {}).get("current"))
         return progress_value(workspace), gr.Timer(active=running), shown
 
-    def cancel() -> None:
-        if not public and workspace.ingest is not None:
-            workspace.ingest.cancel()
-
     def turn(head: dict[str, Any], event: gr.EventData) -> dict[str, Any]:
         offset = event._data.get("offset") if isinstance(event._data, dict) else None
         return grid_value(workspace, (head or {}).get("current"), offset if type(offset) is int else 0)
 
-    def refresh(head: dict[str, Any]) -> tuple[Any, Any]:
-        def work() -> bool:
-            if public:
-                raise InputError(CLOSED)
-            workspace.start_refresh((head or {}).get("current"))
-            return True
-
-        started, trouble = attempt(work)
-        if not started:
-            gr.Warning(trouble, duration=5)
-            return gr.skip(), gr.skip()
-        return progress_value(workspace), gr.Timer(active=True)
-
-    gr.on([make.click, name.submit], start, [files, name], [progress, timer, files, name], **hidden)
-    timer.tick(poll, masthead, [progress, timer, grid], concurrency_limit=None, **hidden)
-    progress.cancel(cancel, None, None, queue=False, **hidden)
-    grid.refresh(refresh, masthead, [progress, timer], **hidden)
-    grid.turn(turn, masthead, grid, **hidden)
-    return GalleryTab(grid, progress, timer)
+    shown = [tab.progress, tab.timer, tab.grid]
+    tab.timer.tick(poll, masthead, shown, concurrency_limit=None, **HIDDEN)
+    tab.grid.turn(turn, masthead, tab.grid, **HIDDEN)

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app import permalink, views
-from app.answers import attempt, notice, read_state, token
+from app.answers import HIDDEN, attempt, notice, read_state, token
 from app.permalink import SearchState
 from app.uploads import MAX_BYTES
 from app.widgets import widget
@@ -104,11 +104,10 @@ def create(workspace: Workspace, masthead: gr.HTML) -> SearchTab:
         search_event(workspace),
         [query, masthead],
         [ranking, message],
-        api_visibility="private",
-        show_progress="hidden",
         trigger_mode="always_last",
         concurrency_limit=4,
         concurrency_id="search",
+        **HIDDEN,
     )
 
     def open_hit(event: gr.EventData) -> dict[str, Any]:
@@ -127,10 +126,9 @@ def create(workspace: Workspace, masthead: gr.HTML) -> SearchTab:
         open_hit,
         None,
         opened,
-        api_visibility="private",
-        show_progress="hidden",
         trigger_mode="always_last",
         concurrency_limit=2,
+        **HIDDEN,
     )
     return tab
 

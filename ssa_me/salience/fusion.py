@@ -1,4 +1,4 @@
-"""Between pixels and tokens, and the fusion S = max_k E_k^a * R_k^(1-a). Knows nothing of models or experts.
+"""From pixels to tokens, and the fusion S = max_k E_k^a * R_k^(1-a). Knows nothing of models or experts.
 
 Boxes are `(N, 4)` as `x0, y0, x1, y1` in pixels of the upright image, one a token, in any layout; a token without a
 place has a box without an area. Values are never stretched to their maximum: an absent subject stays dark.
@@ -39,19 +39,6 @@ def to_tokens(maps: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.
     total = _at(integral, x1, y1) - _at(integral, x0, y1) - _at(integral, x1, y0) + _at(integral, x0, y0)
     area = np.maximum(x1 - x0, 0) * np.maximum(y1 - y0, 0)
     return np.asarray(np.where(area > 1e-9, total / np.maximum(area, 1e-9), 0), np.float32)
-
-
-def to_pixels(values: np.ndarray, boxes: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Paint `values` `(..., N)` into their boxes: `(..., height, width)` float32, in the same pixels as the boxes.
-
-    A pixel takes the value of the box that holds its centre, the mean of several where boxes overlap, 0 where none does.
-    """
-    painted = np.zeros((*values.shape[:-1], height, width), np.float32)
-    count = np.zeros((height, width), np.float32)
-    for index, (x0, y0, x1, y1) in enumerate(np.ceil(np.maximum(boxes, 0) - 0.5).astype(int)):
-        painted[..., y0:y1, x0:x1] += values[..., index, None, None]
-        count[y0:y1, x0:x1] += 1
-    return painted / np.maximum(count, 1)
 
 
 def _at(integral: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from ssa_me.salience.fusion import to_tokens
 from ssa_me.samples import BBox
 
 
@@ -56,22 +55,6 @@ def peaks(
         regions.append(_region(np.where(inside, salience, 0), boxes))
     regions.sort(key=lambda region: -float(region.weights.sum()))
     return tuple(region for region in regions[:most] if region is regions[0] or region.weights.sum() >= least)
-
-
-def region_of(place: BBox | np.ndarray, boxes: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
-    """The share of each token's box that `place` covers: `(N,)` float32 in [0, 1].
-
-    `place` is a box, or a mask `(H, W)` over an image of `size` (width, height; by default the mask's own).
-    """
-    if isinstance(place, np.ndarray):
-        return to_tokens(place.astype(np.float32), boxes, size or (place.shape[1], place.shape[0]))
-    x, y, w, h = place
-    width = np.minimum(boxes[:, 2], x + w) - np.maximum(boxes[:, 0], x)
-    height = np.minimum(boxes[:, 3], y + h) - np.maximum(boxes[:, 1], y)
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return np.asarray(
-        np.maximum(width, 0) * np.maximum(height, 0) / np.where(area > 0, area, np.inf), np.float32
-    )
 
 
 def iou(a: BBox, b: BBox) -> float:

@@ -1,11 +1,11 @@
-"""Fusion and the way between pixels and tokens, against values worked out by hand."""
+"""Fusion and the way from pixels to tokens, against values worked out by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from ssa_me.salience.fusion import fuse, to_pixels, to_tokens
+from ssa_me.salience.fusion import fuse, to_tokens
 
 QUARTERS = np.array([[0, 0, 2, 2], [2, 0, 4, 2], [0, 2, 2, 4], [2, 2, 4, 4]], float)
 
@@ -65,16 +65,3 @@ def test_leading_axes_are_kept():
     together = to_tokens(maps, QUARTERS, (4, 4))
     assert together.shape == (2, 3, 4)
     np.testing.assert_allclose(together[1, 2], to_tokens(maps[1, 2], QUARTERS, (4, 4)), rtol=1e-6)
-
-
-def test_painting_and_averaging_are_inverse_on_whole_pixels():
-    values = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
-    painted = to_pixels(values, QUARTERS, 4, 4)
-    np.testing.assert_allclose(painted[:, [0, 3]], [[0.1, 0.2], [0.1, 0.2], [0.3, 0.4], [0.3, 0.4]])
-    np.testing.assert_allclose(to_tokens(painted, QUARTERS, (4, 4)), values, rtol=1e-6)
-
-
-def test_a_pixel_takes_the_box_that_holds_its_centre():
-    boxes = np.array([[0, 0, 1.4, 1], [1.4, 0, 3, 1], [2, 0, 3, 1]])
-    painted = to_pixels(np.array([[1.0, 2.0, 4.0]]), boxes, 4, 1)
-    np.testing.assert_allclose(painted, [[[1.0, 2.0, 3.0, 0.0]]])  # overlap: the mean; nothing there: 0

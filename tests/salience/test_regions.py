@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ssa_me.salience.regions import iou, peaks, region_of
+from ssa_me.salience.regions import iou, peaks
 
 
 def grid(rows: int, columns: int, side: float = 10) -> np.ndarray:
@@ -100,16 +100,6 @@ def test_nothing_overlaps_and_all_weights_are_salience():
     np.testing.assert_allclose(
         weights[weights > 0], np.tile(salience, (len(weights), 1))[weights > 0], rtol=1e-6
     )
-
-
-def test_coverage_of_a_box_and_of_a_mask():
-    boxes = grid(2, 2)
-    np.testing.assert_allclose(region_of((5, 0, 10, 5), boxes), [0.25, 0.25, 0, 0])
-    mask = np.zeros((20, 20), bool)
-    mask[:5, 5:15] = True
-    np.testing.assert_allclose(region_of(mask, boxes), [0.25, 0.25, 0, 0])
-    np.testing.assert_allclose(region_of(mask, boxes * 3, size=(60, 60)), [0.25, 0.25, 0, 0])
-    assert region_of((0, 0, 9, 9), np.zeros((1, 4))).tolist() == [0]
 
 
 def test_intersection_over_union():
