@@ -15,10 +15,11 @@ from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import BASELINE, MINI, Parts, Settings
 from ssa_me.devices import choose_device
 from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
-from ssa_me.training.data import Corpus, SceneSource
+from ssa_me.training.data import Corpus
 from ssa_me.training.gradcache import Losses, cached_step, plain_step
 from ssa_me.training.loop import Stage
 from ssa_me.training.recipe import Lora, Regeneration, Weights
+from ssa_me.training.sources import SceneSource
 
 
 def make_stage(args: Namespace, version: str, batch: int, scenes: int = 24) -> Stage:

@@ -18,13 +18,13 @@ def info_nce(
     other.
 
     queries (B, D), targets (B + H, D): rows beyond B are listed hard negatives, seen from the queries' side only.
-    same (B, B): True where i and j ≠ i mean the same, so that neither is the other's negative.
+    same (B, B) or (B, B + H): True where target j ≠ i is also right for query i, so that it is no negative of it.
     """
     count = len(queries)
     logits = queries @ targets.T / temperature
     if same is not None:
-        off_diagonal = same & ~torch.eye(count, dtype=torch.bool, device=same.device)
-        masked = F.pad(off_diagonal, (0, logits.shape[1] - count))
+        off_diagonal = same & ~torch.eye(*same.shape, dtype=torch.bool, device=same.device)
+        masked = F.pad(off_diagonal, (0, logits.shape[1] - same.shape[1]))
         logits = logits.masked_fill(masked, float("-inf"))
     labels = torch.arange(count, device=logits.device)
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits[:, :count].T, labels)) / 2

@@ -19,6 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "ssa_me.devices",
             "ssa_me.attention",
             "ssa_me.tables",
+            "ssa_me.mmeb_subsets",
             "ssa_me.checkpoints",
             "ssa_me.outputs",
         }

@@ -63,6 +63,13 @@ def test_the_mask_leaves_hard_negatives_and_its_own_diagonal_alone():
     assert float(info_nce(queries, targets, 1.0, every)) == pytest.approx(math.log(2) / 2)
 
 
+def test_a_hard_negative_that_is_right_for_a_query_is_none_of_its_negatives():
+    targets = torch.stack([AXES[0], AXES[1], AXES[0]])
+    same = torch.tensor([[True, False, True], [False, True, False]])
+    rows = (math.log(1 + 1 / E) + math.log(E + 2) - 1) / 2
+    assert float(info_nce(AXES[:2], targets, 1.0, same)) == pytest.approx((rows + math.log(1 + 1 / E)) / 2)
+
+
 def test_info_nce_teaches_the_temperature():
     temperature = torch.tensor(0.5, requires_grad=True)
     info_nce(AXES[:2], AXES[:2], temperature).backward()

@@ -1,4 +1,4 @@
-"""`train`: train the models on ImageFolder sets by a recipe."""
+"""`train`: train the models on ImageFolder sets and on pairs by a recipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def _arguments(parser: ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="DIR[=WEIGHT]",
-        help="ImageFolder sets, folders or zips; a weight says how often a batch is drawn from a set (default: 1)",
+        help="ImageFolder sets, folders or zips, and folders of pairs in MMEB's training format; a weight says how often "
+        "a batch is drawn from a set (default: 1)",
     )
     parser.add_argument(
         "--recipe",

@@ -22,11 +22,11 @@ from ssa_me.evaluation.cache import ArrayCache
 from ssa_me.evaluation.encode import Encoded, Progress, silent
 from ssa_me.evaluation.mmeb_data import Entry, MmebQuery, Subset, read_subsets
 from ssa_me.evaluation.mmeb_encode import Encoder, load_sample
-from ssa_me.evaluation.mmeb_subsets import SubsetInfo
 from ssa_me.evaluation.models import Model, compared, versions_of
 from ssa_me.evaluation.published import published_beside
 from ssa_me.evaluation.rerank import RERANKED, rerank
 from ssa_me.evaluation.retrieval import TIE, similarity
+from ssa_me.mmeb_subsets import SubsetInfo
 from ssa_me.samples import Sample
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ssa_me.errors import InputError
-from ssa_me.evaluation.mmeb_subsets import SubsetInfo, canonical, read_infos
+from ssa_me.mmeb_subsets import SubsetInfo, canonical, read_infos
 from ssa_me.tables import SUFFIXES, columns, read_rows, relative_path, row_error, without_placeholders
 
 _HUB_FILE = "test-00000-of-00001.parquet"

@@ -13,7 +13,7 @@ from pathlib import Path
 from ssa_me.archives import Limits, unpack
 from ssa_me.errors import InputError
 from ssa_me.evaluation.encode import Progress, silent
-from ssa_me.evaluation.mmeb_subsets import SUBSETS, canonical
+from ssa_me.mmeb_subsets import SUBSETS, canonical
 
 REPOSITORY = "TIGER-Lab/MMEB-eval"
 IMAGES = "images.zip"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ssa_me.evaluation.mmeb_subsets import SUBSETS
+from ssa_me.mmeb_subsets import SUBSETS
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import Parts
 from ssa_me.composition import places
 from ssa_me.outputs import VisualBatch
-from ssa_me.passes import compose, found_regions, sizes_of
+from ssa_me.passes import Salient, compose, found_regions, sizes_of
 from ssa_me.regeneration import Regenerated
 from ssa_me.training.batches import Batch, Part, share_of
 from ssa_me.training.data import Corpus, Prepared, stack_pixels
@@ -100,9 +100,13 @@ class BaselineStage(nn.Module):
         backbone, visual = self.material.backbone, self.material.tokens(part)
         images = backbone.language_pass([""] * len(part), visual).embedding()
         answers = part.phrases if len(part.batch.questions) or self.material.settings.named else []
-        spoken = backbone.speak([*part.captions, *answers])
+        spoken = backbone.speak([*part.captions, *answers], part.bucket)
         found = {"images": images, "texts": spoken[: len(part)], "phrases": spoken[len(part) :]}
         return found | {"asked": ask(backbone, part.questions, visual)}, None
+
+    def read(self, texts: Sequence[str], visual: VisualBatch) -> Tensor:
+        """(B, D) of unit length: images with their texts."""
+        return self.material.backbone.language_pass(texts, visual).embedding()
 
     def compare(self, whole: Batch, representations: Representations) -> Losses:
         rows, questions = representations, whole.questions
@@ -182,13 +186,10 @@ class SalientStage(nn.Module):
         some, backbone, trained = part.some, self.material.backbone, self.parts
         visual = self.material.tokens(some)
         free = trained.head(visual.tokens, visual.valid)
-        salience = free.float().sigmoid() * visual.valid
-        kept = salience if self.implicit else salience.detach()
-        found = found_regions(kept, visual, self.likeness)
-        regenerated = trained.regeneration(visual, found.salience, found.stacked)
+        found, regenerated = self._regenerate(visual, free)
         alone = backbone.language_pass([""] * len(some), regenerated.visual, regenerated.key_bias, True)
         assert alone.hidden is not None and alone.rows is not None
-        spoken = backbone.speak([*some.captions, *some.phrases])
+        spoken = backbone.speak([*some.captions, *some.phrases], some.bucket)
         images = compose(trained.composition, alone, visual, found)
         subjects, pairs = self._subjects(part, visual, alone.hidden)
         asked, asked_rows = self._ask(some, regenerated)
@@ -201,6 +202,24 @@ class SalientStage(nn.Module):
             "asked": asked,
         }
         return representations, Kept(visual, free, alone.rows, asked_rows)
+
+    def read(self, texts: Sequence[str], visual: VisualBatch) -> Tensor:
+        """(B, D) of unit length: images with their texts, regenerated under query-free salience; subjects are composed
+        into images alone, as everywhere."""
+        trained = self.parts
+        found, regenerated = self._regenerate(visual, trained.head(visual.tokens, visual.valid))
+        output = self.material.backbone.language_pass(texts, regenerated.visual, regenerated.key_bias)
+        alone = torch.tensor([not text.strip() for text in texts], device=visual.valid.device)
+        if not alone.any():
+            return output.embedding()
+        composed = compose(trained.composition, output, visual, found)
+        return torch.where(alone[:, None], composed, output.embedding())
+
+    def _regenerate(self, visual: VisualBatch, free: Tensor) -> tuple[Salient, Regenerated]:
+        """What is salient by the head's logits (B, N), and the image regenerated under it."""
+        salience = free.float().sigmoid() * visual.valid
+        found = found_regions(salience if self.implicit else salience.detach(), visual, self.likeness)
+        return found, self.parts.regeneration(visual, found.salience, found.stacked)
 
     def compare(self, whole: SalientBatch, representations: Representations) -> Losses:
         """L_nce of captions and of questions, L_subject, L_mis."""

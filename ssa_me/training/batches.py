@@ -23,6 +23,7 @@ from ssa_me.training.data import Corpus, Draw, Prepared, pad_coverage, question,
 
 ASKED_SHARE = 0.75
 """Of the regions that a question leads to, so many are asked for by it; the others by their phrase."""
+_SPOKEN, _FEWEST_SPOKEN = 48, 8
 LEAST_COVERAGE = 0.05
 """A region that covers less of the image's tokens than this share of one token is no target."""
 
@@ -240,6 +241,12 @@ class Part:
     @property
     def phrases(self) -> list[str]:
         return self.batch.named.distinct[self.spoken.start : self.spoken.stop]
+
+    @property
+    def bucket(self) -> int:
+        """How many texts are read at once, fewer in a smaller part: padded to the longest of few of its texts, they would
+        take far longer in parts than in one pass."""
+        return max(_FEWEST_SPOKEN, _SPOKEN * len(self) // len(self.batch))
 
     @cached_property
     def rows(self) -> range:

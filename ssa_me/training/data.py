@@ -1,10 +1,7 @@
-"""Training data: scenes and ImageFolder sets made ready for a model, and the batches drawn from them.
+"""Training data: the images of sources made ready for a model, and the batches drawn from them.
 
 A batch depends only on seed and step, so that both adapters see the same data in the same order and a resumed run
 goes on as if it had never stopped. It knows nothing of losses.
-
-A generated scene stands in its batch beside its twins: its words bound otherwise, its subjects placed otherwise, its
-subjects elsewhere. They are the listed hard negatives of both models.
 """
 
 from __future__ import annotations
@@ -13,146 +10,27 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ssa_me.errors import InputError
-from ssa_me.images import load_image
 from ssa_me.outputs import token_boxes
 from ssa_me.salience.experts import COLOURS
 from ssa_me.salience.fusion import to_tokens
-from ssa_me.samples import Record, Subject
-from ssa_me.scenes import EVALUATION_SEED, LANGUAGES, Facts, Query, plan_scene, render
+from ssa_me.scenes import Facts, Query
 from ssa_me.scenes.truth import truth
-from ssa_me.scenes.twins import TWINS, twin_plans
 from ssa_me.training.lazy import OnTheFly
+from ssa_me.training.mmeb_train import Pair
+from ssa_me.training.sources import PairSource, Source, images_of
 
 _PERSONS = re.compile(r"\b(?:man|woman|child|boy|girl)\b")
-_SIDED = re.compile(r"\b(?:left|right)\b", re.IGNORECASE)
-_FOREIGN = 2  # texts of a scene in another language, beside four or five in English
 _AHEAD = 4  # processes that make ready what later steps need
-COLOUR_SHARE = 0.5
-"""A subject's `auto_colour` leads its phrase where at least this share of its pixels has it."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """One image with its texts and the subjects whose regions are known: phrase and mask (H, W) bool.
-
-    about: for each text the subjects that it names, as indices; empty where that is not known. A scene also carries the
-    meaning of each text and what is true of it.
-    """
-
-    image: Image.Image
-    texts: tuple[str, ...]
-    subjects: tuple[tuple[str, np.ndarray], ...]
-    about: tuple[tuple[int, ...], ...] = ()
-    meanings: tuple[Query, ...] = ()
-    facts: Facts | None = None
-
-
-class Source(Protocol):
-    """Where images come from; picklable, so that processes can load from it side by side."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def weight(self) -> float: ...
-
-    @property
-    def group(self) -> int:
-        """So many images in turn belong together and stand in one batch: an image and its twins."""
-
-    def __len__(self) -> int: ...
-
-    def load(self, index: int) -> Loaded: ...
-
-    def label(self, index: int) -> str:
-        """What an image is called where it must be named."""
-
-    @property
-    def on_the_fly(self) -> bool:
-        """Whether images are made ready as batches need them, instead of all at once."""
-
-
-@dataclass(frozen=True)
-class SceneSource:
-    """Generated scenes, each followed by its twins. Told in English, and once in one of the other languages."""
-
-    first: int
-    count: int
-    size: int
-    weight: float = 1.0
-    name: str = "scenes"
-    group: int = 1 + TWINS
-    on_the_fly: bool = False
-
-    def __post_init__(self) -> None:
-        if self.first + self.count > EVALUATION_SEED:
-            raise InputError(
-                f"Seeds of {EVALUATION_SEED:,} and more are for evaluation; choose smaller ones."
-            )
-
-    def __len__(self) -> int:
-        return self.group * self.count
-
-    def label(self, index: int) -> str:
-        place, twin = divmod(index, self.group)
-        return f"seed {self.first + place}{f' twin {twin}' if twin else ''}"
-
-    def load(self, index: int) -> Loaded:
-        place, which = divmod(index, self.group)
-        plan = plan_scene(self.first + place, "seen")
-        scene = render((plan, *twin_plans(plan))[which], self.size)
-        others = LANGUAGES[1:]
-        foreign = scene.captions_in(others[index % len(others)])[:_FOREIGN]
-        meanings = (*scene.queries, *scene.queries[: len(foreign)])
-        return Loaded(
-            scene.image,
-            (*scene.captions, *foreign),
-            tuple((s.phrase, s.mask) for s in scene.subjects),
-            tuple(_named(meaning, scene.facts) for meaning in meanings),
-            meanings,
-            scene.facts,
-        )
-
-
-@dataclass(frozen=True)
-class FolderSource:
-    """The records of an ImageFolder set that have a text or a named subject, `views` times each: as they are, then
-    mirrored or cropped. A mirrored image drops the texts that speak of left or right; one that would lose all of
-    them, or whose phrases speak so, is cropped only."""
-
-    records: tuple[Record, ...]
-    name: str
-    weight: float = 1.0
-    group: int = 1
-    views: int = 1
-    on_the_fly: bool = False
-
-    def __len__(self) -> int:
-        return len(self.records) * self.views
-
-    def label(self, index: int) -> str:
-        return self.records[index % len(self.records)].file_name
-
-    def load(self, index: int) -> Loaded:
-        view, place = divmod(index, len(self.records))
-        loaded = self._load(self.records[place])
-        return _another_view(loaded, np.random.default_rng(index), mirror=view % 2 == 1) if view else loaded
-
-    def _load(self, record: Record) -> Loaded:
-        image = load_image(record.path)
-        located = (s for s in record.subjects if s.bbox is not None or s.segmentation is not None)
-        return Loaded(
-            image, record_texts(record), tuple((coloured_phrase(s), s.mask(*image.size)) for s in located)
-        )
 
 
 @dataclass(frozen=True)
@@ -180,6 +58,15 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class PairDraw:
+    """One step's batch of pairs, and their images by path."""
+
+    source: int
+    pairs: tuple[Pair, ...]
+    images: dict[Path, Prepared]
+
+
+@dataclass(frozen=True)
 class Draw:
     """One step's batch: the images' indices in their source, and for each a text and its number among the image's."""
 
@@ -187,42 +74,6 @@ class Draw:
     indices: tuple[int, ...]
     texts: tuple[str, ...]
     chosen: tuple[int, ...] = ()
-
-
-def coloured_phrase(subject: Subject) -> str:
-    """The phrase, led by the colour measured under its region where that is most of it ("red jacket")."""
-    colour, share = subject.extra.get("auto_colour"), subject.extra.get("auto_colour_frac", 0.0)
-    return f"{colour} {subject.phrase}" if colour and float(share) >= COLOUR_SHARE else subject.phrase
-
-
-def record_texts(record: Record) -> tuple[str, ...]:
-    """Captions; where there are none, what the annotated subjects say: listed, and one by one for the largest."""
-    if record.captions or not record.subjects:
-        return record.captions
-    named = [(s.phrase, coloured_phrase(s)) for s in record.subjects if s.extra.get("kind") != "part"]
-    garments = [coloured for phrase, coloured in named if phrase != "person" and coloured != phrase]
-    phrases = [coloured for _, coloured in named]
-    listed = ", ".join(dict.fromkeys(phrases))
-    if any(s.phrase == "person" for s in record.subjects) and garments:
-        return tuple(
-            dict.fromkeys([listed, f"a person in {' and '.join(garments[:2])}", f"a person with {listed}"])
-        )
-    return (listed,) if listed else ()
-
-
-def _another_view(loaded: Loaded, rng: np.random.Generator, mirror: bool) -> Loaded:
-    width, height = loaded.image.size
-    share = float(rng.uniform(0.8, 1.0))
-    w, h = round(width * share), round(height * share)
-    x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
-    image = loaded.image.crop((x, y, x + w, y + h))
-    subjects = tuple((phrase, mask[y : y + h, x : x + w]) for phrase, mask in loaded.subjects)
-    texts = loaded.texts
-    unsided = tuple(text for text in texts if not _SIDED.search(text))
-    if mirror and bool(unsided) == bool(texts) and not any(_SIDED.search(phrase) for phrase, _ in subjects):
-        image, texts = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), unsided
-        subjects = tuple((phrase, mask[:, ::-1]) for phrase, mask in subjects)
-    return Loaded(image, texts, tuple((phrase, mask) for phrase, mask in subjects if mask.any()))
 
 
 def prepare(source: Source, image_processor: Any, merge: int, workers: int) -> Iterator[Prepared | Skipped]:
@@ -264,7 +115,7 @@ class Corpus:
         for source in sources:
             if source.on_the_fly:
                 job = Prepare(source, image_processor, merge)
-                groups.append(OnTheFly(len(source), job, progress, min(workers, _AHEAD)))
+                groups.append(OnTheFly(len(source), job, progress, min(workers, _AHEAD), task=job.task))
                 continue
             group: list[Prepared] = []
             reasons: dict[str, None] = {}
@@ -281,6 +132,35 @@ class Corpus:
             groups.append(group)
         return cls(sources, groups)
 
+    def images(self) -> Corpus:
+        """The sources of images with texts, without those of pairs. InputError where there is none."""
+        kept = [i for i, source in enumerate(self.sources) if not isinstance(source, PairSource)]
+        return Corpus([self.sources[i] for i in kept], [self.groups[i] for i in kept])
+
+    def has_pairs(self) -> bool:
+        return any(isinstance(source, PairSource) for source in self.sources)
+
+    def source(self, seed: int, step: int) -> int:
+        """Which source the batch of a step is drawn from."""
+        return self._source(seed, step)[0]
+
+    def pairs(self, seed: int, step: int, batch: int) -> PairDraw:
+        """The batch of a step whose source is one of pairs. A pair whose image cannot be read is left out, and so is
+        such a negative; InputError where fewer than two are left."""
+        which, numbers, _ = self._units(seed, step, batch)
+        source, group = self.sources[which], self.groups[which]
+        assert isinstance(source, PairSource)
+        pairs = [source.pairs[n] for n in numbers]
+        images: dict[Path, Prepared] = {}
+        for path in images_of(pairs):
+            item = group[source.place[path]]
+            if item.label == source.label(source.place[path]):  # else another one stands in its place
+                images[path] = item
+        kept = tuple(pair.without_others(images) for pair in pairs if pair.is_within(images))
+        if len(kept) < 2:
+            raise InputError(f"Fewer than two pairs of a batch of {source.name} can be read.")
+        return PairDraw(which, kept, images)
+
     def draw(self, seed: int, step: int, batch: int) -> Draw:
         """The batch of a step: images of one source, with their twins where it has them, and one text each."""
         which, indices, rng = self._indices(seed, step, batch)
@@ -291,10 +171,13 @@ class Corpus:
 
     def ahead(self, seed: int, step: int, batch: int) -> None:
         """Begin to make ready what a later step needs, where that is done on the fly."""
-        which, indices, _ = self._indices(seed, step, batch)
-        group = self.groups[which]
+        which, units, _ = self._units(seed, step, batch)
+        group, source = self.groups[which], self.sources[which]
         if isinstance(group, OnTheFly):
-            group.ahead(indices)
+            if isinstance(source, PairSource):
+                group.ahead(source.place[path] for path in images_of(source.pairs[n] for n in units))
+            else:
+                group.ahead(self._images(which, units))
 
     def close(self) -> None:
         """End the processes that work ahead."""
@@ -302,18 +185,38 @@ class Corpus:
             if isinstance(group, OnTheFly):
                 group.close()
 
-    def describe(self, draw: Draw) -> str:
-        """The images of a batch by name."""
-        return f"{self.sources[draw.source].name}: {', '.join(item.label for item in self.items(draw))}"
+    def describe(self, seed: int, step: int, batch: int) -> str:
+        """The images of a step's batch by name."""
+        which, units, _ = self._units(seed, step, batch)
+        source, group = self.sources[which], self.groups[which]
+        if isinstance(source, PairSource):
+            labels = [str(path) for path in images_of([source.pairs[n] for n in units])]
+        else:
+            labels = [group[i].label for i in self._images(which, units)]
+        return f"{source.name}: {', '.join(labels)}"
 
-    def _indices(self, seed: int, step: int, batch: int) -> tuple[int, tuple[int, ...], np.random.Generator]:
+    def _source(self, seed: int, step: int) -> tuple[int, np.random.Generator]:
         rng = np.random.default_rng((seed, step))
         weights = np.array([source.weight for source in self.sources])
-        which = int(rng.choice(len(weights), p=weights / weights.sum()))
+        return int(rng.choice(len(weights), p=weights / weights.sum())), rng
+
+    def _units(self, seed: int, step: int, batch: int) -> tuple[int, list[int], np.random.Generator]:
+        """A source, what is drawn of it (pairs, or images with their twins), and the generator after that."""
+        which, rng = self._source(seed, step)
+        source = self.sources[which]
+        count = (
+            len(source.pairs) if isinstance(source, PairSource) else len(self.groups[which]) // source.group
+        )
+        drawn = rng.choice(count, size=min(max(1, batch // source.group), count), replace=False)
+        return which, drawn.tolist(), rng
+
+    def _images(self, which: int, units: Sequence[int]) -> tuple[int, ...]:
         size = self.sources[which].group
-        count = len(self.groups[which]) // size
-        starts = rng.choice(count, size=min(max(1, batch // size), count), replace=False) * size
-        return which, tuple(int(i) for start in starts for i in range(start, start + size)), rng
+        return tuple(i for unit in units for i in range(unit * size, (unit + 1) * size))
+
+    def _indices(self, seed: int, step: int, batch: int) -> tuple[int, tuple[int, ...], np.random.Generator]:
+        which, units, rng = self._units(seed, step, batch)
+        return which, self._images(which, units), rng
 
     def items(self, draw: Draw) -> list[Prepared]:
         return [self.groups[draw.source][i] for i in draw.indices]
@@ -349,12 +252,6 @@ def question(phrase: str) -> str | None:
     return f"the {' '.join(words[1:])}" if len(words) > 1 and words[0] in COLOURS else None
 
 
-def _named(meaning: Query, facts: Facts) -> tuple[int, ...]:
-    """The subjects of a scene that a text of it names; colours of a scene are all different."""
-    colours = [colour for _, colour in facts.subjects]
-    return tuple(colours.index(mention.colour) for mention in meaning.subjects)
-
-
 def stack_pixels(items: Sequence[Prepared]) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
     """Patches (ΣP, d) float32, grids (B, 3) and sizes of some images, as `Backbone.encode_pixels` takes them."""
     pixels = torch.from_numpy(np.concatenate([item.pixels for item in items])).float()
@@ -382,6 +279,12 @@ class Prepare:
 
     def __init__(self, source: Source, image_processor: Any, merge: int) -> None:
         self.source, self.image_processor, self.merge = source, image_processor, merge
+
+    def task(self, index: int) -> Callable[[], Prepared]:
+        """The work on one image alone, small enough to be sent to another process."""
+        if isinstance(self.source, PairSource):
+            return partial(Prepare(self.source.alone(index), self.image_processor, self.merge), 0)
+        return partial(self, index)
 
     def __call__(self, index: int) -> Prepared:
         loaded = self.source.load(index)

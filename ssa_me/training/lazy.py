@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from typing import Generic, TypeVar, overload
 
@@ -19,7 +20,8 @@ Item = TypeVar("Item")
 class OnTheFly(Sequence[Item], Generic[Item]):
     """A sequence whose items are made by `make(index)` on demand; the latest `kept` are kept.
 
-    workers: processes that make what `ahead` asks for; 0 makes everything here. An item that cannot be made (InputError)
+    workers: processes that make what `ahead` asks for; 0 makes everything here. task: `make` of one index as it is sent
+    to them, where `make` itself would be large. An item that cannot be made (InputError)
     is reported once, and the next one that can stands in its place, so that one corrupt file does not end a run.
     """
 
@@ -30,8 +32,10 @@ class OnTheFly(Sequence[Item], Generic[Item]):
         report: Callable[[str], None],
         workers: int = 0,
         kept: int = 4096,
+        task: Callable[[int], Callable[[], Item]] | None = None,
     ) -> None:
         self._length, self._make, self._report, self._kept = length, make, report, kept
+        self._task = task or (lambda index: partial(make, index))
         self._pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers else None
         self._items: OrderedDict[int, Item] = OrderedDict()
         self._pending: dict[int, Future[Item]] = {}
@@ -64,7 +68,7 @@ class OnTheFly(Sequence[Item], Generic[Item]):
             return
         for index in indices:
             if index not in self._items and index not in self._pending and index not in self._broken:
-                self._pending[index] = self._pool.submit(self._make, index)
+                self._pending[index] = self._pool.submit(self._task(index))
 
     def close(self) -> None:
         """End the other processes."""

@@ -8,18 +8,18 @@ splits `original` and `diverse_instruction`, the former is read. Source: TIGER-A
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from ssa_me.errors import InputError
+from ssa_me.mmeb_subsets import SubsetInfo, canonical
 from ssa_me.samples import METADATA
 from ssa_me.tables import SUFFIXES, columns, read_rows, relative_path, row_error, without_placeholders
 
 _SPLITS = ("original", "diverse_instruction")
-_AS_IN_EVALUATION = {"ImageNet_1K": "ImageNet-1K"}
 _NAMED = 5
 
 
@@ -30,6 +30,18 @@ class Side:
     text: str
     image: Path | None
 
+    @property
+    def content(self) -> tuple[str, Path | None]:
+        """What it says, whatever its capitals and full stop, and its image."""
+        return self.text.lower().rstrip(" ."), self.image
+
+    def is_within(self, images: Container[Path]) -> bool:
+        """Whether it has no image, or one of `images`."""
+        return self.image is None or self.image in images
+
+    def instructed(self, instruction: str | None) -> Side:
+        return replace(self, text=instruction) if self.image and not self.text and instruction else self
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -38,6 +50,23 @@ class Pair:
     query: Side
     target: Side
     negatives: tuple[Side, ...]
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        return (self.query, self.target, *self.negatives)
+
+    def is_within(self, images: Container[Path]) -> bool:
+        """Whether the images of query and target are among `images`."""
+        return all(side.is_within(images) for side in (self.query, self.target))
+
+    def without_others(self, images: Container[Path]) -> Pair:
+        """The same without the negatives whose image is not among `images`."""
+        return replace(self, negatives=tuple(side for side in self.negatives if side.is_within(images)))
+
+    def instructed(self, info: SubsetInfo) -> Pair:
+        """The same with the subset's instructions where a side has an image and no text, as in the evaluation."""
+        rest = tuple(side.instructed(info.target_instruction) for side in (self.target, *self.negatives))
+        return Pair(self.query.instructed(info.instruction), rest[0], rest[1:])
 
 
 @dataclass(frozen=True)
@@ -65,7 +94,7 @@ def read_mmeb_train(folder: Path, names: Sequence[str] | None = None) -> list[Pa
         if name not in files:
             raise InputError(f"{folder} has no subset {name!r}. It has {', '.join(files)}.")
     sets = [PairSet(name, tuple(_pairs(folder, files[name]))) for name in names or files]
-    sides = (side for one in sets for p in one.pairs for side in (p.query, p.target, *p.negatives))
+    sides = (side for one in sets for pair in one.pairs for side in pair.sides)
     images = dict.fromkeys(side.image for side in sides if side.image is not None)
     missing = [path.relative_to(folder).as_posix() for path in images if not path.is_file()]
     if missing:
@@ -87,7 +116,7 @@ def _files(folder: Path) -> dict[str, list[Path]]:
     )
     for path in paths:
         name = path.stem if path.parent == folder else path.parent.name
-        found.setdefault(_AS_IN_EVALUATION.get(name, name), []).append(path)
+        found.setdefault(canonical(name), []).append(path)
     for name, several in found.items():
         split = [path for path in several if path.name.startswith(_SPLITS[0])]
         if split and any(path.name.startswith(_SPLITS[1]) for path in several):

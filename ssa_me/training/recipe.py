@@ -42,7 +42,8 @@ class Sight(Schedule):
 
 @dataclass(frozen=True)
 class Base(Schedule):
-    """The base stage: everything trains. Beside the contrast of images and texts: `answer`, next-token prediction of
+    """The base stage, on a checkpoint its full fine-tuning: vision and language train as a whole, and a new backbone is
+    written, with a fingerprint of its own. Without steps the backbone stays as it is. Beside the contrast of images and texts: `answer`, next-token prediction of
     captions and lists of subjects, each on `answer_share` of the batch; `region`, the contrast of annotated regions
     and their phrases, as public models are grounded before they become embedders; `composed`, the contrast of image
     and question with the phrase that answers, on `composed_share` as many questions as images."""
@@ -124,7 +125,9 @@ class Regeneration:
 
 @dataclass(frozen=True)
 class DataSet:
-    """An ImageFolder set to train on, a `[[data]]` table. `weight`: how often a batch is drawn from it, against the other sets' weights. on_the_fly: read as batches need it instead of being held in memory."""
+    """A set to train on, a `[[data]]` table: ImageFolder, or pairs in the format of MMEB's training data, whose subsets
+    share its weight. weight: how often a batch is drawn from it, against the other sets' weights. on_the_fly: images
+    are read as batches need them instead of being held in memory, those of pairs always."""
 
     path: str
     weight: float = 1.0
@@ -133,7 +136,8 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole run. `scratch` None: fine-tune a checkpoint. views: of each photograph,
+    """A whole run. `scratch` None: fine-tune a checkpoint, by adapters alone, or as a whole and then by adapters where
+    `base` has steps. views: of each photograph,
     the first as it is, the others cropped and mirrored. gradient_checkpointing: layers are computed again in the
     backward pass instead of being kept. data: sets beside those of the command line."""
 
@@ -212,6 +216,10 @@ def load_recipe(recipe: str | Path) -> Recipe:
     recipe_ = _build(Recipe, {"name": path.stem} | plain | sections, path.name)
     if recipe_.regeneration.floor == 0:
         raise InputError(f"{path.name}: floor must be above 0.")
+    scenes = [("[scenes]", recipe_.scenes.weight)] if recipe_.scenes.count else []
+    for where, weight in [*scenes, *((f"[[data]] {one.path}", one.weight) for one in recipe_.data)]:
+        if weight == 0:
+            raise InputError(f"{path.name} {where}: a set with the weight 0 is never drawn. Leave it out.")
     if recipe_.precision not in ("auto", "fp32", "bf16"):
         raise InputError(f"{path.name}: precision is auto, fp32 or bf16, not {recipe_.precision!r}.")
     return recipe_

@@ -31,16 +31,18 @@ from ssa_me.checkpoint import (
 from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
 from ssa_me.mini import build_mini, train_tokenizer
+from ssa_me.mmeb_subsets import SubsetInfo, read_infos
 from ssa_me.samples import read_image_folder
 from ssa_me.scenes import LANGUAGES, make_scene
 from ssa_me.training import processes
 from ssa_me.training.adapter_stages import TokenCache
-from ssa_me.training.data import Corpus, FolderSource, SceneSource, Source, record_texts
+from ssa_me.training.data import Corpus
 from ssa_me.training.loop import Run, fit, stopping_on_signals
-from ssa_me.training.mmeb_train import holds_mmeb_train
+from ssa_me.training.mmeb_train import holds_mmeb_train, read_mmeb_train
 from ssa_me.training.plan import Step, config_of, plan
 from ssa_me.training.recipe import RECIPES, DataSet, Recipe, load_recipe
 from ssa_me.training.sight import SightStage
+from ssa_me.training.sources import FolderSource, PairSource, SceneSource, Source, record_texts
 from ssa_me.training.stages import BaseStage
 from ssa_me.training.versions import Versions, describe_batch
 
@@ -120,20 +122,21 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
     else:
         backbone = Backbone.load(request.out if has_base else start, device, torch.float32)
     corpus = prepare_corpus(sources, backbone, context.report)
+    illustrated = corpus.images() if recipe.sight.steps or recipe.base.steps else corpus
     if context.first:
         context.folder.mkdir(parents=True, exist_ok=True)  # only now: bad input leaves nothing behind
         (context.folder / "recipe.json").write_text(
             json.dumps(dataclasses.asdict(recipe), indent=2) + "\n", encoding="utf-8"
         )
     if recipe.sight.steps and not has_base:
-        told = describe_batch(corpus, recipe.seed, recipe.sight.batch)
-        sight = SightStage(backbone, corpus, recipe.sight, recipe.seed)
+        told = describe_batch(illustrated, recipe.seed, recipe.sight.batch)
+        sight = SightStage(backbone, illustrated, recipe.sight, recipe.seed)
         if not fit(_SIGHT, sight, recipe.sight, context, request.resume, told):
             return False
     if recipe.base.steps and not has_base:
-        stage = BaseStage(backbone, corpus, recipe.base, recipe.seed)
+        stage = BaseStage(backbone, illustrated, recipe.base, recipe.seed)
         _keep_little(backbone, recipe)
-        told = describe_batch(corpus, recipe.seed, recipe.base.batch)
+        told = describe_batch(illustrated, recipe.seed, recipe.base.batch)
         if not fit(_BASE, stage, recipe.base, context, request.resume, told):
             return False
         if context.first:
@@ -145,6 +148,10 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
             copy_backbone(start, request.out)
         processes.wait()
     _keep_little(backbone, recipe)
+    if all(isinstance(source, PairSource) for source in corpus.sources):
+        context.report(
+            "pairs have no regions, so that the salience head stays as it is; add a set with subjects or generated scenes"
+        )
     context.report("computing image tokens")
     adapters = Adapters(backbone)
     cache = TokenCache.of(corpus, backbone)
@@ -175,10 +182,8 @@ def sources_of(request: TrainRequest, recipe: Recipe) -> list[Source]:
     for one in _data_sets(request, recipe):
         folder = Path(one.path).expanduser()
         if holds_mmeb_train(folder):
-            raise InputError(
-                f"{folder} is in the format of MMEB's training data, which is read but not trained on yet. Give an "
-                "ImageFolder set."
-            )
+            sources.extend(_pair_sources(folder, one.weight))
+            continue
         records = [r for r in read_image_folder(folder) if r.split in (None, "train") and record_texts(r)]
         if not records:
             raise InputError(
@@ -191,6 +196,20 @@ def sources_of(request: TrainRequest, recipe: Recipe) -> list[Source]:
             )
         )
     return sources
+
+
+def _pair_sources(folder: Path, weight: float) -> list[PairSource]:
+    """The subsets of a folder in the format of MMEB's training data, which share its weight by their pairs."""
+    infos, sets = read_infos(folder), [one for one in read_mmeb_train(folder) if one.pairs]
+    count = sum(len(one.pairs) for one in sets)
+    return [
+        PairSource.of(
+            (pair.instructed(infos.get(one.name, SubsetInfo())) for pair in one.pairs),
+            one.name,
+            weight * len(one.pairs) / count,
+        )
+        for one in sets
+    ]
 
 
 def _data_sets(request: TrainRequest, recipe: Recipe) -> list[DataSet]:
@@ -270,8 +289,11 @@ def _shortened(recipe: Recipe, max_steps: int | None) -> Recipe:
 def _description(recipe: Recipe, corpus: Corpus) -> str:
     parts = []
     for source, group in zip(corpus.sources, corpus.groups, strict=True):
-        kind = "generated scenes" if isinstance(source, SceneSource) else f"images of {source.name}"
-        parts.append(f"{len(group):,} {kind}")
+        if isinstance(source, PairSource):
+            parts.append(f"{len(source.pairs):,} pairs of {source.name}")
+        else:
+            kind = "generated scenes" if isinstance(source, SceneSource) else f"images of {source.name}"
+            parts.append(f"{len(group):,} {kind}")
     if recipe.scratch is None:
         return f"Fine-tuned on {' and '.join(parts)}."
     return (

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ssa_me.backbone import Backbone
 from ssa_me.outputs import VisualBatch
 from ssa_me.regeneration import aggregate
-from ssa_me.training.batches import Batch, Part, share_of
+from ssa_me.training.batches import Batch, Named, Part, share_of
 from ssa_me.training.data import Corpus, stack_pixels
 from ssa_me.training.gradcache import Losses, Representations
 from ssa_me.training.recipe import Sight
@@ -112,13 +112,22 @@ class SightStage(nn.Module):
         tokens = kept.tokens[named.image]
         pooled = self.of_region(aggregate(tokens, named.regions[:, None])[:, 0])
         rows, places = torch.nonzero(named.regions >= LEAST_TOKEN, as_tuple=True)
-        counts = (len(named), len(whole))
-        losses = {"region": share_of(self._name(pooled, named.phrases), *counts)}
+        (regions, covered), (all_regions, all_covered) = self._counts(named), self._counts(whole)
+        losses = {"region": share_of(self._name(pooled, named.phrases), regions, all_regions)}
         if len(rows):
             each = self.of_region(tokens[rows, places])
             phrases = [named.phrases[r] for r in rows.tolist()]
-            losses["token"] = share_of(self._name(each, phrases), *counts)
+            losses["token"] = share_of(self._name(each, phrases), covered, all_covered)
         return weighted(losses, {}, pooled)
+
+    def _known(self, text: str) -> list[int]:
+        """The numbers of the words of a text that are in the vocabulary."""
+        return [self.words[w] for w in dict.fromkeys(words_of(text)) if w in self.words]
+
+    def _counts(self, named: Named) -> tuple[int, int]:
+        """How many regions have a phrase with a known word, and how many tokens count as theirs."""
+        said = [r for r, phrase in enumerate(named.phrases) if self._known(phrase)]
+        return len(said), int((named.regions[said] >= LEAST_TOKEN).sum())
 
     def _name(self, logits: Tensor, texts: Sequence[str]) -> Tensor:
         """Cross-entropy (…) of logits (M, W) to the words of M texts, all alike; texts without a word do not count."""
@@ -126,7 +135,7 @@ class SightStage(nn.Module):
         known: dict[str, list[int]] = {}
         for row, text in enumerate(texts):
             if text not in known:
-                known[text] = [self.words[w] for w in dict.fromkeys(words_of(text)) if w in self.words]
+                known[text] = self._known(text)
             target[row, known[text]] = 1.0
         mass = target.sum(-1, keepdim=True)
         loss = -(target / mass.clamp(min=1) * F.log_softmax(logits.float(), dim=-1)).sum(-1)

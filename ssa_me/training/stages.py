@@ -150,7 +150,7 @@ class BaseStage(nn.Module):
         some, backbone = part.some, self.backbone
         visual = backbone.encode_pixels(*stack_pixels(some.items))
         images = backbone.language_pass([""] * len(some), visual).embedding()
-        spoken = backbone.speak([*some.captions, *some.phrases])
+        spoken = backbone.speak([*some.captions, *some.phrases], some.bucket)
         pooled = aggregate(visual.tokens[some.named.image], some.named.regions[:, None])[:, 0]
         found = {
             "images": images,

@@ -16,7 +16,8 @@ from ssa_me.checkpoint import BASELINE, SSA_ME, Parts, Settings, has_adapter, lo
 from ssa_me.training import processes
 from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
 from ssa_me.training.data import Corpus
-from ssa_me.training.loop import Describe, Run, fit
+from ssa_me.training.loop import Describe, Run, Stage, fit
+from ssa_me.training.pair_stage import WithPairs
 from ssa_me.training.recipe import Recipe
 
 
@@ -49,12 +50,12 @@ class Versions:
         first = self.context.first
         rest = (lora, self.context, resume, describe_batch(self.corpus, recipe.seed, lora.batch))
         if version == BASELINE:
-            finished = fit(version, BaselineStage(material), *rest)
+            finished = fit(version, self._mixed(BaselineStage(material)), *rest)
         else:
             parts, settings = self._parts(recipe, start)
             parts.to(backbone.device)
             stage = SalientStage(material, recipe.objectives, recipe.regeneration, parts)
-            finished = fit(version, stage, *rest)
+            finished = fit(version, self._mixed(stage), *rest)
             if finished and first:
                 save_parts(out / version, parts, settings)
         if finished and first:
@@ -62,6 +63,10 @@ class Versions:
         processes.wait()
         self.adapters.use(None)
         return finished
+
+    def _mixed(self, stage: BaselineStage | SalientStage) -> Stage:
+        """The stage, with steps of pairs where the corpus holds any."""
+        return WithPairs(stage) if self.corpus.has_pairs() else stage
 
     def _parts(self, recipe: Recipe, start: Path | None) -> tuple[Parts, Settings]:
         """SSA-ME's parts: new ones by the recipe, or those of the start, whose floor and widths stay as they are."""
@@ -76,4 +81,4 @@ class Versions:
 
 def describe_batch(corpus: Corpus, seed: int, batch: int) -> Describe:
     """Names the images of a step's batch: a folder's files, or the seeds of generated scenes."""
-    return lambda step: corpus.describe(corpus.draw(seed, step, batch))
+    return lambda step: corpus.describe(seed, step, batch)

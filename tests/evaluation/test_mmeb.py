@@ -8,8 +8,8 @@ from ssa_me import tables
 from ssa_me.errors import InputError
 from ssa_me.evaluation.mmeb import SubsetResult, difference, report, run_mmeb
 from ssa_me.evaluation.mmeb_data import Entry, read_subsets
-from ssa_me.evaluation.mmeb_subsets import SUBSETS
 from ssa_me.evaluation.models import parse_models
+from ssa_me.mmeb_subsets import SUBSETS
 
 
 def write_subset(root, name, rows):

@@ -12,9 +12,9 @@ from ssa_me.evaluation import mmeb_hub
 from ssa_me.evaluation.encode import BATCH
 from ssa_me.evaluation.mmeb import run_mmeb
 from ssa_me.evaluation.mmeb_data import image_root, read_subsets
-from ssa_me.evaluation.mmeb_subsets import SUBSETS, canonical, read_infos
 from ssa_me.evaluation.models import parse_models
 from ssa_me.evaluation.published import PUBLISHED, published_beside
+from ssa_me.mmeb_subsets import SUBSETS, canonical, read_infos
 
 BOTH = parse_models("both")
 

@@ -21,10 +21,11 @@ from ssa_me.checkpoint import Parts, Settings
 from ssa_me.mini import build_mini, train_tokenizer
 from ssa_me.samples import Record, Subject, encode_mask, write_metadata
 from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
-from ssa_me.training.data import Corpus, SceneSource
+from ssa_me.training.data import Corpus
 from ssa_me.training.gradcache import Losses, cached_step, plain_step
 from ssa_me.training.loop import Run, Stage
 from ssa_me.training.recipe import Base, Lora, Regeneration, Weights
+from ssa_me.training.sources import SceneSource
 from ssa_me.training.stages import BaseStage
 
 WORDS = ["a person in red on the beach", "a blue dog left of a green car", "a scene of a tree and a house"]

@@ -15,20 +15,8 @@ from ssa_me.samples import Record, Subject, encode_mask, read_image_folder
 from ssa_me.scenes import EVALUATION_SEED, make_scene, plan_scene, render
 from ssa_me.scenes.queries import holds
 from ssa_me.scenes.twins import twin_plans
-from ssa_me.training.data import (
-    Corpus,
-    Draw,
-    FolderSource,
-    Loaded,
-    Prepared,
-    SceneSource,
-    coloured_phrase,
-    pad_coverage,
-    prepare,
-    record_texts,
-    same_meaning,
-    stack_pixels,
-)
+from ssa_me.training.data import Corpus, Draw, Prepared, pad_coverage, prepare, same_meaning, stack_pixels
+from ssa_me.training.sources import FolderSource, Loaded, SceneSource, coloured_phrase, record_texts
 
 
 def item(*texts: str, phrases: tuple[str, ...] = ()) -> Prepared:

@@ -117,6 +117,11 @@ def test_an_empty_file_is_the_defaults(written):
             r"\[\[data\]\]: unknown weights\. Known: path, weight, on_the_fly",
         ),
         ("[[data]]\npath = 'x'\nweight = -1", r"\[\[data\]\]: weight must be at least 0, not -1"),
+        (
+            "[[data]]\npath = 'x'\nweight = 0",
+            r"mine.toml \[\[data\]\] x: a set with the weight 0 is never drawn",
+        ),
+        ("[scenes]\ncount = 1\nweight = 0", r"mine.toml \[scenes\]: a set with the weight 0 is never drawn"),
         ("seed = ", r"mine.toml cannot be read: "),
     ],
 )
@@ -136,5 +141,5 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path):
 
 @pytest.mark.parametrize("name", ["nope", "", "../mini/x"])
 def test_an_unknown_name_lists_the_known_ones(name):
-    with pytest.raises(InputError, match=r"no recipe .*Recipes: fine-tune, mini"):
+    with pytest.raises(InputError, match=r"no recipe .*Recipes: fine-tune, full, mini"):
         load_recipe(name)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -214,6 +215,26 @@ def test_fine_tuning_keeps_the_floor_and_widths_of_its_start(
     start, end = (json.loads((f / "ssa-me" / "ssa_me.json").read_text()) for f in (trained_checkpoint, out))
     assert end == start | {"description": "Fine-tuned on 2 images of photographs."}
     assert SalientEmbedder.load(out, device="cpu").info.trained == {"baseline": True, "ssa-me": True}
+
+
+def test_full_fine_tuning_writes_a_new_backbone_with_both_adapters(
+    finished, photographs, fine_tune, tmp_path
+):
+    fine_tune.write_text(fine_tune.read_text() + "\n[base]\nsteps = 2\nbatch = 2\nwarmup = 1\n")
+    out = tmp_path / "full"
+    summary = run(TrainRequest((photographs,), out, fine_tune, finished.out, "cpu"), silent)
+    before, after = (weights_of(folder) for folder in (finished.out, out))
+    assert before.keys() == after.keys()
+    changed = [key for key, value in before.items() if not torch.equal(value, after[key])]
+    assert any("visual." in key for key in changed) and any(".layers." in key for key in changed)
+    names = {"baseline", "ssa-me"}
+    assert not set(summary["fingerprints"].values()) & set(fingerprints(finished.out).values())
+    embedded = SalientEmbedder.load(out, "cpu").embed([Sample("a red box")])
+    assert set(embedded.vectors) >= names and all(np.isfinite(v).all() for v in embedded.vectors.values())
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return {key: value for path in folder.glob("*.safetensors") for key, value in load_file(path).items()}
 
 
 def test_a_bare_checkpoint_gets_new_adapters(checkpoint_of, photographs, fine_tune, tmp_path):

@@ -12,10 +12,11 @@ from torch import nn
 
 from ssa_me.training.adapter_stages import TokenCache
 from ssa_me.training.batches import Batch, Named
-from ssa_me.training.data import Corpus, FolderSource, Prepared, stack_pixels
+from ssa_me.training.data import Corpus, Prepared, stack_pixels
 from ssa_me.training.gradcache import Losses, detached, total
 from ssa_me.training.loop import Stage, fit
 from ssa_me.training.recipe import Regeneration, Schedule, Weights
+from ssa_me.training.sources import FolderSource
 from ssa_me.training.stages import Temperature
 
 CPU = torch.device("cpu")
@@ -106,6 +107,7 @@ def test_parts_hold_every_image_phrase_and_question_once(make_stage):
         for row, image in zip(part.questions.rows.tolist(), part.questions.images, strict=True):
             assert part.named.images[row] == image
     assert [len(batch.parts(chunks)) for chunks in (1, 8, 100)] == [1, 8, 8]
+    assert [batch.parts(chunks)[0].bucket for chunks in (1, 2, 8)] == [48, 24, 8]
 
 
 # --- what learns -----------------------------------------------------------------------------------------------------
