@@ -216,8 +216,9 @@ def test_bad_input_is_exit_code_2_on_the_command_line(recipe, tmp_path, capsys, 
     assert message in capsys.readouterr().err
 
 
-def test_the_command_writes_the_table(study, checkpoint, recipe, capsys):
-    out, found, _ = study
+def test_the_command_writes_the_table(study, request_of, checkpoint, recipe, capsys):
+    out, _, _ = study
+    found = run_study(request_of(out), silent)
     options = ["--steps", "2", "--n", "4", "--variants", ";".join(VARIANTS), "--json"]
     common = ["--checkpoint", str(checkpoint), "--device", "cpu", "--out", str(out)]
     assert cli.main(["ablate", str(recipe), *options, *common]) == 0
