@@ -199,7 +199,7 @@ def test_the_gate_of_a_step_that_is_off_stays_at_nought(make_stage, make_run, st
     assert fit("ssa-me", stage, Schedule(steps=2, batch=8, warmup=1), make_run(), resume=False)
     gates = dict(stage.named_parameters())
     assert not gates[frozen].any()
-    assert gates[moving].all()
+    assert gates[moving].any()
 
 
 def test_both_stages_start_from_the_same_contrast_where_nothing_is_suppressed(make_stage, take):
