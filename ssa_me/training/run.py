@@ -28,8 +28,10 @@ from ssa_me.checkpoint import (
     fingerprints,
     has_adapter,
 )
+from ssa_me.checkpoints import keep_reading
 from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
+from ssa_me.hub import adapter_base
 from ssa_me.mini import build_mini, train_tokenizer
 from ssa_me.mmeb_subsets import SubsetInfo, read_infos
 from ssa_me.samples import read_image_folder
@@ -140,12 +142,15 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
         if not fit(_BASE, stage, recipe.base, context, request.resume, told):
             return False
         if context.first:
-            _save_backbone(backbone, request.out)
+            _save_backbone(backbone, request.out, None if recipe.scratch is not None else start)
         processes.wait()
         backbone = Backbone.load(request.out, device, torch.float32)  # in 16 bits, as everyone will see it
     elif not has_base:
         if context.first:
-            copy_backbone(start, request.out)
+            if adapter_base(start) is None:
+                copy_backbone(start, request.out)
+            else:  # the start adapts another model, which is merged by now
+                _save_backbone(backbone, request.out, start)
         processes.wait()
     _keep_little(backbone, recipe)
     if all(isinstance(source, PairSource) for source in corpus.sources):
@@ -243,23 +248,27 @@ def _has_backbone(out: Path) -> bool:
     return (out / "config.json").is_file()
 
 
-def _save_backbone(backbone: Backbone, out: Path) -> None:
-    """In 16 bits, `config.json` last: it is what says that the folder is whole."""
+def _save_backbone(backbone: Backbone, out: Path, start: Path | None) -> None:
+    """In 16 bits, `config.json` last: it is what says that the folder is whole. How `start` is read is kept."""
     with tempfile.TemporaryDirectory(dir=out) as name:
         partial = Path(name)
         model = copy.deepcopy(backbone.model).to(torch.bfloat16)
         model.save_pretrained(partial, max_shard_size="8MB")
         backbone.tokenizer.save_pretrained(partial)
         backbone.image_processor.save_pretrained(partial)
+        if start is not None:
+            keep_reading(start, partial)
         _move_backbone(partial, out)
 
 
 def copy_backbone(checkpoint: Path, out: Path) -> None:
+    """The backbone's files of `checkpoint` and how it is read, `config.json` last."""
     with tempfile.TemporaryDirectory(dir=out) as name:
         partial = Path(name)
         for path in checkpoint.iterdir():
             if path.is_file() and path.suffix in (".json", ".safetensors", ".jinja", ".txt", ".model"):
                 shutil.copy2(path, partial / path.name)
+        keep_reading(checkpoint, partial)
         _move_backbone(partial, out)
 
 

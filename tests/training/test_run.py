@@ -17,13 +17,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ssa_me.checkpoint import fingerprints
+from ssa_me.checkpoints import Reading, reading_of
 from ssa_me.embedder import SalientEmbedder
 from ssa_me.errors import InputError
 from ssa_me.samples import Record, Sample, write_metadata
 from ssa_me.training import TrainRequest, run
 from ssa_me.training.data import Corpus, Draw
 from ssa_me.training.recipe import load_recipe
-from ssa_me.training.run import sources_of
+from ssa_me.training.run import copy_backbone, sources_of
 
 FINE_TUNE = """
 seed = 5
@@ -443,3 +444,12 @@ def test_evaluation_seeds_are_refused_in_a_recipe(finished, tmp_path):
     recipe.write_text(finished.recipe.read_text().replace("count = 2", "count = 2\nfirst = 999_999"))
     with pytest.raises(InputError, match="for evaluation"):
         run(finished.request(tmp_path / "out", recipe=recipe), silent)
+
+
+def test_a_copy_is_read_as_what_it_came_from(finished, tmp_path):
+    start = tmp_path / "gme-Qwen2-VL-2B-Instruct"
+    shutil.copytree(finished.out, start)
+    out = tmp_path / "out"
+    out.mkdir()
+    copy_backbone(start, out)
+    assert reading_of(out) == reading_of(start) != Reading()
