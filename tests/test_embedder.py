@@ -210,7 +210,7 @@ def test_a_bare_backbone_runs_training_free(family, embedder_of, checkpoint_of, 
     assert info.family == family and "training-free" in info.knows
     embedded = embedder.embed([Sample("red bird"), Sample(image=discs)])
     text, image = np.abs(embedded.vectors["ssa-me"] - embedded.vectors["baseline"]).max(1)
-    assert text == 0, "without adapters both read a text alike"
+    assert text < 1e-6, "without adapters both read a text alike, to rounding"
     assert image > 1e-3
     backbone = Backbone.load(checkpoint_of(family), CPU, torch.float32)
     with torch.no_grad():

@@ -14,7 +14,7 @@ import numpy as np
 TIE = 1e-6
 """Cosines this close are equal: what float32 arithmetic can tell apart."""
 
-SUBJECT_SHARE = 0.5
+SUBJECT_SHARE = 0.8
 """b in (1 - b) cos(q, e) + b max_k cos(q, a_k)."""
 
 CUTOFFS = (1, 5, 10)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ssa_me.embedder import SalientEmbedder
 
 RANKINGS = ("baseline", "ssa-me", "ssa-me+subjects", "ssa-me+rerank", "baseline+subjects", "baseline+rerank")
-SUBJECT_WEIGHT = 0.5
+SUBJECT_WEIGHT = 0.8
 RERANK_DEPTH = 20
 MAX_PHRASES = 6
 _READERS = 4

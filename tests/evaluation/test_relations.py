@@ -45,6 +45,6 @@ def test_margins_by_hand():
     margins = swap_margins(found, texts, images)
     assert margins == pytest.approx([0.2, -0.2, 0.0])
     assert right(margins).tolist() == [1.0, 0.0, 0.0]
-    # With subjects: .5 * .6 + .5 * 1 for the true text of image 1, .5 * .8 + .5 * 0 for the swapped one.
+    # With subjects: .2 * .6 + .8 * 1 for the true text of image 1, .2 * .8 + .8 * 0 for the swapped one.
     subjects = [np.zeros((0, 2)), np.array([[1.0, 0.0]])]
-    assert swap_margins(found[1:2], texts, images, subjects) == pytest.approx([0.8 - 0.4])
+    assert swap_margins(found[1:2], texts, images, subjects) == pytest.approx([0.92 - 0.16])

@@ -63,8 +63,8 @@ def test_subjects_enter_by_their_best():
     query = np.array([[1.0, 0.0]])
     candidates = np.array([[0.0, 1.0], [0.6, 0.8], [0.8, 0.6]])
     subjects = [np.array([[1.0, 0.0], [0.0, 1.0]]), np.zeros((0, 2)), np.array([[0.0, 1.0]])]
-    # .5 * 0 + .5 * max(1, 0); no subjects: .6; .5 * .8 + .5 * 0
-    assert similarity(query, candidates, subjects)[0] == pytest.approx([0.5, 0.6, 0.4])
+    # .2 * 0 + .8 * max(1, 0); no subjects: .6; .2 * .8 + .8 * 0
+    assert similarity(query, candidates, subjects)[0] == pytest.approx([0.8, 0.6, 0.16])
     assert similarity(query, candidates)[0] == pytest.approx([0.0, 0.6, 0.8])
     assert similarity(query, candidates, [np.zeros((0, 2))] * 3)[0] == pytest.approx([0.0, 0.6, 0.8])
     assert similarity(query, candidates, subjects, subject_share=1)[0] == pytest.approx([1.0, 0.6, 0.0])

@@ -110,7 +110,7 @@ def test_subjects_mix_the_vector_with_the_best_subject_exactly(filled, embedder)
     for item in filled.items():
         found = embedder.embed([Sample(image=filled.image(item.id))], subjects=True)
         whole = float(found.vectors["ssa-me"][0] @ query)
-        expected[item.id] = 0.5 * whole + 0.5 * float((found.subject_vectors["ssa-me"][0] @ query).max())
+        expected[item.id] = 0.2 * whole + 0.8 * float((found.subject_vectors["ssa-me"][0] @ query).max())
     hits = result.results["ssa-me+subjects"]
     assert [hit.id for hit in hits] == sorted(expected, key=lambda id: (-expected[id], id))
     assert [hit.score for hit in hits] == pytest.approx(sorted(expected.values(), reverse=True), abs=1e-6)
