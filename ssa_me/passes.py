@@ -113,26 +113,27 @@ class Passes:
     ) -> Salient:
         """Salience for each image's phrase, None being query-free: the head's, or the expert's where none was
         trained."""
-        if self.distilled:
-            salience = self.head_salience(visual, phrases)
-        else:
-            rows = np.zeros(visual.valid.shape, dtype=np.float32)
-            found = self.expert.maps(images, [[phrase or ""] for phrase in phrases])
-            for b, (image, count) in enumerate(zip(images, visual.counts(), strict=True)):
-                rows[b, :count] = to_tokens(found[b][0], visual.boxes[b, :count], image.size)
-            salience = torch.from_numpy(rows).to(visual.tokens)
-        return found_regions(salience, visual, self.settings.likeness)
+        return found_regions(self._salience(visual, images, phrases), visual, self.settings.likeness)
 
     def salience_of_any(
         self, visual: VisualBatch, images: Sequence[Image.Image], phrases: Sequence[str]
     ) -> Salient:
-        """The largest `salience` over `phrases`, the same of all images; query-free without any."""
+        """The largest salience over `phrases`, the same of all images; query-free without any."""
         asked: Sequence[str | None] = phrases or [None]
-        each = [self.salience(visual, images, [phrase] * len(images)) for phrase in asked]
-        if len(each) == 1:
-            return each[0]
-        strongest = torch.stack([one.salience for one in each]).amax(0)
-        return found_regions(strongest, visual, self.settings.likeness)
+        each = [self._salience(visual, images, [phrase] * len(images)) for phrase in asked]
+        return found_regions(torch.stack(each).amax(0), visual, self.settings.likeness)
+
+    def _salience(
+        self, visual: VisualBatch, images: Sequence[Image.Image], phrases: Sequence[str | None]
+    ) -> Tensor:
+        """(B, N), regions not yet looked for."""
+        if self.distilled:
+            return self.head_salience(visual, phrases)
+        rows = np.zeros(visual.valid.shape, dtype=np.float32)
+        found = self.expert.maps(images, [[phrase or ""] for phrase in phrases])
+        for b, (image, count) in enumerate(zip(images, visual.counts(), strict=True)):
+            rows[b, :count] = to_tokens(found[b][0], visual.boxes[b, :count], image.size)
+        return torch.from_numpy(rows).to(visual.tokens)
 
     def head_salience(self, visual: VisualBatch, phrases: Sequence[str | None]) -> Tensor:
         head = self.parts.head
@@ -195,30 +196,31 @@ class Passes:
     def region_vectors(
         self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient
     ) -> tuple[np.ndarray, ...]:
-        """Each image's subject vectors, then those of its pairs, in the order of `with_pairs`."""
-        singles = self.subject_vectors(version, output, visual, found)
-        pairs = self.pair_vectors(version, output, visual, found)
-        return tuple(np.concatenate(both) for both in zip(singles, pairs, strict=True))
+        """B arrays (K_b + P_b, D): each image's subject vectors, then those of its pairs, in the order of `with_pairs`."""
+        if found.stacked.shape[1] == 0:
+            return self._none(found)
+        subjects = self._subjects(version, output, visual, found)
+        pairs, there = pairs_of(self._composition(version), subjects, visual, found)
+        return tuple(
+            torch.cat([subjects[b, : len(regions)], pairs[b][there[b]]]).cpu().numpy()
+            for b, regions in enumerate(found.regions)
+        )
 
     def subject_vectors(
         self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient
     ) -> tuple[np.ndarray, ...]:
         """B arrays (K_b, D) of unit length: a_k of each region. The baseline's are the mean of H: no trained part."""
-        assert output.hidden is not None
         if found.stacked.shape[1] == 0:
-            return tuple(np.zeros((0, self.backbone.width), dtype=np.float32) for _ in found.regions)
-        rows = self._composition(version).subjects(output.hidden, visual.tokens, visual.valid, found.stacked)
-        return tuple(rows.cpu().numpy()[b, : len(regions)] for b, regions in enumerate(found.regions))
+            return self._none(found)
+        rows = self._subjects(version, output, visual, found).cpu().numpy()
+        return tuple(rows[b, : len(regions)] for b, regions in enumerate(found.regions))
 
-    def pair_vectors(
-        self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient
-    ) -> tuple[np.ndarray, ...]:
-        """B arrays (P_b, D) of unit length: the pairs of each image's first regions, in the order of `combinations`."""
+    def _subjects(self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient) -> Tensor:
         assert output.hidden is not None
-        if found.stacked.shape[1] < 2:
-            return tuple(np.zeros((0, self.backbone.width), dtype=np.float32) for _ in found.regions)
-        vectors, there = pairs_of(self._composition(version), output.hidden, visual, found)
-        return tuple(vectors[b][there[b]].cpu().numpy() for b in range(len(visual)))
+        return self._composition(version).subjects(output.hidden, visual.tokens, visual.valid, found.stacked)
+
+    def _none(self, found: Salient) -> tuple[np.ndarray, ...]:
+        return tuple(np.zeros((0, self.backbone.width), dtype=np.float32) for _ in found.regions)
 
     def _composition(self, version: str) -> SubjectComposition:
         return self.parts.composition if version == SSA_ME else self.fresh.composition
@@ -261,11 +263,10 @@ def sizes_of(visual: VisualBatch) -> Tensor:
 
 
 def pairs_of(
-    composition: SubjectComposition, hidden: Tensor, visual: VisualBatch, found: Salient
+    composition: SubjectComposition, subjects: Tensor, visual: VisualBatch, found: Salient
 ) -> tuple[Tensor, Tensor]:
-    """The pair vectors (B, P, D) of found regions, and which of them are there (B, P)."""
+    """The pair vectors (B, P, D) of the subjects (B, K, D) of found regions, and which of them are there (B, P)."""
     regions = found.stacked[:, :PAIRED]
-    subjects = composition.subjects(hidden, visual.tokens, visual.valid, regions)
     boxes = torch.from_numpy(visual.boxes).to(regions)
     where = places(regions.float(), boxes.float(), sizes_of(visual).to(regions.device))
     return composition.all_pairs(subjects, where, regions.sum(-1) > 0)
@@ -279,5 +280,5 @@ def compose(
     if found.stacked.shape[1] == 0:
         return output.embedding()
     subjects = composition.subjects(output.hidden, visual.tokens, visual.valid, found.stacked)
-    pairs, paired = pairs_of(composition, output.hidden, visual, found)
+    pairs, paired = pairs_of(composition, subjects, visual, found)
     return composition.compose(output.embedding(), subjects, found.stacked.sum(-1) > 0, pairs, paired)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ssa_me.errors import InputError
-from ssa_me.scenes.export import Progress, in_processes
+from ssa_me.scenes.export import Progress, in_processes, refuse_present
 from ssa_me.scenes.queries import Facts, Mention, Query, describe, holds
 from ssa_me.scenes.vocabulary import (
     COLOUR_NAMES,
@@ -139,9 +139,7 @@ def write_binding(
         raise InputError(f"The number of queries is 1 or more, not {n}.")
     if seed < 0:
         raise InputError(f"A seed is 0 or more, not {seed}.")
-    present = [task for task in TASKS if (out / f"{task}.jsonl").exists()]
-    if present:
-        raise InputError(f"{out} already holds {present[0]}.jsonl. Give a new folder.")
+    refuse_present(out, TASKS)
     least, done = CANDIDATES, 0
     for task in TASKS:
         (out / "images" / task).mkdir(parents=True, exist_ok=True)

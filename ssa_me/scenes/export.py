@@ -29,6 +29,13 @@ Progress = Callable[[int, int], None]
 """Called with the number done and the number wanted."""
 
 
+def refuse_present(out: Path, tasks: Sequence[str]) -> None:
+    """Raise InputError where `out` holds the file of one of `tasks` already."""
+    present = [task for task in tasks if (out / f"{task}.jsonl").exists()]
+    if present:
+        raise InputError(f"{out} already holds {present[0]}.jsonl. Give a new folder.")
+
+
 def write_scenes(
     out: Path,
     n: int,

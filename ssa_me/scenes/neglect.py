@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from ssa_me.errors import InputError
-from ssa_me.scenes.export import Progress, in_processes
+from ssa_me.scenes.export import Progress, in_processes, refuse_present
 from ssa_me.scenes.vocabulary import (
     COLOUR_NAMES,
     EVALUATION_SEED,
@@ -107,8 +107,7 @@ def write_neglect(
         raise InputError(f"The number of scenes is 1 or more, not {n}.")
     if seed < 0:
         raise InputError(f"A seed is 0 or more, not {seed}.")
-    if (out / f"{SUBSET}.jsonl").exists():
-        raise InputError(f"{out} already holds {SUBSET}.jsonl. Give a new folder.")
+    refuse_present(out, [SUBSET])
     (out / "images" / SUBSET).mkdir(parents=True, exist_ok=True)
     groups = -(-n // SIDE)
     lines: list[str] = []

@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ssa_me.errors import InputError
-from ssa_me.scenes.export import Progress, check_seeds, in_processes
+from ssa_me.scenes.export import Progress, check_seeds, in_processes, refuse_present
 from ssa_me.scenes.queries import Facts, Query, holds
 from ssa_me.scenes.vocabulary import COLOUR_NAMES, PLACES, Pairs
 from ssa_me.scenes.world import SceneSubject, make_scene, twin
@@ -79,9 +78,7 @@ def write_tasks(
     Raises InputError where `n` is not positive, the seeds cross into those of evaluation, or a task is there already.
     """
     check_seeds(seed, n)
-    present = [task for task in META_TASKS if (out / f"{task}.jsonl").exists()]
-    if present:
-        raise InputError(f"{out} already holds {present[0]}.jsonl. Give a new folder.")
+    refuse_present(out, list(META_TASKS))
     for folder in ("scenes", "twins", "parts"):
         (out / "images" / folder).mkdir(parents=True, exist_ok=True)
     written: list[_Written] = []
