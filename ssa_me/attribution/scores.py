@@ -76,7 +76,8 @@ class ImageScores:
         self._watch.tick(len(pixels))
         images = [Image.fromarray(array) for array in pixels]
         with self._held() as passes, torch.no_grad():
-            visual = passes.backbone.vision_pass(images)
+            patches, grid = passes.backbone.pixels(images, as_seen=True)
+            visual = passes.backbone.encode_pixels(patches, grid, [image.size for image in images])
             found = passes.salience(visual, images, [None] * len(images)) if self.salient else None
             scores: list[float] = self._cosine(passes, visual, found).tolist()
             return scores
@@ -89,7 +90,7 @@ class ImageScores:
     def patches_of(self, pixels: np.ndarray) -> Tensor:
         """(1, P, d): what the model reads of an image (h, w, 3)."""
         with self._held() as passes:
-            patches, _ = passes.backbone.pixels([Image.fromarray(pixels)])
+            patches, _ = passes.backbone.pixels([Image.fromarray(pixels)], as_seen=True)
             return patches[None].to(passes.backbone.device, torch.float32)
 
     def on_pixels(self, contributions: Tensor) -> np.ndarray:
@@ -119,6 +120,14 @@ class ImageScores:
         return _weighed(self._weights, vectors, self._spoken)
 
 
+class Place(nn.Module):
+    """Where features pass through on their way: the identity, as a tensor of its own, so that the gradient here is of
+    this way alone and not of every other use of the same features."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.clone()
+
+
 class AtTokens(nn.Module):
     """F as a module that the image tokens pass through, so that their activations and gradients can be read: `places`
     are where the tokens V enter, and the features that a family feeds into deeper layers."""
@@ -128,7 +137,7 @@ class AtTokens(nn.Module):
         self._scores = scores
         with scores._held() as passes, torch.no_grad():
             deep = scores._encode(passes, scores.patches).deep
-        self.places = nn.ModuleList(nn.Identity() for _ in range(1 + len(deep)))
+        self.places = nn.ModuleList(Place() for _ in range(1 + len(deep)))
 
     def forward(self, patches: Tensor) -> Tensor:
         """(B,) of patches (B, P, d)."""
