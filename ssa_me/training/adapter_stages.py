@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from ssa_me import objectives
 from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import Parts
-from ssa_me.composition import places
+from ssa_me.composition import named_in, places
 from ssa_me.outputs import VisualBatch
-from ssa_me.passes import Salient, compose, found_regions, sizes_of
+from ssa_me.passes import Salient, compose, compose_texts, found_regions, sizes_of
 from ssa_me.regeneration import Regenerated
-from ssa_me.training.batches import Batch, Part, share_of
+from ssa_me.training.batches import Batch, Claims, Part, Questions, share_of
 from ssa_me.training.data import Corpus, Prepared, stack_pixels
 from ssa_me.training.gradcache import Losses, Representations
 from ssa_me.training.lazy import OnTheFly
 from ssa_me.training.recipe import Lora, Regeneration, Weights
-from ssa_me.training.stages import Temperature, ask, composed_contrast, weighted
+from ssa_me.training.stages import Temperature, ask, claim_contrast, composed_contrast, weighted
 from ssa_me.training.things import Sought, Things
 
 
@@ -68,7 +68,14 @@ class Material:
     def batch(self, step: int, only_open: bool) -> Batch:
         settings, device = self.settings, self.backbone.device
         batch, _ = Batch.of(
-            self.corpus, self.seed, step, settings.batch, settings.composed_share, device, only_open
+            self.corpus,
+            self.seed,
+            step,
+            settings.batch,
+            settings.composed_share,
+            device,
+            only_open,
+            settings.claimed_share,
         )
         return batch
 
@@ -96,13 +103,22 @@ class BaselineStage(nn.Module):
         return whole.parts(chunks)
 
     def represent(self, part: Part) -> tuple[Representations, None]:
-        """images (B, D), texts (B, D), phrases (P, D) where questions need them, asked (Q, D), of unit length."""
+        """images (B, D), texts (B, D), phrases (P, D) where questions need them, asked (Q, D), claimed (C, D), of unit
+        length."""
         backbone, visual = self.material.backbone, self.material.tokens(part)
         images = backbone.language_pass([""] * len(part), visual).embedding()
         answers = part.phrases if len(part.batch.questions) or self.material.settings.named else []
-        spoken = backbone.speak([*part.captions, *answers], part.bucket)
+        spoken = self.say([*part.captions, *answers], part.bucket)
         found = {"images": images, "texts": spoken[: len(part)], "phrases": spoken[len(part) :]}
-        return found | {"asked": ask(backbone, part.questions, visual)}, None
+        read = {
+            "asked": ask(backbone, part.questions, visual),
+            "claimed": ask(backbone, part.claims, visual),
+        }
+        return found | read, None
+
+    def say(self, texts: Sequence[str], bucket: int) -> Tensor:
+        """(T, D) of unit length: texts without an image."""
+        return self.material.backbone.speak(texts, bucket)
 
     def read(self, texts: Sequence[str], visual: VisualBatch) -> Tensor:
         """(B, D) of unit length: images with their texts."""
@@ -116,9 +132,12 @@ class BaselineStage(nn.Module):
                 rows["asked"], rows["phrases"], whole.named, questions, self.temperature()
             )
         settings = self.material.settings
+        if len(whole.claims):
+            losses["claimed"] = claim_contrast(rows["claimed"], rows["texts"], whole, self.temperature())
         if settings.named and len(whole.named):
             losses["named"] = self._contrast_phrases(whole, rows)
-        return weighted(losses, {"composed": settings.composed, "named": settings.named}, rows["images"])
+        factors = {"composed": settings.composed, "claimed": settings.claimed, "named": settings.named}
+        return weighted(losses, factors, rows["images"])
 
     def _contrast_phrases(self, whole: Batch, rows: Representations) -> Tensor:
         """A control: phrases as further texts of their images, without regions."""
@@ -182,17 +201,18 @@ class SalientStage(nn.Module):
         return [SalientPart(part, whole) for part in whole.batch.parts(chunks)]
 
     def represent(self, part: SalientPart) -> tuple[Representations, Kept]:
-        """images (B, D), texts (B, D), phrases (P, D), subjects (R, D), pairs (·, D), asked (Q, D), of unit length."""
+        """images (B, D), texts (B, D), phrases (P, D), subjects (R, D), pairs (·, D), asked (Q, D), claimed (C, D), of
+        unit length."""
         some, backbone, trained = part.some, self.material.backbone, self.parts
         visual = self.material.tokens(some)
         free = trained.head(visual.tokens, visual.valid)
         found, regenerated = self._regenerate(visual, free)
         alone = backbone.language_pass([""] * len(some), regenerated.visual, regenerated.key_bias, True)
         assert alone.hidden is not None and alone.rows is not None
-        spoken = backbone.speak([*some.captions, *some.phrases], some.bucket)
+        spoken = self.say([*some.captions, *some.phrases], some.bucket)
         images = compose(trained.composition, alone, visual, found)
         subjects, pairs = self._subjects(part, visual, alone.hidden)
-        asked, asked_rows = self._ask(some, regenerated)
+        asked, asked_rows = self._ask(some.questions, regenerated, collect_rows=True)
         representations = {
             "images": images,
             "texts": spoken[: len(some)],
@@ -200,8 +220,15 @@ class SalientStage(nn.Module):
             "subjects": subjects,
             "pairs": pairs,
             "asked": asked,
+            "claimed": self._ask(some.claims, regenerated)[0],
         }
         return representations, Kept(visual, free, alone.rows, asked_rows)
+
+    def say(self, texts: Sequence[str], bucket: int) -> Tensor:
+        """(T, D) of unit length: texts without an image, with the subjects that they name composed into them."""
+        spoken, named = named_in(texts)
+        rows = self.material.backbone.speak(spoken, bucket)
+        return compose_texts(self.parts.composition, rows, named.to(rows.device))
 
     def read(self, texts: Sequence[str], visual: VisualBatch) -> Tensor:
         """(B, D) of unit length: images with their texts, regenerated under query-free salience; subjects are composed
@@ -239,6 +266,8 @@ class SalientStage(nn.Module):
             losses["composed"] = composed_contrast(
                 rows["asked"], rows["phrases"], batch.named, batch.questions, self.temperature()
             )
+        if len(batch.claims):
+            losses["claimed"] = claim_contrast(rows["claimed"], rows["texts"], batch, self.temperature())
         return self._weighted(losses, nce)
 
     def beside(self, part: SalientPart, kept: Kept, representations: Representations) -> Losses:
@@ -267,6 +296,7 @@ class SalientStage(nn.Module):
         weights = self.weights
         factors = {
             "composed": self.material.settings.composed,
+            "claimed": self.material.settings.claimed,
             "attention": weights.attention,
             "asked_attention": weights.attention,
             "subject": weights.subject,
@@ -292,14 +322,16 @@ class SalientStage(nn.Module):
         where = places(regions, boxes, sizes_of(visual).to(singles.device)[named.image])[:, 0]
         return singles, composition.pairs(singles[first], singles[second], where[first], where[second])
 
-    def _ask(self, part: Part, regenerated: Regenerated) -> tuple[Tensor, Tensor | None]:
-        """Questions about images (Q, D), and their rows of attention (Q, L, N)."""
-        questions, backbone = part.questions, self.material.backbone
-        if not len(questions):
+    def _ask(
+        self, asked_of: Questions | Claims, regenerated: Regenerated, collect_rows: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Texts read after their images (Q, D), and their rows of attention (Q, L, N) where they are collected."""
+        backbone = self.material.backbone
+        if not len(asked_of):
             return torch.zeros(0, backbone.width, device=backbone.device), None
-        seen = regenerated.visual.select(questions.images)
-        bias = regenerated.key_bias[list(questions.images)][:, : seen.tokens.shape[1]]
-        asked = backbone.language_pass(questions.texts, seen, bias, collect_rows=True)
+        seen = regenerated.visual.select(asked_of.images)
+        bias = regenerated.key_bias[list(asked_of.images)][:, : seen.tokens.shape[1]]
+        asked = backbone.language_pass(asked_of.texts, seen, bias, collect_rows)
         return asked.embedding(), asked.rows
 
     def _find_phrases(self, part: SalientPart, visual: VisualBatch, phrases: Tensor) -> Losses:
