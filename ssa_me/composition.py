@@ -48,6 +48,12 @@ class SubjectComposition(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
+    def start(self, share: float) -> None:
+        """Where training starts: subjects of an image and of a text count `share` times their own vectors, pairs half of
+        that."""
+        with torch.no_grad():
+            self.gates.copy_(torch.tensor([share, share / 2, share]) / _GATE)
+
     def subjects(self, hidden: Tensor, tokens: Tensor, valid: Tensor, regions: Tensor) -> Tensor:
         """a_k (B, K, D) float32 of unit length: hidden states H and image tokens V (B, N, D) under regions (B, K, N).
 

@@ -179,6 +179,15 @@ def test_a_text_composed_by_hand(fresh, moved):
     torch.testing.assert_close(moved.compose_text(vector, phrases, present), F.normalize(by_hand, dim=-1))
 
 
+def test_training_starts_with_subjects_in_the_vector(fresh):
+    fresh.start(0.5)
+    vector, subjects, present, pairs, paired = everything(count=1)
+    found = fresh.compose(vector, subjects, present, pairs[:, :1], paired[:, :1])
+    torch.testing.assert_close(found, F.normalize(vector + 0.5 * subjects[:, 0] + 0.25 * pairs[:, 0], dim=-1))
+    text = fresh.compose_text(vector, subjects, present)
+    torch.testing.assert_close(text, F.normalize(vector + 0.5 * subjects[:, 0], dim=-1))
+
+
 def test_the_subjects_of_texts_are_spoken_once():
     texts = ["a red dog and a cat", "a cat", "a red dog and a cat", "", "a bird"]
     spoken, named = named_in(texts)

@@ -9,7 +9,7 @@ B images, R named regions, Q questions, N image tokens, K regions found, D width
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -164,18 +164,21 @@ class SalientBatch:
 
 @dataclass(frozen=True)
 class SalientPart:
+    """found: what is salient in the part's images, once it has been looked for; a second pass of a step finds the same."""
+
     some: Part
     whole: SalientBatch
+    found: list[Salient] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Of a part's forward pass: its image tokens, the head's logits (B, N), the rows of attention (B, L, N) of images
-    alone, and of questions (Q, L, N)."""
+    """Of a part's forward pass: its image tokens, the head's logits (B, N), and in a pass with a gradient the rows of
+    attention (B, L, N) of images alone and (Q, L, N) of questions."""
 
     visual: VisualBatch
     free: Tensor
-    rows: Tensor
+    rows: Tensor | None
     asked: Tensor | None
 
 
@@ -206,13 +209,17 @@ class SalientStage(nn.Module):
         some, backbone, trained = part.some, self.material.backbone, self.parts
         visual = self.material.tokens(some)
         free = trained.head(visual.tokens, visual.valid)
-        found, regenerated = self._regenerate(visual, free)
-        alone = backbone.language_pass([""] * len(some), regenerated.visual, regenerated.key_bias, True)
-        assert alone.hidden is not None and alone.rows is not None
+        if not part.found or self.implicit:
+            part.found[:] = [self._salient(visual, free)]
+        (found,) = part.found
+        regenerated = trained.regeneration(visual, found.salience, found.stacked)
+        taught = torch.is_grad_enabled()  # rows are for `beside` alone
+        alone = backbone.language_pass([""] * len(some), regenerated.visual, regenerated.key_bias, taught)
+        assert alone.hidden is not None
         spoken = self.say([*some.captions, *some.phrases], some.bucket)
         images = compose(trained.composition, alone, visual, found)
         subjects, pairs = self._subjects(part, visual, alone.hidden)
-        asked, asked_rows = self._ask(some.questions, regenerated, collect_rows=True)
+        asked, asked_rows = self._ask(some.questions, regenerated, collect_rows=taught)
         representations = {
             "images": images,
             "texts": spoken[: len(some)],
@@ -234,7 +241,8 @@ class SalientStage(nn.Module):
         """(B, D) of unit length: images with their texts, regenerated under query-free salience; subjects are composed
         into images alone, as everywhere."""
         trained = self.parts
-        found, regenerated = self._regenerate(visual, trained.head(visual.tokens, visual.valid))
+        found = self._salient(visual, trained.head(visual.tokens, visual.valid))
+        regenerated = trained.regeneration(visual, found.salience, found.stacked)
         output = self.material.backbone.language_pass(texts, regenerated.visual, regenerated.key_bias)
         alone = torch.tensor([not text.strip() for text in texts], device=visual.valid.device)
         if not alone.any():
@@ -242,11 +250,10 @@ class SalientStage(nn.Module):
         composed = compose(trained.composition, output, visual, found)
         return torch.where(alone[:, None], composed, output.embedding())
 
-    def _regenerate(self, visual: VisualBatch, free: Tensor) -> tuple[Salient, Regenerated]:
-        """What is salient by the head's logits (B, N), and the image regenerated under it."""
+    def _salient(self, visual: VisualBatch, free: Tensor) -> Salient:
+        """What is salient by the head's logits (B, N)."""
         salience = free.float().sigmoid() * visual.valid
-        found = found_regions(salience if self.implicit else salience.detach(), visual, self.likeness)
-        return found, self.parts.regeneration(visual, found.salience, found.stacked)
+        return found_regions(salience if self.implicit else salience.detach(), visual, self.likeness)
 
     def compare(self, whole: SalientBatch, representations: Representations) -> Losses:
         """L_nce of captions and of questions, L_subject, L_mis."""
@@ -273,6 +280,7 @@ class SalientStage(nn.Module):
     def beside(self, part: SalientPart, kept: Kept, representations: Representations) -> Losses:
         """L_attn and L_head, each as a share of the whole batch's mean."""
         some, batch, valid = part.some, part.whole.batch, kept.visual.valid
+        assert kept.rows is not None
         everything = some.named.of_each_image(len(some))
         attention = objectives.attention_alignment(kept.rows.float(), everything, valid)
         annotated = torch.tensor([len(item.phrases) > 0 for item in some.items], device=valid.device)

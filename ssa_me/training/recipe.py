@@ -115,13 +115,14 @@ class Weights:
 @dataclass(frozen=True)
 class Regeneration:
     """The steps of feature regeneration. floor: f, 1 being no suppression. enhance: semantic enhancement by
-    cross-attention. compose: subjects and pairs in the one vector. implicit: salience has no target of its own; it
+    cross-attention. compose: subjects and pairs in the one vector, where they count `share` at the start. implicit: salience has no target of its own; it
     learns from L_nce alone, through the regeneration. likeness: how alike neighbouring tokens of one subject are at
     least, so that subjects that touch are told apart; −1 for any."""
 
     floor: float = 0.5
     enhance: bool = True
     compose: bool = True
+    share: float = 1.0
     implicit: bool = False
     likeness: float = 0.3
 

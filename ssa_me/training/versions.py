@@ -74,7 +74,10 @@ class Versions:
         if start is None:
             steps = recipe.regeneration
             settings = Settings(floor=steps.floor, likeness=steps.likeness, description=self.description)
-            return Parts(width, settings), settings
+            parts = Parts(width, settings)
+            if steps.compose:
+                parts.composition.start(steps.share)
+            return parts, settings
         parts, settings = load_parts(start / SSA_ME, width)
         return parts, dataclasses.replace(settings, description=self.description)
 
