@@ -211,7 +211,7 @@ class _Searcher:
             )
         if self.k > RERANK_DEPTH:
             self.notes.append(
-                f"{ranking.name} embeds the first {RERANK_DEPTH} again; the rest follows as it was."
+                f"{ranking.name} reads the first {RERANK_DEPTH} again; the rest follows as it was."
             )
         again.sort(key=lambda entry: (-entry.score, entry.id))
         return [*again, *unread, *ranked[RERANK_DEPTH:]]
