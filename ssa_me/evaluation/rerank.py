@@ -1,7 +1,8 @@
 """`+rerank`: the best candidates of a text read again together with it, under the salience that it conditions.
 
 A model that reads an image with a text answers with what is true of the image, so the text's own vector is near only where
-the text is true."""
+the text is true. One that never learned that embeds the image alone.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ def rerank(
     """
     order = np.lexsort((np.isin(np.arange(len(scores)), relevant), -scores))[:RERANKED]
     query = embedder.embed([Sample(text)], versions=(version,)).vectors[version][0]
-    pairs = [replace(load(int(row)), text=text) for row in order]
+    told = text if embedder.reads_claims else None
+    pairs = [replace(load(int(row)), text=told) for row in order]
     again = embedder.embed(pairs, versions=(version,), conditioned_on=text)
     reranked = scores - _BEHIND
     reranked[order] = again.vectors[version] @ query

@@ -5,7 +5,7 @@ With q the query's vector, e an image's and a_k those of its subjects and of pai
     VERSION            cos(q, e), one vector an image
     VERSION+subjects   (1 - b) cos(q, e) + b max_k cos(q, a_k), b = `SUBJECT_WEIGHT`, over the whole gallery
     VERSION+rerank     the first 20 read again together with the text, under the salience that it conditions, then
-                       cos(q, e(image, text))
+                       cos(q, e(image, text)); the image alone where the model never learned to read both so
 
 All cosines are exact (flat index). Equal scores are ordered by id.
 """
@@ -224,7 +224,8 @@ class _Searcher:
         with ThreadPoolExecutor(_READERS) as readers:
             images = dict(zip(missing, readers.map(self._image, missing), strict=True))
         text = self.query.text
-        samples = {id: Sample(text, image) for id, image in images.items() if image is not None}
+        told = text if self.embedder.reads_claims else None
+        samples = {id: Sample(told, image) for id, image in images.items() if image is not None}
         found = self.embedder.embed(
             list(samples.values()),
             versions=self.versions,
