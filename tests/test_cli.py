@@ -267,15 +267,22 @@ def test_explain(run, data, tmp_path):
 
 def test_explain_attributes_by_methods(run, data, tmp_path):
     options = ["--image", data / "red.png", "--text", "a red square", "--out", tmp_path / "maps"]
-    asked = ["--method", "input-x-gradient,saliency", "--region", "8,10,30,30", "--format", "svg"]
+    asked = [
+        "--method",
+        "input-x-gradient,saliency",
+        "--region",
+        "8,10,30,30",
+        "--format",
+        "svg",
+        "--of",
+        "ssa-me,difference",
+    ]
     code, out, err = run("explain", *options, *asked, "--json")
     assert code == 0
     found = json.loads(out)
     assert [(entry["method"], entry["model"]) for entry in found["attributions"]] == [
-        ("input-x-gradient", "baseline"),
         ("input-x-gradient", "ssa-me"),
         ("input-x-gradient", "ssa-me - baseline"),
-        ("saliency", "baseline"),
         ("saliency", "ssa-me"),
     ]
     first = found["attributions"][0]

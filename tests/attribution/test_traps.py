@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ssa_me.attribution import BASELINES, METHODS, Settings, assess, attribute
+from ssa_me.attribution import BASELINES, Settings, attribute
 from ssa_me.attribution.attributing import attribute_with
-from ssa_me.attribution.scores import ImageScores, TextScores, words_of
+from ssa_me.attribution.scores import ImageScores
 from ssa_me.attribution.watching import Watch
+from ssa_me.attribution.word_scores import WordScores, words_of
 from ssa_me.embedder import SalientEmbedder
 from ssa_me.errors import InputError
 from ssa_me.samples import Sample
@@ -28,17 +29,19 @@ def image_scores(embedder, discs) -> ImageScores:
 
 
 @pytest.fixture
-def text_scores(embedder, discs) -> TextScores:
-    return TextScores(embedder.exact, discs, TEXT, BOTH, Watch(1))
+def text_scores(embedder, discs) -> WordScores:
+    return WordScores(embedder.exact, discs, TEXT, BOTH, Watch(1))
 
 
 def test_what_both_sides_share_does_not_cancel_the_words(text_scores):
     """Both sides read by the same layers in one pass would give zeros: here a step along the gradient moves the score."""
     states = text_scores.states.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(text_scores.of_states(states).sum(), states)
+    gradient = gradient.detach()
     direction = gradient / gradient.norm()
     step = 1e-3
-    ends = [float(text_scores.of_states(text_scores.states + s * step * direction)) for s in (1, -1)]
+    with torch.no_grad():
+        ends = [float(text_scores.of_states(text_scores.states + s * step * direction)) for s in (1, -1)]
     assert float(gradient.norm()) > 1e-3
     assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(float(gradient.norm()), rel=0.05)
 
@@ -77,7 +80,7 @@ def test_the_last_layer_says_nothing_of_image_tokens_and_is_not_asked(embedder, 
             output.embedding().sum(), (output.hidden, visual.tokens), allow_unused=True
         )
     assert last is None and first.abs().max() > 0
-    for method in METHODS:
+    for method in ("saliency", "layer-gradient-x-activation"):
         assert np.abs(attribute(embedder, discs, TEXT, method, version="baseline").values).max() > 0
 
 
@@ -111,22 +114,34 @@ def test_from_every_other_baseline_gradients_add_up(baseline, embedder, discs):
     assert abs(found.image.delta) < 0.02
 
 
-def test_an_absent_text_keeps_the_prompt_and_its_end(embedder, discs, text_scores):
+def test_an_absent_text_keeps_the_prompt_and_its_end(embedder, text_scores):
     own = text_scores.labels >= 0
     with embedder.exact() as passes:
-        ids, _ = passes.backbone.tokenize([TEXT])
-        _, start, spans = passes.backbone.text_spans(TEXT)
-        assert own.sum() == len(spans) and own[start] and not own[:start].any()
-        assert int(ids[0, -1]) == passes.backbone.tokenizer.eos_token_id and not own[-1]
+        ids, mask = passes.backbone.tokenize(text_scores.readings)
+        for row, reading in enumerate(text_scores.readings):
+            _, start, spans = passes.backbone.text_spans(reading)
+            assert own[row].sum() == len(spans) and own[row, start] and not own[row, :start].any()
+            last = int(mask[row].sum()) - 1
+            assert int(ids[row, last]) == passes.backbone.tokenizer.eos_token_id and not own[row, last]
     assert torch.equal(text_scores.absent[:, ~own], text_scores.states[:, ~own])
     assert not torch.equal(text_scores.absent[:, own], text_scores.states[:, own])
     assert text_scores.absent[:, own].norm(dim=-1).min() > 0, "zero is no baseline for words either"
 
 
+def test_a_word_is_followed_into_every_reading_of_it(text_scores):
+    """SSA-ME reads the text and each subject that it names; a subject's words are those of the text."""
+    assert text_scores.readings == [TEXT, "a red circle", "a blue bird"]
+    words = [TEXT[a:b] for a, b in text_scores.words]
+    for reading, labels in zip(text_scores.readings, text_scores.labels, strict=True):
+        followed = list(dict.fromkeys(labels[labels >= 0].tolist()))
+        assert [words[i] for i in followed] == reading.split()
+    assert set(text_scores.labels[2][text_scores.labels[2] >= 0]) == {7, 8, 9}, "the second a, blue, bird"
+
+
 def test_words_are_read_as_the_model_reads_them(embedder, text_scores):
     spoken = text_scores.of_states(text_scores.states)
     assert float(spoken) == pytest.approx(text_scores.of_kept(np.ones((1, len(text_scores.words)), bool))[0])
-    two = text_scores.of_states(text_scores.states.repeat(2, 1, 1))
+    two = text_scores.of_states(text_scores.states.repeat(2, 1, 1, 1))
     torch.testing.assert_close(two, spoken.expand(2), atol=1e-6, rtol=0)
     before = embedder.embed([Sample("a tree")]).vectors["ssa-me"]
     text_scores.of_states(text_scores.absent)
@@ -229,10 +244,6 @@ def test_attributions_and_searches_at_once_give_what_they_give_alone(embedder, d
         found = attribute(embedder, discs, TEXT, method, settings=settings, **options)
         return np.concatenate([found.values, [word.value for word in found.words]])
 
-    def assessed() -> np.ndarray:
-        found = attribute(embedder, discs, TEXT, "saliency")
-        return np.array(assess(embedder, discs, found).deletion.scores)
-
     work = [
         lambda: embedder.embed([Sample(TEXT), Sample(image=picture()), Sample("a tree")]).vectors["ssa-me"],
         lambda: embedder.embed_query("a red bird", discs, 0.3)["baseline"],
@@ -241,7 +252,6 @@ def test_attributions_and_searches_at_once_give_what_they_give_alone(embedder, d
         lambda: attributed("layer-gradient-x-activation"),
         lambda: attributed("kernel-shap"),
         lambda: attributed("shapley-sampling", target="difference"),
-        assessed,
         lambda: embedder.explain(discs, TEXT).attention["ssa-me"],
         lambda: embedder.control_maps([discs], [TEXT])[0].gradient["baseline"],
     ]
