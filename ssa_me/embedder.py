@@ -84,6 +84,7 @@ class SalientEmbedder:
     ) -> None:
         self.info = info
         self._passes = Passes(backbone, adapters, parts, settings, expert)
+        self._exact: Passes | None = None
         self._full_expert = full_expert or expert
         self._lmm = LmmSubjects(self._ask, info.fingerprints[BASELINE])
         self._lock = threading.RLock()
@@ -283,6 +284,19 @@ class SalientEmbedder:
         those that are found. Raises InputError where there are too many, or one lies outside of the image."""
         with self._locked():
             return embed_redrawn(self._passes, image, drawn)
+
+    @contextmanager
+    def exact(self) -> Iterator[Passes]:
+        """The passes in float32 and outside of inference mode, for attributions; the lock is held meanwhile.
+
+        They are the model's own where it runs in float32, else those of a copy that is made at the first call (InputError
+        where it does not fit). Whoever uses them leaves every weight as it is.
+        """
+        with self._lock:
+            if self._exact is None:
+                plain = self._passes.backbone.dtype == torch.float32
+                self._exact = self._passes if plain else self._passes.copied()
+            yield self._exact
 
     # --- inside: callers hold the lock -------------------------------------------------------------------------------
 

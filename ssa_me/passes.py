@@ -7,6 +7,7 @@ B samples, N image tokens, K subjects of an image, D width. Boxes are in pixels 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,8 @@ from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import SSA_ME, VERSIONS, Parts, Settings
 from ssa_me.composition import PAIRED, SubjectComposition, places
+from ssa_me.devices import free_bytes
+from ssa_me.errors import InputError
 from ssa_me.explanation import Region
 from ssa_me.outputs import LanguagePass, VisualBatch
 from ssa_me.regeneration import Regenerated
@@ -69,6 +72,20 @@ class Passes:
         self.parts = trained.to(backbone.device, backbone.dtype).eval()
         self.fresh = Parts(backbone.width, settings).to(backbone.device, backbone.dtype).eval()
         self.distilled = parts is not None
+
+    def copied(self) -> Passes:
+        """The same in float32, sharing no weight. InputError where the memory that is free does not hold it."""
+        device = self.backbone.device
+        numbers = sum(p.numel() for module in (self.backbone.model, self.parts) for p in module.parameters())
+        if 4 * numbers > free_bytes(device):
+            raise InputError(
+                f"A copy of this model in fp32 takes {4 * numbers / 2**30:.1f} GB, and {free_bytes(device) / 2**30:.1f} GB "
+                f"are free on {device}. Run on a device with more memory, such as --device cpu."
+            )
+        made = copy.deepcopy(self)
+        for module in (made.backbone.model, made.parts, made.fresh):
+            module.float()
+        return made
 
     def speak(self, texts: Sequence[str], versions: Sequence[str] = VERSIONS) -> dict[str, Tensor]:
         """Version → (B, D) float32 of unit length of texts without an image, all versions in one pass."""

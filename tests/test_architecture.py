@@ -22,6 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "ssa_me.mmeb_subsets",
             "ssa_me.checkpoints",
             "ssa_me.outputs",
+            "ssa_me.byte_cache",
         }
     ),
     frozenset({"ssa_me.families", "ssa_me.hub", "ssa_me.merging"}),
@@ -36,8 +37,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"ssa_me.pipeline", "ssa_me.control_maps", "ssa_me.report"}),
     frozenset({"ssa_me.explaining", "ssa_me.redrawing"}),
     frozenset({"ssa_me.embedder"}),
-    frozenset({"ssa_me.gallery", "ssa_me.training", "ssa_me.evaluation", "ssa_me.attribution"}),
-    frozenset({"ssa_me.layers"}),
+    frozenset({"ssa_me.gallery", "ssa_me.training", "ssa_me.evaluation"}),
+    frozenset({"ssa_me.layers", "ssa_me.attribution"}),
     frozenset({"ssa_me.ablation"}),
     frozenset({"ssa_me.commands"}),
     frozenset({"ssa_me.cli"}),
