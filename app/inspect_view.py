@@ -40,8 +40,20 @@ def maps_view(
         | {"each": numbers(explanation.each[stage["name"]]) if stage["name"] in explanation.each else []}
         for stage in base["stages"]
     ]
-    kept = ("id", "name", "caption", "captions", "image", "size", "boxes", "similarity", "seconds")
-    kept += ("salience", "source", "described")
+    kept = [
+        "id",
+        "name",
+        "caption",
+        "captions",
+        "image",
+        "size",
+        "boxes",
+        "similarity",
+        "seconds",
+        "salience",
+        "source",
+        "described",
+    ]
     return {key: base[key] for key in kept} | {
         "attention": {v: numbers(row) for v, row in shown.items()},
         "on_image": {v: round(float(row.sum()), 5) for v, row in shown.items()},

@@ -14,6 +14,7 @@ import numpy as np
 
 from app import inspect_settings, inspect_view, permalink, views
 from app.answers import read_state
+from app.attributing import Attributions, options
 from app.cache import ByteCache
 from app.inspect_settings import InspectSettings
 from app.permalink import SearchState
@@ -21,8 +22,10 @@ from app.views import Json
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from app.workspace import Workspace
-    from ssa_me.explanation import Explanation
+    from ssa_me.explanation import Explanation, SalienceMode
     from ssa_me.gallery.items import Item
     from ssa_me.gallery.standing import Standing
     from ssa_me.gallery.store import Gallery
@@ -71,9 +74,10 @@ class Inspector:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._explanations: ByteCache[Explanation] = ByteCache(EXPLANATION_BYTES, _bytes)
+        self.attributions = Attributions(self, workspace.embedder)
 
     def look(self, state: SearchState, settings: InspectSettings) -> dict[str, Json]:
-        """What each widget shows: entry, maps, alignment, redraw. Raises InputError where gallery, image, layer or head
+        """What each widget shows: entry, maps, alignment, redraw, attribution. Raises InputError where gallery, image, layer or head
         is not there, or no image is chosen."""
         state, lost = self._without_lost_image(self.placed(state))
         gallery_id, gallery, item = self.item(state)
@@ -93,6 +97,7 @@ class Inspector:
             "maps": maps,
             "alignment": inspect_view.alignment_view(gallery_id, item, explanation),
             "redraw": redraw | {"drawn": drawn is not None, "note": noted},
+            "attribution": {"image": maps["image"], "entry": entry_of(state, settings), **options()},
         }
 
     def entry(self, state: SearchState, settings: InspectSettings, trouble: str = "") -> Json:
@@ -108,8 +113,14 @@ class Inspector:
                 "width": upload.width,
                 "height": upload.height,
             }
-        link = permalink.build(replace(state, models=self.models()), settings.parameters())
-        return value | {"link": link, "note": " ".join(filter(None, (trouble, self.other_models(state))))}
+        return value | {
+            "link": self.link(state, settings),
+            "note": " ".join(filter(None, (trouble, self.other_models(state)))),
+        }
+
+    def link(self, state: SearchState, settings: InspectSettings) -> str:
+        """The query string that shows the same again, and names the models that are loaded now."""
+        return permalink.build(replace(state, tab="inspect", models=self.models()), settings.parameters())
 
     def models(self) -> tuple[str, ...]:
         """The fingerprints of the versions that are loaded; none until then."""
@@ -131,7 +142,7 @@ class Inspector:
         _, gallery, item = self.item(state)
         embedder = self._workspace.embedder()
         text = state.text.strip() or None
-        salience = "full" if permalink.parse_salience(state.salience) == "full" else "head"
+        salience: SalienceMode = "full" if permalink.parse_salience(state.salience) == "full" else "head"
         prints = tuple(embedder.info.fingerprints.items())
         key = (prints, str(gallery.folder), item.id, text, salience, settings.phrases)
         found = self._explanations.get(key)
@@ -152,7 +163,7 @@ class Inspector:
 
         embedder = self._workspace.embedder()
         spaces = Spaces(embedder.info.fingerprints)
-        image = self._workspace.uploads.image(state.image) if state.image else None
+        image = self.query_image(state)
         queries = embedder.embed_query(state.text.strip() or None, image, state.weight)
         redrawn = None if drawn is None else embedder.embed_redrawn(gallery.image(item.id), drawn)
         found = {}
@@ -190,6 +201,10 @@ class Inspector:
         except InputError as error:
             return replace(state, image=None), str(error)
         return state, ""
+
+    def query_image(self, state: SearchState) -> Image.Image | None:
+        """The query's image, where it has one. Raises InputError where that is no longer there."""
+        return self._workspace.uploads.image(state.image) if state.image else None
 
     def placed(self, state: SearchState) -> SearchState:
         """`state` in a gallery: the first one where it names none. Raises InputError where there is none."""

@@ -12,6 +12,7 @@ from app import answers, api, inspect_settings, permalink
 from app.answers import HIDDEN
 from app.inspecting import entry_of
 from app.permalink import SearchState
+from app.reports import report_routes
 from app.routes import image_routes
 from app.tabs import gallery as gallery_tab
 from app.tabs import inspect as inspect_tab
@@ -171,7 +172,8 @@ def _on_inspect(workspace: Workspace, page: gr.Blocks, parts: _Parts) -> None:
 
     def begin(event: gr.EventData) -> tuple[Any, Any]:
         sent = event._data if isinstance(event._data, dict) else {}
-        asked = sent.get("state") if isinstance(sent.get("state"), dict) else {}
+        asked = sent.get("state")
+        asked = asked if isinstance(asked, dict) else {}
         settings = {key: asked.get(key) for key in ("weight", "method", "salience")}
         kept = {key: asked.get(key) for key in ("gallery", "text", "image")}
         return kept | {"id": sent.get("id"), "settings": settings}, gr.Tabs(selected="inspect")
@@ -179,14 +181,14 @@ def _on_inspect(workspace: Workspace, page: gr.Blocks, parts: _Parts) -> None:
     def follow(head: dict[str, Any], request: gr.Request) -> tuple[Any, ...]:
         parameters = dict(request.query_params)
         if parameters.get("tab") not in SHOWN:
-            return (gr.skip(),) * 5
+            return (gr.skip(),) * (len(tab.shown) + 1)
         state, trouble = answers.attempt(lambda: permalink.parse(parameters))
         settings, unset = answers.attempt(lambda: inspect_settings.parse(parameters))
         chosen = gr.Tabs(selected=parameters["tab"])
         if parameters["tab"] != "inspect":
-            return (*(gr.skip(),) * 4, chosen)
+            return (*(gr.skip(),) * len(tab.shown), chosen)
         if state is None or settings is None:
-            return gr.skip(), {"token": answers.token(), "error": trouble or unset}, None, None, chosen
+            return gr.skip(), {"token": answers.token(), "error": trouble or unset}, None, None, None, chosen
         return (*find(entry_of(state, settings), head), chosen)
 
     asked = [tab.entry, parts.masthead]
@@ -203,7 +205,7 @@ def launch_options(workspace: Workspace) -> dict[str, Any]:
         "css": STYLE,
         "head": f"<script>{SHARED_SCRIPT.read_text(encoding='utf-8')}</script>",
         "app_kwargs": {
-            "routes": image_routes(workspace),
+            "routes": [*image_routes(workspace), *report_routes(workspace)],
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,

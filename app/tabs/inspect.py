@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from app.inspecting import NO_IMAGE, read_entry
 from app.widgets import widget
 from app.workspace import Workspace
 
+PARTS = ("entry", "maps", "alignment", "redraw", "attribution")
 EMPTY = {
     "title": "Look closely at one image",
     "text": "Type a query and choose an image of the gallery: where does each model look, what is salient, which region "
@@ -28,10 +29,11 @@ class InspectTab:
     maps: gr.HTML
     alignment: gr.HTML
     redraw: gr.HTML
+    attribution: gr.HTML
 
     @property
     def shown(self) -> list[gr.HTML]:
-        return [self.entry, self.maps, self.alignment, self.redraw]
+        return [self.entry, self.maps, self.alignment, self.redraw, self.attribution]
 
 
 def create(workspace: Workspace, masthead: gr.HTML) -> InspectTab:
@@ -51,7 +53,8 @@ def create(workspace: Workspace, masthead: gr.HTML) -> InspectTab:
     maps = widget("maps", {"token": "", "empty": EMPTY})
     alignment = widget("alignment")
     redraw = widget("redraw")
-    tab = InspectTab(entry, maps, alignment, redraw)
+    attribution = widget("attribution", server_functions=_attributing(workspace))
+    tab = InspectTab(entry, maps, alignment, redraw, attribution)
     find = inspect_event(workspace)
 
     def adjust(entered: dict[str, Any], head: dict[str, Any], event: gr.EventData) -> tuple[Any, ...]:
@@ -61,15 +64,32 @@ def create(workspace: Workspace, masthead: gr.HTML) -> InspectTab:
 
     options: dict[str, Any] = {"trigger_mode": "always_last", "concurrency_limit": 2, **HIDDEN}
     entry.ask(find, [entry, masthead], tab.shown, **options)
-    for part in (maps, alignment, redraw):
+    for part in (maps, alignment, redraw, attribution):
         part.adjust(adjust, [entry, masthead], tab.shown, **options)
     return tab
+
+
+def _attributing(workspace: Workspace) -> list[Callable[[dict[str, Any]], dict[str, Any]]]:
+    """What the attribution panel calls: begin {entry, kind}, look {key}, stop {key}; each says how far the work is."""
+    work = workspace.inspector.attributions
+
+    def begin(sent: dict[str, Any]) -> dict[str, Any]:
+        answer, trouble = attempt(lambda: work.begin(*read_entry(sent.get("entry")), sent.get("kind")))
+        return answer or {"phase": "failed", "message": trouble}
+
+    def look(sent: dict[str, Any]) -> dict[str, Any]:
+        return work.look(sent.get("key"))
+
+    def stop(sent: dict[str, Any]) -> dict[str, Any]:
+        return work.stop(sent.get("key"))
+
+    return [begin, look, stop]
 
 
 def inspect_event(workspace: Workspace) -> Any:
     """The event that answers what the tab's entry holds, in the gallery that it names or else the one that is open."""
 
-    def answer(entered: object, masthead: dict[str, Any] | None) -> tuple[Any, Any, Any, Any]:
+    def answer(entered: object, masthead: dict[str, Any] | None) -> tuple[Any, ...]:
         def work() -> dict[str, dict[str, Any]]:
             state, settings = read_entry(entered, (masthead or {}).get("current"))
             return workspace.inspector.look(state, settings)
@@ -77,9 +97,9 @@ def inspect_event(workspace: Workspace) -> Any:
         value, trouble = attempt(work)
         if value is not None:
             fresh = {"token": token()}
-            return tuple(value[name] | fresh for name in ("entry", "maps", "alignment", "redraw"))  # type: ignore[return-value]
+            return tuple(value[name] | fresh for name in PARTS)
         kept = dict(entered) if isinstance(entered, Mapping) else {}
         said = {"empty": EMPTY} if trouble == NO_IMAGE else {"error": trouble}
-        return kept | {"token": token()}, said | {"token": token()}, None, None
+        return kept | {"token": token()}, said | {"token": token()}, None, None, None
 
     return answer

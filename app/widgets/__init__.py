@@ -9,6 +9,7 @@
     maps        both attentions by layer and head, their difference, the salience's stages by subject
     alignment   phrases against regions, and a phrase of one's own
     redraw      regions to draw, and where the image then stands in the ranking
+    attribution pixels and words that make the score, how far that is to be trusted, image against text
     grid        a gallery's images, a page at a time
     progress    a gallery in the making: progress, counts, and what was skipped and why
 

@@ -86,7 +86,7 @@ function update() {
   entered = { text: "", image: null, id: null, settings: {}, ...value };
   form.classList.remove("busy");
   text.value = entered.text || "";
-  if (entered.link) visitAddress(entered.link);
+  if (entered.link && element.isConnected) visitAddress(entered.link);
   close();
   render();
 }

@@ -56,6 +56,7 @@ def test_from_a_search_to_a_report_and_back_by_the_link(visit: Visit, tmp_path: 
     expect(drawing.locator("tbody tr.ssa-me .rank")).to_contain_text("#2")
     before = drawing.locator("tbody tr.ssa-me .rank").inner_text()
     picture = drawing.locator("svg.boxes")
+    picture.scroll_into_view_if_needed()
     box = picture.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 4, box["y"] + 4)
@@ -113,7 +114,7 @@ def test_the_opened_result_is_still_open_after_a_look_at_it(visit: Visit) -> Non
     page.get_by_role("tab", name="Search").click()
     page.wait_for_selector("#studio-opened canvas")
     assert page.locator("#studio-ranking .hit.opened").count() >= 1
-    assert "tab=" not in page.url and "hit=" in page.url
+    page.wait_for_function("!location.search.includes('tab=') && location.search.includes('hit=')")
 
 
 def test_a_link_without_its_image_or_of_another_model_says_so(visit: Visit) -> None:  # noqa: F811

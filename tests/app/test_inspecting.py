@@ -174,8 +174,8 @@ def test_a_forged_link_is_bad_input(parameters: dict[str, str]) -> None:
 
 def test_the_event_says_what_is_wrong_and_what_to_do(workspace: Workspace) -> None:
     answer = inspect_event(workspace)
-    entry, maps, alignment, redraw = answer({"text": "red"}, {"current": "scenes"})
-    assert maps["empty"]["title"] and entry["text"] == "red" and alignment is None and redraw is None
+    entry, maps, *rest = answer({"text": "red"}, {"current": "scenes"})
+    assert maps["empty"]["title"] and entry["text"] == "red" and rest == [None, None, None]
     _, maps, *_ = answer({"text": "red", "id": 10**6}, {"current": "scenes"})
     assert "no image 1000000" in maps["error"]
     entry, maps, *_ = answer({"text": "red", "id": 1}, {"current": "scenes"})
