@@ -69,6 +69,7 @@ class Attributions:
         much runs already."""
         if kind not in KINDS:
             raise InputError(f"There is nothing called {str(kind)[:20]!r} to compute.")
+        state = self._inspector.placed(state)
         task, key = self._task(state, settings), self._key(state, settings, str(kind))
         with self._lock:
             job = self._jobs.get(key)

@@ -44,15 +44,12 @@ def read_entry(values: object, gallery: object = None) -> tuple[SearchState, Ins
     settings = entry.get("settings")
     searched = settings if isinstance(settings, Mapping) else {}
     kept = {key: searched[key] for key in ("weight", "method", "salience") if searched.get(key) is not None}
-    state = read_state(
-        {"text": entry.get("text"), "image": entry.get("image")} | kept, entry.get("gallery") or gallery
-    )
+    asked = {key: entry.get(key) for key in ("text", "image", "models")}
+    state = read_state(asked | kept, entry.get("gallery") or gallery)
     chosen = entry.get("id")
     if chosen is not None and (type(chosen) is not int or not 0 <= chosen < 2**53):
         raise InputError("There is no such image. Choose one of the gallery.")
-    models = entry.get("models")
-    made = permalink.parse_models("-".join(str(name) for name in models) if isinstance(models, list) else "")
-    return replace(state, hit=chosen, tab="inspect", models=made), inspect_settings.read(settings)
+    return replace(state, hit=chosen, tab="inspect"), inspect_settings.read(settings)
 
 
 def entry_of(state: SearchState, settings: InspectSettings) -> Json:

@@ -121,6 +121,11 @@ def parse_models(value: str) -> tuple[str, ...]:
     return tuple(value.split("-")) if value else ()
 
 
+def read_models(values: object) -> tuple[str, ...]:
+    """Fingerprints as a browser sent them; InputError where they are none."""
+    return parse_models("-".join(str(value) for value in values) if isinstance(values, list) else "")
+
+
 def parse_number(value: str, what: str) -> int | None:
     """`value` as a whole number of 0 or more, None where it is empty; InputError, naming `what`, otherwise."""
     if value and not (value.isascii() and value.isdigit() and len(value) < 16):

@@ -63,17 +63,24 @@ def build(
 ) -> tuple[bytes, str]:
     """The bytes of one of `KINDS`, and a name for the file without its ending. Raises InputError where gallery, image or
     query image is not there."""
+    from ssa_me.attribution.reporting import attribution_section
     from ssa_me.report import plots
     from ssa_me.report.inspection import inspection_json, inspection_page
 
+    state = workspace.inspector.placed(state)
     inspection = inspect(workspace, state, settings)
+    made = workspace.inspector.attributions.made(state, settings)
     _, gallery, item = workspace.inspector.item(state)
     stem = "-".join(filter(None, ["inspection", slug(state.text), slug(item.file_name.rpartition(".")[0])]))
     if name == "inspection.json":
-        return json.dumps(inspection_json(inspection), ensure_ascii=False, indent=1).encode(), stem
+        data = inspection_json(inspection)
+        if made is not None:
+            data["attributions"] = [made[0].to_json() | {"quality": made[1].to_json()}]
+        return json.dumps(data, ensure_ascii=False, indent=1).encode(), stem
     image = gallery.image(item.id)
     if name == "inspection.html":
-        return inspection_page(image, inspection).encode(), stem
+        further = [attribution_section(image, [made])] if made is not None else []
+        return inspection_page(image, inspection, further).encode(), stem
     drawn = plots.attention_figure(image, inspection.explanation.boxes, inspection.attention)
     return plots.save(drawn, "svg" if name.endswith("svg") else "png", dpi=300), stem
 
@@ -102,8 +109,23 @@ def inspect(workspace: Workspace, state: SearchState, settings: InspectSettings)
         head=settings.head,
         standings={name: standing.to_json() for name, standing in standings.items()},
         regions=settings.regions,
+        options=_options(settings),
         link=inspector.link(state, settings),
     )
+
+
+def _options(settings: InspectSettings) -> list[str]:
+    """Those of the command that attribute alike."""
+    if not settings.attribution:
+        return []
+    asked = {
+        "of": settings.target,
+        "baseline": settings.baseline,
+        "steps": settings.steps,
+        "seed": settings.seed,
+    }
+    given = [[f"--{name}", str(value)] for name, value in asked.items() if value not in ("", None)]
+    return ["--method", settings.attribution, *(part for pair in given for part in pair)]
 
 
 def slug(text: str) -> str:

@@ -51,8 +51,11 @@ def create(workspace: Workspace, masthead: gr.HTML) -> InspectTab:
 
     entry = widget("asked", {}, server_functions=[images])
     maps = widget("maps", {"token": "", "empty": EMPTY})
-    alignment = widget("alignment")
-    redraw = widget("redraw")
+    with gr.Row(elem_classes="studio-pair"):
+        with gr.Column(min_width=480):
+            alignment = widget("alignment")
+        with gr.Column(min_width=480):
+            redraw = widget("redraw")
     attribution = widget("attribution", server_functions=_attributing(workspace))
     tab = InspectTab(entry, maps, alignment, redraw, attribution)
     find = inspect_event(workspace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import ssa_me.attribution as library
 from app.attributing import MOST_RUNNING, Attributions, options
 from app.inspect_settings import InspectSettings
 from app.permalink import SearchState
+from app.reports import build
 from app.workspace import Workspace
 from ssa_me.attribution import Attribution, Cancelled, Check, Curve, Quality, Verdict, Word
 from ssa_me.attribution.result import Balance as Sum
@@ -202,3 +204,15 @@ def test_every_method_can_be_chosen_and_every_number_has_a_formula() -> None:
     assert set(QUALITY.to_json()) - {"curves", "verdict", "notes", "words_convergence"} <= set(
         found["formulas"]
     )
+
+
+def test_the_report_holds_what_was_computed(workspace: Workspace, calls: Calls) -> None:
+    desk = workspace.inspector.attributions
+    asked = replace(ASKED, target="difference", seed=11)
+    assert b"Attribution: Occlusion" not in build(workspace, STATE, asked, "inspection.html")[0]
+    ended(desk, desk.begin(STATE, asked, "map"))
+    page = build(workspace, STATE, asked, "inspection.html")[0].decode()
+    assert "Attribution: Occlusion" in page and "All checks are good." in page
+    assert "--method occlusion --of difference --seed 11" in page
+    data = json.loads(build(workspace, STATE, asked, "inspection.json")[0])
+    assert data["attributions"][0]["quality"]["verdict"]["level"] == "high"
