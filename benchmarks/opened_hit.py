@@ -29,7 +29,11 @@ def main() -> int:
     show(seconds)
     claims = [
         Claim(f"{name}, median", float(np.median(seconds[name])), limit, unit="s")
-        for name, limit in (("all maps of an image", 1.0), ("drawn regions", 0.5), ("another layer and head", 0.05))
+        for name, limit in (
+            ("all maps of an image", 1.0),
+            ("drawn regions", 0.5),
+            ("another layer and head", 0.05),
+        )
     ]
     return conclude(*claims)
 

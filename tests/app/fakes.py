@@ -71,6 +71,7 @@ class FakeEmbedder:
         self.info = FakeInfo(fingerprints=fingerprints) if fingerprints else FakeInfo()
         self.calls = self.explained = 0
         self.layers: tuple[int, ...] | None = None
+        self.reads_claims = False
         self._lock = threading.Lock()
 
     def phrases(self, text: str) -> tuple[str, ...]:
