@@ -145,15 +145,17 @@ class Backbone:
         visual: VisualBatch | None = None,
         key_bias: Tensor | None = None,
         collect_rows: bool = False,
+        heads: bool = False,
     ) -> LanguagePass:
         """Read B texts, each after its image where `visual` is given (an empty text is the image alone).
 
-        key_bias: (B, N) added to the attention logits of image tokens in every layer. Texts are cut at
-        MAX_TEXT_TOKENS. A sample's result does not depend on its batch.
+        key_bias: (B, N) added to the attention logits of image tokens in every layer. heads: the rows that are
+        collected are those of each head. Texts are cut at MAX_TEXT_TOKENS. A sample's result does not depend on its
+        batch.
         """
         ids, mask = self.tokenize(texts, visual.counts() if visual is not None else None)
         last = last_positions(ids, mask, self._end_id if self.reading.pooling == "eos" else None)
-        probe = AttentionProbe(last=last, collect=collect_rows)
+        probe = AttentionProbe(last=last, collect=collect_rows, heads=heads)
         images = slice(
             self.image_start, self.image_start + (visual.tokens.shape[1] if visual is not None else 0)
         )
@@ -169,7 +171,8 @@ class Backbone:
         rows = None
         if collect_rows:
             stacked = torch.stack([probe.rows[layer] for layer in sorted(probe.rows)], dim=1)
-            rows = stacked[:, :, images] * visual.valid[:, None]
+            between = (1,) * (stacked.ndim - 2)
+            rows = stacked[..., images] * visual.valid.view(len(visual), *between, -1)
         return LanguagePass(pooled, hidden, rows)
 
     def speak(self, texts: Sequence[str], bucket: int = 48) -> Tensor:

@@ -108,6 +108,7 @@ class Passes:
         versions: Sequence[str] = VERSIONS,
         rows: bool = False,
         control: bool = False,
+        heads: bool = False,
     ) -> dict[str, LanguagePass]:
         """Version → its language pass, all in one: the baseline's on V, SSA-ME's on the regenerated V″ with its bias.
 
@@ -118,7 +119,7 @@ class Passes:
         bias = torch.cat([bias for _, bias in seen]) if any(bias.any() for _, bias in seen) else None
         with self.adapters.mixed(versions, len(visual)):
             output = self.backbone.language_pass(
-                [*texts] * len(versions), VisualBatch.join([batch for batch, _ in seen]), bias, rows
+                [*texts] * len(versions), VisualBatch.join([batch for batch, _ in seen]), bias, rows, heads
             )
         return dict(zip(versions, output.split(len(visual)), strict=True))
 
@@ -189,6 +190,18 @@ class Passes:
             result[version] = (
                 (output.rows.float() * ~relevance.sink_tokens(output.hidden)[:, None]).cpu().numpy()
             )
+        return result
+
+    def head_attention(
+        self, visual: VisualBatch, found: Salient, texts: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Version → (B, L, H, N): the last token's attention on image tokens layer by layer and head by head, sinks
+        removed. Its mean over heads and the chosen layers is `attention`."""
+        result = {}
+        for version, output in self.read(texts, visual, found, rows=True, heads=True).items():
+            assert output.rows is not None and output.hidden is not None
+            sinks = relevance.sink_tokens(output.hidden)[:, None, None]
+            result[version] = (output.rows.float() * ~sinks).cpu().numpy()
         return result
 
     def image_vectors(

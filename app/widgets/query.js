@@ -109,7 +109,7 @@ async function take(blob) {
 }
 
 function submit(hit = null) {
-  entered = { ...entered, linked: false, hit, text: text.value, weight: Number(weight.value), k: count.value, method: method.value };
+  entered = { ...entered, linked: false, models: [], hit, text: text.value, weight: Number(weight.value), k: count.value, method: method.value };
   form.classList.add("busy");
   go.disabled = true;
   props.value = { ...entered };

@@ -81,6 +81,7 @@ function open(id, from) {
   mark();
   setAddress(null, id);
   const hits = Object.fromEntries(lists.map((list) => [list.version, list.hits.find((hit) => hit.id === id) || null]));
+  window.studioOpened = { id, hits, state };
   say("open", { id, hits, state, scroll: Boolean(from) });
   trigger("open", { id, state });
 }
@@ -88,7 +89,7 @@ function open(id, from) {
 function close() {
   if (opened === null) return;
   const back = element.querySelector(`.hit[data-id="${opened}"]`);
-  opened = null;
+  opened = window.studioOpened = null;
   mark();
   setAddress(null, null);
   say("closed");
@@ -152,8 +153,12 @@ function update() {
   // A widget that comes back into the page shows the same search again and must not open its image anew.
   const fresh = window.studioToken !== value.token;
   window.studioToken = value.token;
-  if (!fresh) return mark();
-  opened = null;
+  if (!fresh) {
+    opened = window.studioOpened?.id ?? null;
+    setAddress(value.link, opened);
+    return mark();
+  }
+  opened = window.studioOpened = null;
   setAddress(value.link, null);
   say("closed");
   if (value.open !== null && value.open !== undefined) open(value.open, null);

@@ -179,7 +179,7 @@ class _Searcher:
             ranked = [self._with_subjects(int(id), version) for id in ids if int(id) in images]
             ranked.sort(key=lambda entry: (-entry.score, entry.id))
             # an image in neither list is within both bounds; one without subjects counts by its vector alone
-            bound = max(by_image.bound, _mix(by_image.bound, by_subject.bound))
+            bound = max(by_image.bound, mix(by_image.bound, by_subject.bound))
             if len(ids) >= len(images) or (len(ranked) >= self.k and ranked[self.k - 1].score > bound):
                 return ranked[: self.k]
             count *= 4
@@ -192,7 +192,7 @@ class _Searcher:
             return _Ranked(id, whole, version)
         scores = rows @ query
         winner = int(scores.argmax())
-        return _Ranked(id, _mix(whole, float(scores[winner])), version, winner)
+        return _Ranked(id, mix(whole, float(scores[winner])), version, winner)
 
     def _reranked(self, ranking: _Ranking, ranked: Sequence[_Ranked]) -> list[_Ranked]:
         """The first 20 by their conditioned embedding; the rest, and unreadable ones, keep their score."""
@@ -293,5 +293,6 @@ class _Searcher:
         return f"Embed them with: python -m ssa_me index SOURCE --gallery {gallery} --checkpoint {checkpoint}"
 
 
-def _mix(whole: float, subject: float) -> float:
+def mix(whole: float, subject: float) -> float:
+    """The score of an image under `+subjects`, of its own cosine and its best subject's."""
     return (1 - SUBJECT_WEIGHT) * whole + SUBJECT_WEIGHT * subject
