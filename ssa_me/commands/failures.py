@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,16 +57,14 @@ def _arguments(parser: ArgumentParser) -> None:
         "--ranking", default="vector", help="vector: one vector an image; subjects: its subjects count too"
     )
     parser.add_argument(
-        "-k", type=int, default=10, help="a query is right with a rank up to k: 1, 5 or 10 (default: 10)"
+        "-k", type=int, default=1, help="a query is right with a rank up to k: 1, 5 or 10 (default: 1)"
     )
     parser.add_argument(
         "--outcome",
         default="all",
         help="what table and report show: all, fixed, broken, both-wrong or both-right (default: all)",
     )
-    parser.add_argument(
-        "--rows", type=int, default=100, help="rows in the report, with images (default: 100)"
-    )
+    parser.add_argument("--rows", type=int, default=50, help="rows in the report, with images (default: 50)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
 
 
@@ -174,9 +173,28 @@ def _written(run: FailureRun, gallery: Gallery, selection: Selection, args: Name
     listed = {**summary, "outcome": selection.outcome, "rows": rows_json(run.table, rows, names)}
     files["json"].write_text(json.dumps(listed, indent=1), encoding="utf-8")
     pictures = {item.id: item.thumbnail for item in items}
-    page = report_html(run, selection, rows[: max(0, args.rows)], names, pictures, measured, slices)
+    page = report_html(
+        run, selection, rows[: max(0, args.rows)], names, pictures, measured, slices, _command(args)
+    )
     files["html"].write_text(page, encoding="utf-8")
     return summary | {"rows": len(rows), "files": [str(path) for path in files.values()]}
+
+
+def _command(args: Namespace) -> str:
+    """The call that makes the same again."""
+    named = {
+        "--data": args.data,
+        "--gallery": args.gallery,
+        "--out": args.out,
+        "--queries": args.queries,
+        "--binding": args.binding,
+        "--checkpoint": args.checkpoint,
+        "--ranking": args.ranking,
+        "-k": args.k,
+        "--outcome": args.outcome,
+    }
+    given = [f"{name} {shlex.quote(str(value))}" for name, value in named.items() if value is not None]
+    return " ".join(["python -m ssa_me failures", *given])
 
 
 class _Told:

@@ -28,7 +28,7 @@ class Selection:
     carry all `tags` and have their target among `images` (None: any), sorted by `sort`."""
 
     outcome: Outcome = "all"
-    k: int = 10
+    k: int = 1
     text: str = ""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     tags: tuple[Tag, ...] = ()

@@ -18,7 +18,7 @@ from ssa_me.failures.words import colours_of, words_of
 
 Tag = tuple[str, str]
 """A column of `COLUMNS` or of the data, and a value of it."""
-COLUMNS = ("kind", "subject", "colour", "word", "size", "words", "aligned")
+COLUMNS = ("kind", "subject", "colour", "word", "size", "length", "aligned")
 SIZES = ((0.05, "below 5 %"), (0.15, "5 to 15 %"), (0.35, "15 to 35 %"), (float("inf"), "above 35 %"))
 LENGTHS = ((3, "up to 3"), (6, "4 to 6"), (10, "7 to 10"), (float("inf"), "over 10"))
 ALIGNED = {0.0: "aligned", 1.0: "misaligned"}
@@ -133,7 +133,7 @@ def _tags(table: FailureTable, at: int, free: Iterable[str]) -> Iterator[Tag]:
     if (size := _bucket(float(table.numbers["size"][at]), SIZES)) is not None:
         yield "size", size
     if (length := _bucket(float(table.numbers["length"][at]), LENGTHS)) is not None:
-        yield "words", length
+        yield "length", length
     if (aligned := ALIGNED.get(float(table.numbers["misaligned"][at]))) is not None:
         yield "aligned", aligned
     yield from ((name, table.extra[name][at]) for name in free if table.extra[name][at])

@@ -13,6 +13,7 @@ from ssa_me.failures.selection import Selection
 from ssa_me.failures.slices import tags_of
 from ssa_me.failures.summary import failing_slices, report_html
 from ssa_me.failures.table import measure
+from tests.gallery.conftest import picture
 
 EVIL = "<script>alert(1)</script>"
 
@@ -42,14 +43,23 @@ def test_json_names_images(table):
 
 
 def test_the_report_needs_nothing_else_and_runs_nothing(table, tmp_path):
-    (tmp_path / "a.jpg").write_bytes(b"picture")
+    picture("red").save(tmp_path / "a.jpg")
     many = table([EVIL, *["red car"] * 9, *["blue dog"] * 30], [1] * 40, [*[99] * 10, *[1] * 30])
     run = FailureRun("captions", EVIL, "vector", {"baseline": "0", "ssa-me": "1"}, 40, 1.0, (), (), many)
     selection = Selection(outcome="broken")
     slices = failing_slices(many, tags_of(many), selection)
-    page = report_html(run, selection, [0], {1: 'a".png'}, {1: tmp_path / "a.jpg"}, measure(many), slices)
-    assert EVIL not in page and "&lt;script&gt;" in page and 'alt="a&quot;.png"' in page
-    assert "data:image/jpeg;base64,cGljdHVyZQ==" in page
-    assert "http" not in page.replace("http-equiv", "") and "broken by SSA-ME" in page
-    assert "<td>red</td><td>9 of 9</td>" in page
-    assert "1 → <b>99</b>" in page
+    page = report_html(
+        run,
+        selection,
+        [0],
+        {1: 'a".png'},
+        {1: tmp_path / "a.jpg"},
+        measure(many),
+        slices,
+        "python -m ssa_me failures",
+    )
+    assert EVIL not in page and "&lt;script&gt;" in page and "a&quot;.png" in page
+    assert page.count("data:image/png;base64,") == 1 and "<script" not in page
+    assert "://" not in page and "Broken by SSA-ME" in page
+    assert '<th scope="row">colour: red</th><td>9 of 9</td>' in page
+    assert "baseline's rank 1, SSA-ME's 99 (-98)" in page.replace("&#x27;", "'")

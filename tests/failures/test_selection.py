@@ -35,7 +35,7 @@ def test_sorted_by_any_column_and_the_unknown_last(five):
 
 
 def test_each_filter_and_all_together(five):
-    assert _rows(five, outcome="fixed") == [0]
+    assert _rows(five, outcome="fixed", k=10) == [0]
     assert _rows(five, text="RED ") == [0, 4, 2]
     assert _rows(five, ranges={"gain": (0, 1)}) == [3, 4]
     assert _rows(five, ranges={"alignment": (0.1, 0.5)}) == [0, 4, 2]
@@ -89,7 +89,9 @@ def test_a_page_of_fifty_thousand_rows_is_right(table):
     ranks = random.integers(1, 1000, (2, count))
     words = np.array(["red", "blue", "dog", "cat", "house"])[random.integers(0, 5, (count, 3))]
     many = table([" ".join(row) for row in words], ranks[0].tolist(), ranks[1].tolist())
-    selection = Selection(outcome="fixed", text="dog", tags=(("colour", "red"),), ranges={"gain": (100, 800)})
+    selection = Selection(
+        outcome="fixed", k=10, text="dog", tags=(("colour", "red"),), ranges={"gain": (100, 800)}
+    )
     page = select(many, selection, tags_of(many))[40:60]
     slow = sorted(
         (

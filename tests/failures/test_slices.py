@@ -46,7 +46,7 @@ def test_tags_of_a_query(table):
     tags = tags_of(one)
     first = {tags.names[number] for number, row in zip(tags.numbers, tags.rows, strict=True) if row == 0}
     assert first == {
-        ("kind", "subject"), ("colour", "red"), ("word", "person"), ("size", "5 to 15 %"), ("words", "4 to 6"),
+        ("kind", "subject"), ("colour", "red"), ("word", "person"), ("size", "5 to 15 %"), ("length", "4 to 6"),
         ("aligned", "misaligned"), ("city", "Oslo"),
     }  # fmt: skip
     assert tags.holding(("city", "Rome")).tolist() == [False, True]
