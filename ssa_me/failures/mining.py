@@ -25,6 +25,8 @@ from ssa_me.failures.queries import FailureQuery, QuerySet
 from ssa_me.failures.table import FailureTable, table_from_json, table_to_json
 from ssa_me.failures.words import length_of
 from ssa_me.gallery.items import Spaces
+from ssa_me.gallery.results import Query
+from ssa_me.gallery.search import search
 from ssa_me.gallery.store import Gallery
 from ssa_me.samples import Sample
 
@@ -130,6 +132,43 @@ def load_run(folder: Path) -> FailureRun:
         raise InputError("There is no finished run here. Run the queries first.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"The kept run cannot be read ({error}). Run the queries again.") from error
+
+
+def first_images(
+    gallery: Gallery,
+    embedder: SalientEmbedder,
+    text: str,
+    ranking: str,
+    candidates: Sequence[int],
+    count: int,
+) -> dict[str, list[int]]:
+    """Version → ids of the first `count` images for a text, among `candidates` where there are any.
+
+    Raises InputError where the gallery has no vectors of the model.
+    """
+    if not candidates:
+        suffix = "" if ranking == "vector" else f"+{ranking}"
+        found = search(
+            gallery, embedder, Query(text), [version + suffix for version in VERSIONS], count
+        ).results
+        return {version: [hit.id for hit in found[version + suffix]] for version in VERSIONS}
+    vectors, spaces = (
+        embedder.embed([Sample(text)], versions=VERSIONS).vectors,
+        Spaces(embedder.info.fingerprints),
+    )
+    best: dict[str, list[int]] = {}
+    for version in VERSIONS:
+        index, subjects = gallery.index(spaces.images(version)), gallery.index(spaces.subjects(version))
+        known = [id for id in candidates if index is not None and id in index]
+        if index is None or not known:
+            raise InputError(
+                f"The gallery {gallery.name} has no vectors of this model. Embed its images again first."
+            )
+        own = np.concatenate([index.of(id) for id in known])
+        parts = [subjects.of(id) if subjects and id in subjects else own[:0] for id in known]
+        scores = similarity(vectors[version], own, parts if ranking == "subjects" else None)[0]
+        best[version] = [known[int(at)] for at in np.argsort(-scores, kind="stable")[:count]]
+    return best
 
 
 class _Images:
@@ -245,6 +284,7 @@ def _ranked(
         phrases=tuple(found.phrase for found in aligned),
         targets=tuple(q.targets for q in queries),
         clusters=tuple(q.cluster for q in queries),
+        candidates=tuple(q.candidates for q in queries),
         chances=tuple(len(q.targets) / (len(q.candidates) or len(images.ids)) for q in queries),
         numbers=numbers,
         extra={name: tuple(q.extra.get(name, "") for q in queries) for name in free},

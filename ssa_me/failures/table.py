@@ -69,13 +69,15 @@ class FailureRow:
 
 @dataclass(frozen=True)
 class FailureTable:
-    """Q queries. numbers: column of `COLUMNS` → (Q,) float64. extra: free columns, "" where a query has none."""
+    """Q queries. candidates: ids that a query is ranked among, none for all; chances: of a right first place by guessing.
+    numbers: column of `COLUMNS` → (Q,) float64. extra: free columns, "" where a query has none."""
 
     queries: tuple[str, ...]
     kinds: tuple[str, ...]
     phrases: tuple[str, ...]
     targets: tuple[tuple[int, ...], ...]
     clusters: tuple[str, ...]
+    candidates: tuple[tuple[int, ...], ...]
     chances: tuple[float, ...]
     numbers: Mapping[str, np.ndarray]
     extra: Mapping[str, tuple[str, ...]]
@@ -192,6 +194,7 @@ def table_to_json(table: FailureTable) -> dict[str, Any]:
         "phrases": table.phrases,
         "targets": table.targets,
         "clusters": table.clusters,
+        "candidates": table.candidates,
         "chances": table.chances,
         "numbers": numbers,
         "extra": table.extra,
@@ -210,6 +213,7 @@ def table_from_json(found: Mapping[str, Any]) -> FailureTable:
         phrases=tuple(texts["phrases"]),
         targets=tuple(tuple(int(id) for id in ids) for ids in found["targets"]),
         clusters=tuple(texts["clusters"]),
+        candidates=tuple(tuple(int(id) for id in ids) for ids in found["candidates"]),
         chances=tuple(float(chance) for chance in found["chances"]),
         numbers=numbers,
         extra={str(name): tuple(values) for name, values in found["extra"].items()},

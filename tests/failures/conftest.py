@@ -88,6 +88,7 @@ def table() -> Callable[..., FailureTable]:
             ("",) * count,
             tuple((n,) for n in range(1, count + 1)),
             tuple(f"image {n}" for n in range(count)),
+            ((),) * count,
             (0.01,) * count,
             columns | {name: np.array(values, float) for name, values in numbers.items()},
             {name: tuple(values) for name, values in (extra or {}).items()},

@@ -7,7 +7,7 @@ import pytest
 
 from ssa_me.errors import InputError
 from ssa_me.failures import caption_queries, load_run, mine, run_id
-from ssa_me.failures.mining import RUN, TEXTS
+from ssa_me.failures.mining import RUN, TEXTS, first_images
 from ssa_me.failures.queries import FailureQuery, QuerySet
 from ssa_me.gallery import Gallery
 
@@ -154,3 +154,15 @@ def test_a_run_has_the_name_of_what_it_asks(gallery, embedder):
     assert first == run_id(asked, gallery, prints, "vector") and len(first) == 16
     assert first != run_id(asked, gallery, prints, "subjects")
     assert first != run_id(asked, gallery, prints | {"ssa-me": "other"}, "vector")
+
+
+def test_the_first_images_of_a_query(gallery, embedder, ids):
+    assert first_images(gallery, embedder, "red", "vector", (), 2)["baseline"] == [
+        ids["red"],
+        ids["red-blue"],
+    ]
+    among = (ids["green"], ids["red-blue"], 999)
+    found = first_images(gallery, embedder, "red", "subjects", among, 5)
+    assert found == {"baseline": [ids["red-blue"], ids["green"]], "ssa-me": [ids["red-blue"], ids["green"]]}
+    with pytest.raises(InputError, match="no vectors"):
+        first_images(gallery, embedder, "red", "vector", (999,), 5)
