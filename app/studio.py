@@ -10,8 +10,10 @@ import gradio as gr
 
 from app import answers, api, permalink
 from app.answers import HIDDEN
+from app.failures_routes import failure_routes
 from app.permalink import SearchState
 from app.routes import image_routes
+from app.tabs import failures as failures_tab
 from app.tabs import gallery as gallery_tab
 from app.tabs import search as search_tab
 from app.theme import STYLE, THEME
@@ -27,6 +29,7 @@ class _Parts:
     masthead: gr.HTML
     tabs: gr.Tabs
     search: search_tab.SearchTab
+    failures: failures_tab.FailuresTab
     gallery: gallery_tab.GalleryTab
     clock: gr.Timer
     find: Any
@@ -49,15 +52,18 @@ def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Search", id="search"):
                 search = search_tab.create(workspace, masthead)
+            with gr.Tab("Failures", id="failures") as tab:
+                failures = failures_tab.create(workspace, page, tabs, tab, masthead, public)
             with gr.Tab("Gallery", id="gallery"):
                 gallery = gallery_tab.create(workspace, masthead, public)
         clock = gr.Timer(0.7, active=False)
         api.create(workspace)
-        parts = _Parts(masthead, tabs, search, gallery, clock, search_tab.search_event(workspace))
+        parts = _Parts(masthead, tabs, search, failures, gallery, clock, search_tab.search_event(workspace))
         _on_arrival(workspace, page, parts)
         _while_starting(workspace, parts)
         _on_another_gallery(workspace, parts)
         _on_similar(workspace, parts)
+        _on_failure(workspace, parts)
     return page
 
 
@@ -155,6 +161,23 @@ def _on_similar(workspace: Workspace, parts: _Parts) -> None:
         )
 
 
+def _on_failure(workspace: Workspace, parts: _Parts) -> None:
+    """A query of the failures is opened: it is asked in its gallery, with its right image open."""
+
+    def open_failure(event: gr.EventData) -> tuple[Any, Any, Any, Any]:
+        state, trouble = answers.attempt(lambda: failures_tab.opened(workspace, event))
+        if state is None:
+            gr.Warning(trouble, duration=6)
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        head = masthead_value(workspace, state.gallery)
+        return head, search_tab.query_value(workspace, state), answers.notice(), gr.Tabs(selected="search")
+
+    opened = [parts.masthead, parts.search.query, parts.search.notice, parts.tabs]
+    parts.failures.table.inspect(open_failure, None, opened, **HIDDEN).then(
+        parts.find, parts.asked, parts.found, **HIDDEN
+    )
+
+
 def launch_options(workspace: Workspace) -> dict[str, Any]:
     """Everything about `launch` but the address: look, limits, and what is not to be collected or served."""
     return {
@@ -162,7 +185,7 @@ def launch_options(workspace: Workspace) -> dict[str, Any]:
         "css": STYLE,
         "head": f"<script>{SHARED_SCRIPT.read_text(encoding='utf-8')}</script>",
         "app_kwargs": {
-            "routes": image_routes(workspace),
+            "routes": image_routes(workspace) + failure_routes(workspace.failures),
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,
