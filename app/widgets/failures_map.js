@@ -41,7 +41,8 @@ async function load() {
 function legend({ column, kind, low, high, names }) {
   if (kind === "category") return h("span.legend", {}, names.slice(0, 10).map((name, code) => h("span", {}, h("i.swatch", { style: { background: HUES[code % HUES.length] } }), name)));
   const bar = column === "gain" ? `linear-gradient(to right, ${GAIN.join(", ")})` : gradient("share");
-  const ends = column === "gain" ? [Math.min(0, low), Math.max(0, high)] : [low, high];
+  const far = Math.max(1, Math.abs(low), Math.abs(high));
+  const ends = column === "gain" ? [`−${far}`, `+${far}`] : [low, high];
   return h("span.legend", { title: "The mean over the queries that an image is right for; grey where there is none" }, h("span.number", {}, ends[0]), h("i.scale", { style: { background: bar } }), h("span.number", {}, ends[1]));
 }
 

@@ -5,7 +5,7 @@ const { h, hear, icon, paint, gradient, percent } = studio;
 const CHOICES = [["a", "A is better", "1"], ["b", "B is better", "2"], ["tie", "Tie", "3"], ["both bad", "Both bad", "4"]];
 const TITLES = { baseline: "Baseline", "ssa-me": "SSA-ME" };
 let page = null, at = 0, ballot = null, maps = null;
-const dialog = h("dialog", { "aria-label": "Vote on two lists", onclick: (event) => event.target === dialog && dialog.close(), onkeydown: keys });
+const dialog = h("dialog", { tabindex: -1, "aria-label": "Vote on two lists", onclick: (event) => event.target === dialog && dialog.close(), onkeydown: keys });
 element.replaceChildren(dialog);
 
 // A name for this visitor, made up once and kept in the browser, so that nobody votes twice on the same query.
@@ -113,7 +113,8 @@ function render() {
     h("header", {}, h("div", {}, h("h2", {}, row.query), h("p.quiet", {}, `Query ${at + 1} of ${page.rows.length} on this page · ${row.kind}`)),
       turn(-1, "previous", "Previous query (←)"), turn(1, "next", "Next query (→)"), h("button.tool", { type: "button", "aria-label": "Close (Esc)", title: "Close (Esc)", onclick: () => dialog.close() }, icon("close", 18))),
     body(),
-    h("footer", {}, "Your votes so far: ", h("a", { href: `studio/failures/${page.run.id}/votes.csv`, download: "" }, "CSV"), " · ", h("a", { href: `studio/failures/${page.run.id}/votes.json`, download: "" }, "JSON"))));
+    h("footer", {}, "All votes on this run: ", h("a", { href: `studio/failures/${page.run.id}/votes.csv`, download: "" }, "CSV"), " · ", h("a", { href: `studio/failures/${page.run.id}/votes.json`, download: "" }, "JSON"))));
+  if (dialog.open && !dialog.contains(document.activeElement)) dialog.focus();
 }
 
 hear(element, "failures-vote", (sent) => {

@@ -91,7 +91,7 @@ def binding_queries(gallery: Gallery, items: Sequence[Item]) -> QuerySet:
                     task["text"], candidates[:1], kind, f"task {number}", candidates, {"task": task["task"]}
                 )
             )
-    return QuerySet("binding tasks", tuple(queries))
+    return QuerySet("Binding tasks", tuple(queries))
 
 
 def _draw(

@@ -67,7 +67,7 @@ def labels_of(item: Item) -> tuple[str, ...]:
     return tuple(subject.phrase for subject in item.subjects if subject.status not in _NOT_TRUTH)
 
 
-def caption_queries(items: Sequence[Item], name: str = "captions") -> QuerySet:
+def caption_queries(items: Sequence[Item], name: str = "Captions") -> QuerySet:
     """Every caption of `items` once. Right are the images that own it, and where it names nothing but subjects also
     those whose annotated subjects it is true of. Raises InputError where no image has a caption."""
     owners: dict[str, list[int]] = {}

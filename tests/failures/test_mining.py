@@ -116,7 +116,7 @@ def test_a_run_is_read_as_it_was_written(gallery, embedder, tmp_path):
     assert [again.table.row(at) for at in range(len(run.table))] == [
         run.table.row(at) for at in range(len(run.table))
     ]
-    assert (again.name, again.ranking, again.seconds) == ("captions", "subjects", run.seconds)
+    assert (again.name, again.ranking, again.seconds) == ("Captions", "subjects", run.seconds)
     (folder / RUN).write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match="cannot be read"):
         load_run(folder)
