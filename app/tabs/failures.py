@@ -68,8 +68,10 @@ def create(
     """Build the tab and its events, inside `tab` of `page`. On a `public` page nothing that visitors bring is run."""
     setup = widget("failures_run", setup_value(workspace, None, public))
     with gr.Row(elem_classes="studio-failures"):
-        widget("failures_summary")
-        widget("failures_map", server_functions=[_cloud(workspace)])
+        with gr.Column(min_width=340):
+            widget("failures_summary")
+        with gr.Column(min_width=340):
+            widget("failures_map", server_functions=[_cloud(workspace)])
     table = widget("failures", {}, server_functions=[_page(workspace)])
     widget("failures_vote", {"closed": CLOSED if public else ""}, server_functions=_voting(workspace, public))
     made = FailuresTab(setup, table, gr.Timer(0.7, active=False))

@@ -22,7 +22,7 @@ const COLUMNS = [
   ["query", "Query", "", "The query, what it asks to be bound, and its weakest phrase"], ["target", "Right image", "", "The right image that SSA-ME ranks best"],
   ["rank_baseline", "Baseline", "number", "The baseline's rank of the best right image; ties count against it"], ["rank_ssa_me", "SSA-ME", "number", "SSA-ME's rank of the best right image; ties count against it"],
   ["gain", "Gained", "number", "The baseline's rank less SSA-ME's"], ["top", "First instead", "wide", "What each model puts first where that is not right"],
-  ["alignment", "Alignment", "number", "cos(e(p), a) of the phrase that fits worst and its region; a dash where no region lies on its subject"],
+  ["alignment", "Alignment", "number wide", "cos(e(p), a) of the phrase that fits worst and its region; a dash where no region lies on its subject"],
   ["misaligned", "Region", "wide", "Misaligned: another region of the right image scores higher for that phrase than its own"],
   ["size", "Size", "number wide", "The subject's share of the right image's area"], ["length", "Words", "number wide", "Words of the query"],
 ];
@@ -177,7 +177,7 @@ function line(row) {
     h("td.image", {}, picture(row.target)),
     h("td.number", {}, h(right(row.rank_baseline), {}, number(row.rank_baseline))), h("td.number", {}, h(right(row.rank_ssa_me), {}, number(row.rank_ssa_me))), h("td.number", {}, gain),
     h("td.wide.image", {}, h("span.pair", {}, first(row, row.top_baseline, "baseline"), first(row, row.top_ssa_me, "ssa-me"))),
-    h("td.number", {}, row.alignment === null ? "–" : row.alignment.toFixed(2)), h("td.wide", {}, region),
+    h("td.number.wide", {}, row.alignment === null ? "–" : row.alignment.toFixed(2)), h("td.wide", {}, region),
     h("td.number.wide", {}, row.size === null ? "–" : `${(100 * row.size).toFixed(row.size < 0.1 ? 1 : 0)} %`), h("td.number.wide", {}, row.length));
 }
 
