@@ -55,4 +55,5 @@ def read_state(values: Mapping[str, Any], gallery: object) -> SearchState:
         method=permalink.parse_method(values.get("method", permalink.METHODS[0])),
         salience=permalink.parse_salience(values.get("salience", permalink.SALIENCES[0])),
         gallery=permalink.check_gallery_id(gallery) if gallery else None,
+        models=permalink.read_models(values.get("models")),
     )

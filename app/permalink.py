@@ -1,9 +1,10 @@
-"""The state of a search as the query string of the page's address, and back. Knows no page and no model.
+"""The state of the page as the query string of its address, and back. Knows no page and no model.
 
-    ?q=TEXT & i=IMAGE & w=WEIGHT & k=COUNT & m=METHOD & s=SALIENCE & g=GALLERY & hit=ID
+    ?tab=TAB & q=TEXT & i=IMAGE & w=WEIGHT & k=COUNT & m=METHOD & s=SALIENCE & g=GALLERY & v=MODELS & hit=ID & …
 
 `i` is the content hash of an uploaded image; `w` is left out where there is no image, `m` for one vector an image, `s`
-for the head's salience, `hit` where none is opened.
+for the head's salience, `hit` where none is opened, `tab` for the search. `v` are the fingerprints of the versions that
+gave what the link shows. What a tab keeps beside these it reads and writes itself: see `InspectSettings`.
 """
 
 from __future__ import annotations
@@ -18,18 +19,21 @@ from ssa_me.errors import InputError
 DEFAULT_K = 10
 DEFAULT_WEIGHT = 0.5
 METHODS = ("vector", "subjects", "rerank")
-"""How both lists are ranked: one vector an image, with its subject vectors, or the best embedded again."""
+"""How both lists are ranked: one vector an image, with its subject vectors, or the best read again with the query."""
 
 SALIENCES = ("head", "full")
 """What conditions the salience of an opened image and of a second ranking: the light head, or the whole pipeline."""
 
+TABS = ("search", "inspect", "failures", "annotate", "train", "gallery")
+_MODELS = re.compile(r"[0-9a-f]{8,64}(-[0-9a-f]{8,64})*")
 _IMAGE = re.compile(r"[0-9a-f]{64}")
 _GALLERY = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 @dataclass(frozen=True)
 class SearchState:
-    """What a search consists of. `image` is a content hash, `gallery` an id, `hit` the id of the opened image."""
+    """What a search consists of. `image` is a content hash, `gallery` an id, `hit` the id of the opened image, `models`
+    the fingerprints that a link names, `tab` where it is shown."""
 
     text: str = ""
     image: str | None = None
@@ -39,6 +43,8 @@ class SearchState:
     salience: str = SALIENCES[0]
     gallery: str | None = None
     hit: int | None = None
+    tab: str = TABS[0]
+    models: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -101,11 +107,34 @@ def parse_salience(value: object) -> str:
     return str(value)
 
 
+def parse_tab(value: object) -> str:
+    """`value` as one of `TABS`; InputError otherwise."""
+    if value not in TABS:
+        raise InputError(f"The link's tab is {str(value)[:20]!r}. It should be one of {', '.join(TABS)}.")
+    return str(value)
+
+
+def parse_models(value: str) -> tuple[str, ...]:
+    """The fingerprints in `value`, joined by hyphens; InputError where they are none."""
+    if value and not _MODELS.fullmatch(value):
+        raise InputError(f"The link's models are {value[:40]!r}. They should be fingerprints.")
+    return tuple(value.split("-")) if value else ()
+
+
+def read_models(values: object) -> tuple[str, ...]:
+    """Fingerprints as a browser sent them; InputError where they are none."""
+    return parse_models("-".join(str(value) for value in values) if isinstance(values, list) else "")
+
+
+def parse_number(value: str, what: str) -> int | None:
+    """`value` as a whole number of 0 or more, None where it is empty; InputError, naming `what`, otherwise."""
+    if value and not (value.isascii() and value.isdigit() and len(value) < 16):
+        raise InputError(f"The link's {what} is {value[:20]!r}. It should be a number.")
+    return int(value) if value else None
+
+
 def parse(parameters: Mapping[str, str]) -> SearchState:
     """The search that a query string describes. Raises InputError where a parameter makes no sense."""
-    hit = parameters.get("hit", "")
-    if hit and not (hit.isascii() and hit.isdigit() and len(hit) < 16):
-        raise InputError(f"The link's opened image is {hit[:20]!r}. It should be a number.")
     image, gallery = parameters.get("i"), parameters.get("g")
     return SearchState(
         text=parameters.get("q", ""),
@@ -115,13 +144,17 @@ def parse(parameters: Mapping[str, str]) -> SearchState:
         method=parse_method(parameters.get("m") or METHODS[0]),
         salience=parse_salience(parameters.get("s") or SALIENCES[0]),
         gallery=check_gallery_id(gallery) if gallery else None,
-        hit=int(hit) if hit else None,
+        hit=parse_number(parameters.get("hit", ""), "opened image"),
+        tab=parse_tab(parameters.get("tab") or TABS[0]),
+        models=parse_models(parameters.get("v", "")),
     )
 
 
-def build(state: SearchState) -> str:
-    """The query string of `state`, with its question mark; "?" alone where there is nothing to say."""
+def build(state: SearchState, settings: Mapping[str, str] | None = None) -> str:
+    """The query string of `state` and a tab's own `settings`, with its question mark."""
     parameters: dict[str, str | int] = {}
+    if state.tab != TABS[0]:
+        parameters["tab"] = state.tab
     if state.text.strip():
         parameters["q"] = state.text
     if state.image:
@@ -134,6 +167,9 @@ def build(state: SearchState) -> str:
         parameters["s"] = state.salience
     if state.gallery:
         parameters["g"] = state.gallery
+    if state.models:
+        parameters["v"] = "-".join(state.models)
     if state.hit is not None:
         parameters["hit"] = state.hit
+    parameters |= settings or {}
     return "?" + urlencode(parameters)

@@ -8,18 +8,24 @@ from typing import Any
 
 import gradio as gr
 
-from app import answers, api, permalink
+from app import answers, api, inspect_settings, permalink
 from app.answers import HIDDEN
 from app.failures_routes import failure_routes
+from app.inspecting import entry_of
 from app.permalink import SearchState
+from app.reports import report_routes
 from app.routes import image_routes
 from app.tabs import failures as failures_tab
 from app.tabs import gallery as gallery_tab
+from app.tabs import inspect as inspect_tab
 from app.tabs import search as search_tab
 from app.theme import STYLE, THEME
 from app.views import model_view
 from app.widgets import SHARED_SCRIPT, widget
 from app.workspace import Workspace
+
+SHOWN = ("inspect", "failures", "gallery")
+"""The tabs beside the first that a link can open."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class _Parts:
     masthead: gr.HTML
     tabs: gr.Tabs
     search: search_tab.SearchTab
+    inspect: inspect_tab.InspectTab
     failures: failures_tab.FailuresTab
     gallery: gallery_tab.GalleryTab
     clock: gr.Timer
@@ -52,17 +59,21 @@ def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Search", id="search"):
                 search = search_tab.create(workspace, masthead)
+            with gr.Tab("Inspect", id="inspect"):
+                inspect = inspect_tab.create(workspace, masthead)
             with gr.Tab("Failures", id="failures") as tab:
-                failures = failures_tab.create(workspace, page, tabs, tab, masthead, public)
+                failures = failures_tab.create(workspace, tab, masthead, public)
             with gr.Tab("Gallery", id="gallery"):
                 gallery = gallery_tab.create(workspace, masthead, public)
         clock = gr.Timer(0.7, active=False)
         api.create(workspace)
-        parts = _Parts(masthead, tabs, search, failures, gallery, clock, search_tab.search_event(workspace))
+        find = search_tab.search_event(workspace)
+        parts = _Parts(masthead, tabs, search, inspect, failures, gallery, clock, find)
         _on_arrival(workspace, page, parts)
         _while_starting(workspace, parts)
         _on_another_gallery(workspace, parts)
         _on_similar(workspace, parts)
+        _on_inspect(workspace, page, parts)
         _on_failure(workspace, parts)
     return page
 
@@ -76,7 +87,7 @@ def _on_arrival(workspace: Workspace, page: gr.Blocks, parts: _Parts) -> None:
         job = workspace.ingest
         return (
             head,
-            entered | {"linked": not trouble} if entered else gr.skip(),
+            entered | {"linked": not trouble and state.tab == "search"} if entered else gr.skip(),
             search_tab.empty_ranking(workspace, head["current"], arrival=True),
             answers.notice(trouble) if trouble else gr.skip(),
             gallery_tab.grid_value(workspace, head["current"]),
@@ -161,20 +172,52 @@ def _on_similar(workspace: Workspace, parts: _Parts) -> None:
         )
 
 
+def _on_inspect(workspace: Workspace, page: gr.Blocks, parts: _Parts) -> None:
+    """An opened result is to be inspected, or a link leads to what was: the Inspect tab opens with all set."""
+    tab, find = parts.inspect, inspect_tab.inspect_event(workspace)
+
+    def begin(event: gr.EventData) -> tuple[Any, Any]:
+        sent = event._data if isinstance(event._data, dict) else {}
+        asked = sent.get("state")
+        asked = asked if isinstance(asked, dict) else {}
+        settings = {key: asked.get(key) for key in ("weight", "method", "salience")}
+        kept = {key: asked.get(key) for key in ("gallery", "text", "image")}
+        return kept | {"id": sent.get("id"), "settings": settings}, gr.Tabs(selected="inspect")
+
+    def follow(head: dict[str, Any], request: gr.Request) -> tuple[Any, ...]:
+        parameters = dict(request.query_params)
+        if parameters.get("tab") not in SHOWN:
+            return (gr.skip(),) * (len(tab.shown) + 1)
+        state, trouble = answers.attempt(lambda: permalink.parse(parameters))
+        settings, unset = answers.attempt(lambda: inspect_settings.parse(parameters))
+        chosen = gr.Tabs(selected=parameters["tab"])
+        if parameters["tab"] != "inspect":
+            return (*(gr.skip(),) * len(tab.shown), chosen)
+        if state is None or settings is None:
+            return gr.skip(), {"token": answers.token(), "error": trouble or unset}, None, None, None, chosen
+        return (*find(entry_of(state, settings), head), chosen)
+
+    asked = [tab.entry, parts.masthead]
+    parts.search.opened.inspect(begin, None, [tab.entry, parts.tabs], **HIDDEN).then(
+        find, asked, tab.shown, **HIDDEN
+    )
+    page.load(follow, parts.masthead, [*tab.shown, parts.tabs], **HIDDEN)
+
+
 def _on_failure(workspace: Workspace, parts: _Parts) -> None:
-    """A query of the failures is opened: it is asked in its gallery, with its right image open."""
+    """A query of the failures is opened: the Inspect tab shows it in its gallery, with its right image."""
+    tab, find = parts.inspect, inspect_tab.inspect_event(workspace)
 
-    def open_failure(event: gr.EventData) -> tuple[Any, Any, Any, Any]:
-        state, trouble = answers.attempt(lambda: failures_tab.opened(workspace, event))
-        if state is None:
+    def open_failure(event: gr.EventData) -> tuple[Any, Any, Any]:
+        entry, trouble = answers.attempt(lambda: failures_tab.opened(workspace, event))
+        if entry is None:
             gr.Warning(trouble, duration=6)
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        head = masthead_value(workspace, state.gallery)
-        return head, search_tab.query_value(workspace, state), answers.notice(), gr.Tabs(selected="search")
+            return gr.skip(), gr.skip(), gr.skip()
+        return masthead_value(workspace, entry["gallery"]), entry, gr.Tabs(selected="inspect")
 
-    opened = [parts.masthead, parts.search.query, parts.search.notice, parts.tabs]
-    parts.failures.table.inspect(open_failure, None, opened, **HIDDEN).then(
-        parts.find, parts.asked, parts.found, **HIDDEN
+    opened = [parts.masthead, tab.entry, parts.tabs]
+    parts.failures.table.inspect(open_failure, None, opened, **HIDDEN).success(
+        find, [tab.entry, parts.masthead], tab.shown, **HIDDEN
     )
 
 
@@ -185,7 +228,11 @@ def launch_options(workspace: Workspace) -> dict[str, Any]:
         "css": STYLE,
         "head": f"<script>{SHARED_SCRIPT.read_text(encoding='utf-8')}</script>",
         "app_kwargs": {
-            "routes": image_routes(workspace) + failure_routes(workspace.failures),
+            "routes": [
+                *image_routes(workspace),
+                *report_routes(workspace),
+                *failure_routes(workspace.failures),
+            ],
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,

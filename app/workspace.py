@@ -21,6 +21,7 @@ from app import permalink, views
 from app.cache import ByteCache, json_bytes
 from app.counts import IngestCounts
 from app.failures import FailureRuns
+from app.inspecting import Inspector
 from app.jobs import Job, JobState
 from app.permalink import SearchState
 from app.uploads import Upload, UploadStore
@@ -82,6 +83,7 @@ class Workspace:
         self._start = Job("start", self._prepare)
         self._ingest: Job | None = None
         self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, json_bytes)
+        self.inspector = Inspector(self)
 
     # Starting
 

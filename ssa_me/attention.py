@@ -29,12 +29,14 @@ class AttentionProbe:
     """What one language pass asks of its attention, and what it is told. One probe a call, so calls share nothing.
 
     last: (B,) position of each row's last real token. key_bias: (B, T) added to the logits of every query, or None.
-    rows: filled with layer → (B, T), the last token's attention, mean over heads, when `collect` is set.
+    rows: filled with layer → (B, T), the last token's attention, mean over heads, when `collect` is set; with `heads`
+    as well, layer → (B, H, T), each head's own.
     """
 
     last: Tensor
     key_bias: Tensor | None = None
     collect: bool = False
+    heads: bool = False
     rows: dict[int, Tensor] = field(default_factory=dict)
 
 
@@ -58,7 +60,8 @@ def sdpa_with_probe(
         if probe.key_bias is not None:
             attention_mask = _biased_mask(attention_mask, probe.key_bias, query)
         if probe.collect:
-            probe.rows[int(module.layer_idx)] = last_row(query, key, probe.last, scale, probe.key_bias)
+            read = last_rows if probe.heads else last_row
+            probe.rows[int(module.layer_idx)] = read(query, key, probe.last, scale, probe.key_bias)
     return sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
     )
@@ -68,6 +71,16 @@ def last_row(
     query: Tensor, key: Tensor, last: Tensor, scale: float, key_bias: Tensor | None = None
 ) -> Tensor:
     """The attention of each row's last real token over all tokens, mean over heads: (B, T), rows sum to 1.
+
+    The arguments are those of `last_rows`.
+    """
+    return last_rows(query, key, last, scale, key_bias).mean(1)
+
+
+def last_rows(
+    query: Tensor, key: Tensor, last: Tensor, scale: float, key_bias: Tensor | None = None
+) -> Tensor:
+    """The same head by head, in the order of the query's heads: (B, H, T), rows sum to 1.
 
     query (B, H, T, d), key (B, H_kv, T, d), last (B,), key_bias (B, T). Positions after `last` are padding and get 0.
     Softmax is taken in float32. Differentiable.
@@ -80,7 +93,7 @@ def last_row(
     if key_bias is not None:
         logits = logits + key_bias[:, None, None, :].float()
     padding = torch.arange(length, device=query.device)[None] > last[:, None]
-    return logits.masked_fill(padding[:, None, None], float("-inf")).softmax(-1).mean((1, 2))
+    return logits.masked_fill(padding[:, None, None], float("-inf")).softmax(-1).flatten(1, 2)
 
 
 def _biased_mask(mask: Tensor | None, key_bias: Tensor, query: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ Shapes: B samples, N image tokens (padded to the longest, raster order), T token
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDe
 from ssa_me.attention import ATTENTION, AttentionProbe
 from ssa_me.checkpoints import Pooling, Reading
 from ssa_me.errors import InputError, first_line
-from ssa_me.families import Family, family_of, named
+from ssa_me.families import Family, family_of, named, to_pixels
 from ssa_me.loading import load_checkpoint
 from ssa_me.outputs import LanguagePass, VisualBatch, token_boxes
 
@@ -121,21 +122,38 @@ class Backbone:
             sizes=tuple(sizes),
         )
 
+    def to_pixels(self, patches: Tensor, grid: Tensor) -> Tensor:
+        """Numbers that belong to one image's patches (P, d) of grid (3,), as `pixels` orders them, on the pixels (3, h, w)
+        of the image as the model sees it, resized as a whole; summed over the times that a patch holds a pixel."""
+        frames = self.traits.frames(self.model.config)
+        return to_pixels(patches, grid.tolist(), self.merge, frames, self.traits.blocks)
+
+    @contextmanager
+    def embeddings_replaced(self, states: Tensor) -> Iterator[None]:
+        """Whatever is read inside gets `states` (B, T, D) in place of its tokens' input embeddings."""
+        hook = self.model.get_input_embeddings().register_forward_hook(lambda layer, ids, output: states)
+        try:
+            yield
+        finally:
+            hook.remove()
+
     def language_pass(
         self,
         texts: Sequence[str],
         visual: VisualBatch | None = None,
         key_bias: Tensor | None = None,
         collect_rows: bool = False,
+        heads: bool = False,
     ) -> LanguagePass:
         """Read B texts, each after its image where `visual` is given (an empty text is the image alone).
 
-        key_bias: (B, N) added to the attention logits of image tokens in every layer. Texts are cut at
-        MAX_TEXT_TOKENS. A sample's result does not depend on its batch.
+        key_bias: (B, N) added to the attention logits of image tokens in every layer. heads: the rows that are
+        collected are those of each head. Texts are cut at MAX_TEXT_TOKENS. A sample's result does not depend on its
+        batch.
         """
         ids, mask = self.tokenize(texts, visual.counts() if visual is not None else None)
         last = last_positions(ids, mask, self._end_id if self.reading.pooling == "eos" else None)
-        probe = AttentionProbe(last=last, collect=collect_rows)
+        probe = AttentionProbe(last=last, collect=collect_rows, heads=heads)
         images = slice(
             self.image_start, self.image_start + (visual.tokens.shape[1] if visual is not None else 0)
         )
@@ -151,7 +169,8 @@ class Backbone:
         rows = None
         if collect_rows:
             stacked = torch.stack([probe.rows[layer] for layer in sorted(probe.rows)], dim=1)
-            rows = stacked[:, :, images] * visual.valid[:, None]
+            between = (1,) * (stacked.ndim - 2)
+            rows = stacked[..., images] * visual.valid.view(len(visual), *between, -1)
         return LanguagePass(pooled, hidden, rows)
 
     def speak(self, texts: Sequence[str], bucket: int = 48) -> Tensor:
@@ -253,12 +272,23 @@ class Backbone:
 
     def text_ids(self, text: str) -> list[int]:
         """Token ids of a user's text, at most MAX_TEXT_TOKENS. Special tokens in it are read as a space."""
-        for special in self._specials:
-            text = text.replace(special, " ")
-        text = text.strip().encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair becomes "?"
+        text = self._plain(text)
         if not text:
             return []
         return self.tokenizer(text, add_special_tokens=False)["input_ids"][:MAX_TEXT_TOKENS]
+
+    def text_spans(self, text: str) -> tuple[str, int, list[tuple[int, int]]]:
+        """How a text without an image is read: the text without special tokens, the position of its first token among
+        those of `tokenize`, and for each token of it where it begins and ends among the text's characters."""
+        text = self._plain(text)
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        spans = [(int(a), int(b)) for a, b in encoded["offset_mapping"][:MAX_TEXT_TOKENS]]
+        return text, len(self._encode(self.format.text_only[0])), spans
+
+    def _plain(self, text: str) -> str:
+        for special in self._specials:
+            text = text.replace(special, " ")
+        return text.strip().encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair becomes "?"
 
     def _encode(self, fixed: str) -> list[int]:
         if fixed not in self._ids:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -52,6 +53,17 @@ def _cuda(device: torch.device, reason: str) -> Device:
     return Device(device, torch.float16, f"{reason}; it has no bf16")
 
 
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free on `device`; on a CPU what the kernel counts as available, 2 GiB where it does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 2 * 2**30
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), 2 * 2**30)
+
+
 def in_batches(
     work: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], size: int
 ) -> list[Result]:
@@ -64,7 +76,7 @@ def in_batches(
             results += work(batch)
             continue
         except RuntimeError as error:  # torch.OutOfMemoryError is one
-            if len(batch) == 1 or not _is_out_of_memory(error):
+            if len(batch) == 1 or not is_out_of_memory(error):
                 raise
         size = (
             len(batch) // 2
@@ -74,7 +86,8 @@ def in_batches(
     return results
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device, or the machine, had no memory left for what raised `error`."""
     text = str(error).lower()
     return (
         isinstance(error, torch.OutOfMemoryError)

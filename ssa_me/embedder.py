@@ -44,10 +44,11 @@ from ssa_me.model_info import ModelInfo, describe
 from ssa_me.outputs import VisualBatch
 from ssa_me.passes import Passes, Salient, with_pairs
 from ssa_me.pipeline import full_salience
+from ssa_me.redrawing import Redrawn, embed_redrawn
 from ssa_me.salience.experts import CachedExpert, OpenCVExpert, VisualExpert, open_expert
 from ssa_me.salience.lmm import Listed, LmmSubjects
 from ssa_me.salience.subjects import split_phrases
-from ssa_me.samples import Sample
+from ssa_me.samples import BBox, Sample
 
 BACKBONE = "backbone"
 """Stands for the language model as it is, where layers are compared."""
@@ -83,6 +84,7 @@ class SalientEmbedder:
     ) -> None:
         self.info = info
         self._passes = Passes(backbone, adapters, parts, settings, expert)
+        self._exact: Passes | None = None
         self._full_expert = full_expert or expert
         self._lmm = LmmSubjects(self._ask, info.fingerprints[BASELINE])
         self._lock = threading.RLock()
@@ -226,6 +228,12 @@ class SalientEmbedder:
         return result
 
     @property
+    def reads_claims(self) -> bool:
+        """Whether image and text read together tell if the text is true: a re-ranking reads its candidates so, others
+        by the image alone, under the salience that the text conditions."""
+        return self._passes.settings.claims
+
+    @property
     def layers(self) -> tuple[int, ...] | None:
         """The language layers whose attention is read; None is the second half of them."""
         return self._passes.settings.layers
@@ -261,18 +269,40 @@ class SalientEmbedder:
         text: str | None,
         phrases: Sequence[str] | None = None,
         salience: SalienceMode = "head",
+        also: Sequence[str] = (),
+        heads: bool = False,
     ) -> Explanation:
         """Everything about one image and one text: both attentions, every stage of salience, subjects aligned.
 
         phrases: subjects to look for (default: those of the text; under "full" those that the language model lists, of
         the image where there is no text). The attention and the stages are conditioned on them, by `salience`;
         similarity and subject vectors are those of the index, query-free. Without phrases all maps are query-free and
-        nothing is aligned. Raises InputError for an unknown salience.
+        nothing is aligned. also: further phrases to align, which condition nothing. heads: keep the attention of each
+        layer and head. Raises InputError for an unknown salience.
         """
         subjects = self._named(image, text or "", phrases, salience_mode(salience))
         with self._locked():
             expert = self._full_expert if salience == "full" else self._passes.expert
-            return explain(self._passes, image, text or "", subjects, salience, expert)
+            return explain(self._passes, image, text or "", subjects, salience, expert, also, heads)
+
+    def embed_redrawn(self, image: Image.Image, drawn: Sequence[BBox]) -> Redrawn:
+        """Both versions' embedding of an image with regions that someone drew (x, y, width, height in pixels) in place of
+        those that are found. Raises InputError where there are too many, or one lies outside of the image."""
+        with self._locked():
+            return embed_redrawn(self._passes, image, drawn)
+
+    @contextmanager
+    def exact(self) -> Iterator[Passes]:
+        """The passes in float32 and outside of inference mode, for attributions; the lock is held meanwhile.
+
+        They are the model's own where it runs in float32, else those of a copy that is made at the first call (InputError
+        where it does not fit). Whoever uses them leaves every weight as it is.
+        """
+        with self._lock:
+            if self._exact is None:
+                plain = self._passes.backbone.dtype == torch.float32
+                self._exact = self._passes if plain else self._passes.copied()
+            yield self._exact
 
     # --- inside: callers hold the lock -------------------------------------------------------------------------------
 

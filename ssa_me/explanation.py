@@ -83,6 +83,22 @@ class Alignment:
 
 
 @dataclass(frozen=True)
+class RegionTable:
+    """Every phrase against every region of an image: K phrases, R regions, N image tokens.
+
+    bboxes: x, y, width, height. owners: the number of the phrase that a region was found for, None for a region of the
+    index. weights (R, N) in [0, 1]. scores: version → (K, R) cosines of phrase and region. inside: version → (R,) share
+    of its attention on the image that falls inside the region.
+    """
+
+    bboxes: tuple[BBox, ...]
+    owners: tuple[int | None, ...]
+    weights: np.ndarray
+    scores: Mapping[str, np.ndarray]
+    inside: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Subjects:
     """The phrases that are looked for. source: who named them, the caller, the rule for English texts, or the language
     model. described: its sentence about an image that came without a text. seconds: the time of naming them."""
@@ -101,6 +117,8 @@ class Explanation:
     attention: version → (N,) unnormalised share, so that both can stand on one scale; attention_on_image its sum.
     stages: semantic, expert, fused, head, gain → (N,). regions: the query-free subjects. seconds: time of each part.
     salience: what attention, gain and alignment are conditioned by. subjects: the phrases, and who named them.
+    alignment: of those, then of phrases that were only asked about. each: stage → (K, N) for these phrases one by one.
+    table: the same phrases against all regions. heads: version → (L, H, N) where it was asked for, else empty.
     """
 
     image_size: tuple[int, int]
@@ -114,6 +132,9 @@ class Explanation:
     seconds: Mapping[str, float]
     salience: SalienceMode = "head"
     subjects: Subjects = Subjects(())
+    each: Mapping[str, np.ndarray] = field(default_factory=dict)
+    table: RegionTable | None = None
+    heads: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON of the `explain` command, without the files that the command writes."""
@@ -175,6 +196,42 @@ def align(
         attention=mass,
         salience=salience,
     )
+
+
+def attention_of(
+    heads: np.ndarray, layer: int | None, head: int | None, layers: Sequence[int] | None = None
+) -> np.ndarray:
+    """The attention (N,) of one layer and head of (L, H, N), both counted from 0; None is the mean over `layers` (None:
+    the second half of them), and over all heads. Raises InputError where there is no such layer or head."""
+    most, many = heads.shape[:2]
+    for number, count, what in ((layer, most, "layer"), (head, many, "head")):
+        if number is not None and not 0 <= number < count:
+            raise InputError(f"There is no {what} {number + 1}: the model has {count}.")
+    read = (
+        [layer] if layer is not None else list(layers) if layers is not None else list(range(most // 2, most))
+    )
+    rows = heads[read]
+    chosen = rows.mean(1) if head is None else rows[:, head]
+    return np.asarray(chosen.mean(0), np.float32)
+
+
+def region_table(
+    embedding: Mapping[str, np.ndarray],
+    candidates: Sequence[Candidate],
+    owners: Sequence[int | None],
+    attention: Mapping[str, np.ndarray],
+) -> RegionTable:
+    """Score K phrases against R candidates. embedding: version → (K, D), unit length; attention: version → (N,)."""
+    tokens = len(next(iter(attention.values())))
+    weights = np.array([c.region.weights for c in candidates], np.float32).reshape(-1, tokens)
+    scores = {
+        version: np.array([rows @ c.vectors[version] for c in candidates], np.float32)
+        .reshape(-1, len(rows))
+        .T
+        for version, rows in embedding.items()
+    }
+    inside = {v: (weights > 0) @ row / max(float(row.sum()), 1e-12) for v, row in attention.items()}
+    return RegionTable(tuple(c.region.bbox for c in candidates), tuple(owners), weights, scores, inside)
 
 
 def _rounded(bbox: BBox) -> list[float]:

@@ -42,7 +42,9 @@ class Family:
     along a token's side. processor: (image processor, config) → a callable that makes (P, d) patches and (B, 3) grids.
     features: (model, patches, grids) → tokens without those that have no place in the image. trailing: model → (E, D)
     such tokens, which follow each image's. pack: how the language model wants the images' features. inputs: (grids,
-    (B, T) where image tokens are) → what else it wants. prepare: what is done to a loaded model.
+    (B, T) where image tokens are) → what else it wants. prepare: what is done to a loaded model. blocks: whether the
+    patches of a token follow one another, instead of all lying in raster order. frames: config → how many times a patch
+    holds each pixel, one time step after the other.
     """
 
     title: str
@@ -58,6 +60,8 @@ class Family:
     trailing: Callable[[Any], Tensor | None] = field(default=lambda model: None)
     inputs: Callable[[Tensor, Tensor], dict[str, Tensor]] = field(default=lambda grid, images: {})
     prepare: Callable[[Any], None] = field(default=lambda model: None)
+    blocks: bool = False
+    frames: Callable[[Any], int] = field(default=lambda config: 1)
 
 
 class PatchProjection(nn.Conv3d):
@@ -101,6 +105,21 @@ class SquarePatches:
         self.processor.save_pretrained(folder)
 
 
+def to_pixels(patches: Tensor, grid: Sequence[int], merge: int, frames: int, blocks: bool) -> Tensor:
+    """One image's patches (P, d) of `grid` (1, rows, columns) as pixels (3, height, width), summed over `frames`.
+
+    blocks: the `merge`×`merge` patches of a token follow one another, as Qwen-VL has them; else raster order. Of numbers
+    that belong to a patch's pixels, such as gradients, it gives those of the image's pixels as the model sees it.
+    """
+    rows, columns = int(grid[1]), int(grid[2])
+    side = round((patches.shape[1] // (3 * frames)) ** 0.5)
+    cells = patches.view(len(patches), 3, frames, side, side).sum(2)
+    if blocks:
+        cells = cells.view(rows // merge, columns // merge, merge, merge, 3, side, side).transpose(1, 2)
+    cells = cells.reshape(rows, columns, 3, side, side)
+    return cells.permute(2, 0, 3, 1, 4).reshape(3, rows * side, columns * side)
+
+
 def to_squares(patches: Tensor, grid: Tensor) -> Tensor:
     """The images (B, 3, height, width) that `SquarePatches` cut into `patches`."""
     count, rows = len(grid), int(grid[0, 1])
@@ -142,6 +161,8 @@ def _qwen(title: str) -> Family:
         vision_attention=VISION_ATTENTION,
         inputs=lambda grid, images: {"image_grid_thw": grid, "mm_token_type_ids": images.int()},
         prepare=_qwen_prepare,
+        blocks=True,
+        frames=lambda config: int(config.vision_config.temporal_patch_size),
     )
 
 

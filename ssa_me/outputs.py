@@ -88,7 +88,8 @@ class VisualBatch:
 @dataclass(frozen=True)
 class LanguagePass:
     """last: (B, D) hidden state of the last real token. hidden: (B, N, D) at image tokens. rows: (B, L, N) the last
-    token's attention on image tokens, a share of all its attention. The latter two are None without images."""
+    token's attention on image tokens, a share of all its attention; (B, L, H, N) where that of each head was asked for.
+    The latter two are None without images."""
 
     last: Tensor
     hidden: Tensor | None = None

@@ -7,6 +7,7 @@ B samples, N image tokens, K subjects of an image, D width. Boxes are in pixels 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,9 @@ from torch import Tensor
 from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import SSA_ME, VERSIONS, Parts, Settings
-from ssa_me.composition import PAIRED, SubjectComposition, places
+from ssa_me.composition import PAIRED, SubjectComposition, named_in, places
+from ssa_me.devices import free_bytes
+from ssa_me.errors import InputError
 from ssa_me.explanation import Region
 from ssa_me.outputs import LanguagePass, VisualBatch
 from ssa_me.regeneration import Regenerated
@@ -70,11 +73,32 @@ class Passes:
         self.fresh = Parts(backbone.width, settings).to(backbone.device, backbone.dtype).eval()
         self.distilled = parts is not None
 
+    def copied(self) -> Passes:
+        """The same in float32, sharing no weight. InputError where the memory that is free does not hold it."""
+        device = self.backbone.device
+        numbers = sum(p.numel() for module in (self.backbone.model, self.parts) for p in module.parameters())
+        if 4 * numbers > free_bytes(device):
+            raise InputError(
+                f"A copy of this model in fp32 takes {4 * numbers / 2**30:.1f} GB, and {free_bytes(device) / 2**30:.1f} GB "
+                f"are free on {device}. Run on a device with more memory, such as --device cpu."
+            )
+        made = copy.deepcopy(self)
+        for module in (made.backbone.model, made.parts, made.fresh):
+            module.float()
+        return made
+
     def speak(self, texts: Sequence[str], versions: Sequence[str] = VERSIONS) -> dict[str, Tensor]:
-        """Version → (B, D) float32 of unit length of texts without an image, all versions in one pass."""
-        with self.adapters.mixed(versions, len(texts)):
-            output = self.backbone.language_pass([*texts] * len(versions))
-        return dict(zip(versions, output.embedding().split(len(texts)), strict=True))
+        """Version → (B, D) float32 of unit length of texts without an image, all versions in one pass, with the subjects
+        that they name composed into SSA-ME's."""
+        composed = SSA_ME in versions and self.distilled
+        spoken, places = named_in(texts) if composed else ([*texts], torch.zeros(0))
+        with self.adapters.mixed(versions, len(spoken)):
+            output = self.backbone.language_pass(spoken * len(versions))
+        rows = dict(zip(versions, output.embedding().split(len(spoken)), strict=True))
+        said = {version: of_all[: len(texts)] for version, of_all in rows.items()}
+        if composed:
+            said[SSA_ME] = compose_texts(self.parts.composition, rows[SSA_ME], places)
+        return said
 
     def read(
         self,
@@ -84,6 +108,7 @@ class Passes:
         versions: Sequence[str] = VERSIONS,
         rows: bool = False,
         control: bool = False,
+        heads: bool = False,
     ) -> dict[str, LanguagePass]:
         """Version → its language pass, all in one: the baseline's on V, SSA-ME's on the regenerated V″ with its bias.
 
@@ -94,7 +119,7 @@ class Passes:
         bias = torch.cat([bias for _, bias in seen]) if any(bias.any() for _, bias in seen) else None
         with self.adapters.mixed(versions, len(visual)):
             output = self.backbone.language_pass(
-                [*texts] * len(versions), VisualBatch.join([batch for batch, _ in seen]), bias, rows
+                [*texts] * len(versions), VisualBatch.join([batch for batch, _ in seen]), bias, rows, heads
             )
         return dict(zip(versions, output.split(len(visual)), strict=True))
 
@@ -165,6 +190,18 @@ class Passes:
             result[version] = (
                 (output.rows.float() * ~relevance.sink_tokens(output.hidden)[:, None]).cpu().numpy()
             )
+        return result
+
+    def head_attention(
+        self, visual: VisualBatch, found: Salient, texts: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Version → (B, L, H, N): the last token's attention on image tokens layer by layer and head by head, sinks
+        removed. Its mean over heads and the chosen layers is `attention`."""
+        result = {}
+        for version, output in self.read(texts, visual, found, rows=True, heads=True).items():
+            assert output.rows is not None and output.hidden is not None
+            sinks = relevance.sink_tokens(output.hidden)[:, None, None]
+            result[version] = (output.rows.float() * ~sinks).cpu().numpy()
         return result
 
     def image_vectors(
@@ -270,6 +307,12 @@ def pairs_of(
     boxes = torch.from_numpy(visual.boxes).to(regions)
     where = places(regions.float(), boxes.float(), sizes_of(visual).to(regions.device))
     return composition.all_pairs(subjects, where, regions.sum(-1) > 0)
+
+
+def compose_texts(composition: SubjectComposition, spoken: Tensor, named: Tensor) -> Tensor:
+    """(T, D) float32 of unit length of texts with their subjects in them: `spoken` (S, D) and the places `named` (T, K) of
+    phrases there, by `named_in`."""
+    return composition.compose_text(spoken[: len(named)], spoken[named.clamp(min=0)], named >= 0)
 
 
 def compose(

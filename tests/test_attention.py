@@ -7,7 +7,7 @@ from math import log
 import pytest
 import torch
 
-from ssa_me.attention import AttentionProbe, last_row, packed_sdpa, sdpa_with_probe
+from ssa_me.attention import AttentionProbe, last_row, last_rows, packed_sdpa, sdpa_with_probe
 
 KEYS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
 
@@ -153,3 +153,17 @@ def test_packed_images_attend_to_themselves_alone(lengths, trained):
             strict=True,
         ):
             torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-4)
+
+
+def test_heads_stand_in_the_order_of_the_queries_and_their_mean_is_the_row():
+    """Two groups of two heads share a key each; a head whose query is 0 looks everywhere alike."""
+    query = torch.zeros(1, 4, 3, 2)
+    query[0, 1, 2] = torch.tensor([100.0, 0.0])
+    query[0, 2, 2] = torch.tensor([100.0, 0.0])
+    key = torch.zeros(1, 2, 3, 2)
+    key[0, 0, 0, 0] = key[0, 1, 1, 0] = 1.0
+    rows = last_rows(query, key, torch.tensor([2]), scale=1.0)
+    third = 1 / 3
+    wanted = [[third] * 3, [1, 0, 0], [0, 1, 0], [third] * 3]
+    torch.testing.assert_close(rows[0], torch.tensor(wanted), atol=1e-5, rtol=0)
+    torch.testing.assert_close(last_row(query, key, torch.tensor([2]), 1.0), rows.mean(1))

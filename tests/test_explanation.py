@@ -12,7 +12,8 @@ from PIL import Image
 from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import VERSIONS, load_parts
 from ssa_me.embedder import SalientEmbedder
-from ssa_me.explanation import Alignment, Candidate, Explanation, Region, align
+from ssa_me.errors import InputError
+from ssa_me.explanation import Alignment, Candidate, Explanation, Region, align, attention_of
 from ssa_me.salience.regions import TokenRegion
 from ssa_me.samples import Sample
 
@@ -290,3 +291,68 @@ def test_any_text_is_explained(text, trained, discs):
     explanation = trained.explain(discs, text)
     check(explanation, discs)
     assert 1 <= len(explanation.alignment) <= 6
+
+
+# --- for a closer look -----------------------------------------------------------------------------------------------
+
+
+def test_a_phrase_that_is_only_asked_about_conditions_nothing(trained, discs):
+    plain = trained.explain(discs, "a red bird")
+    asked = trained.explain(discs, "a red bird", also=["a blue circle"])
+    check(asked, discs)
+    assert [a.phrase for a in asked.alignment] == ["a red bird", "a blue circle"]
+    assert asked.subjects == plain.subjects
+    for v in VERSIONS:
+        np.testing.assert_allclose(asked.attention[v], plain.attention[v], atol=1e-6)
+    for name, stage in plain.stages.items():
+        np.testing.assert_allclose(asked.stages[name], stage, atol=1e-6)
+    alone = trained.explain(discs, None, ["a blue circle"])
+    np.testing.assert_allclose(asked.alignment[1].salience, alone.alignment[0].salience, atol=1e-5)
+
+
+def test_each_phrase_has_every_stage(trained, discs):
+    explanation = trained.explain(discs, "a red bird", also=["a blue circle"])
+    assert set(explanation.each) == {"semantic", "expert", "fused", "head", "gain"}
+    for name, rows in explanation.each.items():
+        assert rows.shape == (2, len(explanation.boxes))
+        np.testing.assert_allclose(rows[0], explanation.stages[name], atol=1e-6)
+    without = trained.explain(discs, None, also=["a blue circle"])
+    assert without.each["head"].shape[0] == 1 and without.subjects.phrases == ()
+
+
+def test_the_table_holds_every_phrase_against_every_region(trained, discs):
+    explanation = trained.explain(discs, "a red bird and a blue circle")
+    table = explanation.table
+    assert table is not None
+    regions = len(table.bboxes)
+    assert len(table.owners) == len(table.weights) == regions
+    for v in VERSIONS:
+        assert table.scores[v].shape == (2, regions) and table.inside[v].shape == (regions,)
+    for k, alignment in enumerate(explanation.alignment):
+        if alignment.region is None:
+            continue
+        own = table.owners.index(k)
+        assert table.bboxes[own] == alignment.region
+        for v in VERSIONS:
+            assert table.scores[v][k, own] == pytest.approx(alignment.scores[v], abs=1e-5)
+            assert table.inside[v][own] == pytest.approx(alignment.attention[v], abs=1e-5)
+    assert trained.explain(discs, None).table is None
+
+
+def test_the_mean_of_the_heads_is_the_attention(trained, discs):
+    explanation = trained.explain(discs, "a red bird", heads=True)
+    plain = trained.explain(discs, "a red bird")
+    assert plain.heads == {}
+    for v in VERSIONS:
+        heads = explanation.heads[v]
+        assert heads.shape == (3, 4, len(explanation.boxes))
+        np.testing.assert_allclose(explanation.attention[v], plain.attention[v], atol=1e-6)
+        np.testing.assert_allclose(attention_of(heads, None, None), plain.attention[v], atol=1e-6)
+        np.testing.assert_allclose(attention_of(heads, 2, 1), heads[2, 1], atol=1e-7)
+        np.testing.assert_allclose(attention_of(heads, None, 1, (0, 2)), heads[[0, 2], 1].mean(0), atol=1e-7)
+
+
+@pytest.mark.parametrize(("layer", "head"), [(3, None), (None, 4), (-1, None)])
+def test_there_is_no_other_layer_or_head(layer, head):
+    with pytest.raises(InputError, match="the model has"):
+        attention_of(np.zeros((3, 4, 5)), layer, head)

@@ -62,10 +62,8 @@ def _told(state: Any) -> Json:
     }
 
 
-def create(
-    workspace: Workspace, page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, masthead: gr.HTML, public: bool
-) -> FailuresTab:
-    """Build the tab and its events, inside `tab` of `page`. On a `public` page nothing that visitors bring is run."""
+def create(workspace: Workspace, tab: gr.Tab, masthead: gr.HTML, public: bool) -> FailuresTab:
+    """Build the tab and its events, inside `tab`. On a `public` page nothing that visitors bring is run."""
     setup = widget("failures_run", setup_value(workspace, None, public))
     with gr.Row(elem_classes="studio-failures"):
         with gr.Column(min_width=340):
@@ -76,17 +74,23 @@ def create(
     widget("failures_vote", {"closed": CLOSED if public else ""}, server_functions=_voting(workspace, public))
     made = FailuresTab(setup, table, gr.Timer(0.7, active=False))
     _running(workspace, made, masthead, public)
-    _showing(workspace, made, page, tabs, tab, masthead, public)
+    _showing(workspace, made, tab, masthead, public)
     return made
 
 
-def opened(workspace: Workspace, event: gr.EventData) -> SearchState:
-    """The query of the row that was clicked, in its gallery, with its right image open. Raises InputError where the run
-    is gone."""
+def opened(workspace: Workspace, event: gr.EventData) -> Json:
+    """What the Inspect tab is set to for the row that was clicked: its query and its right image. Raises InputError where
+    the run is gone."""
     sent = _sent(event)
     run = workspace.failures.open(sent.get("run"))
     row = run.row(sent.get("row"))
-    return SearchState(text=row.query, gallery=check_gallery_id(run.gallery_id), hit=row.target)
+    return {
+        "gallery": check_gallery_id(run.gallery_id),
+        "text": row.query,
+        "image": None,
+        "id": row.target,
+        "settings": {"method": run.run.ranking},
+    }
 
 
 def _sent(event: gr.EventData) -> Json:
@@ -137,8 +141,6 @@ def _running(workspace: Workspace, made: FailuresTab, masthead: gr.HTML, public:
 def _showing(
     workspace: Workspace,
     made: FailuresTab,
-    page: gr.Blocks,
-    tabs: gr.Tabs,
     tab: gr.Tab,
     masthead: gr.HTML,
     public: bool,
@@ -148,16 +150,12 @@ def _showing(
     def show_runs(head: Json) -> tuple[Any, Any]:
         return setup_value(workspace, (head or {}).get("current"), public), gr.Timer(active=_runs(workspace))
 
-    def follow_failures(request: gr.Request) -> Any:
-        return gr.Tabs(selected="failures") if request.query_params.get("tab") == "failures" else gr.skip()
-
     def switch_runs(event: gr.EventData) -> tuple[Any, Any]:
         return show_runs({"current": _sent(event).get("gallery")})
 
     changed = [made.setup, made.timer]
     tab.select(show_runs, masthead, changed, **HIDDEN)
     masthead.switch(switch_runs, None, changed, **HIDDEN)
-    page.load(follow_failures, None, tabs, **HIDDEN)
 
 
 def _runs(workspace: Workspace) -> bool:

@@ -54,6 +54,7 @@ def query_value(workspace: Workspace, state: SearchState) -> dict[str, Any]:
         "method": state.method,
         "salience": state.salience,
         "hit": state.hit,
+        "models": list(state.models),
     }
 
 
@@ -77,7 +78,7 @@ def ranking_value(workspace: Workspace, state: SearchState) -> dict[str, Any]:
         "token": token(),
         "state": shown | {"gallery": state.gallery},
         "k": max((len(ranking["hits"]) for ranking in view["lists"]), default=0),
-        "link": permalink.build(replace(state, hit=None)),
+        "link": permalink.build(replace(state, hit=None, models=workspace.inspector.models())),
         "open": state.hit,
     }
 
@@ -137,15 +138,17 @@ def search_event(workspace: Workspace) -> Any:
     """The event that answers what the query bar holds; with nothing entered after a link without a query, the hint."""
 
     def answer(entered: dict[str, Any], masthead: dict[str, Any]) -> tuple[Any, dict[str, str]]:
-        def work() -> dict[str, Any]:
+        def work() -> tuple[dict[str, Any], str]:
             hit = (entered or {}).get("hit")
             state = read_state(entered or {}, (masthead or {}).get("current"))
-            return ranking_value(workspace, replace(state, hit=hit if type(hit) is int else None))
+            value = ranking_value(workspace, replace(state, hit=hit if type(hit) is int else None))
+            return value, workspace.inspector.other_models(state)
 
-        value, trouble = attempt(work)
-        if value is None:
+        found, trouble = attempt(work)
+        if found is None:
             return gr.skip(), notice(trouble)
-        return value, notice(" ".join(value["notes"]), "note")
+        value, other = found
+        return value, notice(" ".join(filter(None, [other, *value["notes"]])), "note")
 
     return answer
 

@@ -5,6 +5,11 @@
     notice      one line that says what went wrong with a query, or what to know of its results
     ranking     both lists side by side; the same image lights up in both
     opened      the opened image: both attentions and their difference, the salience's stages, its subjects
+    asked       the query and the image that are inspected; choosing another; link and report
+    maps        both attentions by layer and head, their difference, the salience's stages by subject
+    alignment   phrases against regions, and a phrase of one's own
+    redraw      regions to draw, and where the image then stands in the ranking
+    attribution pixels and words that make the score, how far that is to be trusted, image against text
     grid        a gallery's images, a page at a time
     failures_run      which queries to run, how far they are, and the runs that are kept
     failures_summary  a run's measures for both models, with the interval of their difference

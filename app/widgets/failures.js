@@ -1,7 +1,7 @@
 // No value. Server function: failures_page(parameters) -> {run, parameters, state, counts, slices, histograms, total, offset,
 // limit, rows} | {error}; `parameters` are those of the page's link. Triggers "inspect" {run, row}. Hears "failures-open"
 // {run}, "failures-latest" and "failures-lasso" {lasso}; says "failures-shown" {page, parameters} and "failures-vote" {page, at}.
-const { h, say, hear, icon, copyAddress } = studio;
+const { h, say, hear, icon, visitAddress, copyAddress } = studio;
 studio.failures ??= { parameters: {}, latest: null };
 const shared = studio.failures;
 let page = null; // the answer that is shown
@@ -34,8 +34,8 @@ function fromAddress() {
 }
 
 function toAddress() {
-  const link = new URLSearchParams({ tab: "failures", ...shared.parameters });
-  history.replaceState(null, "", `${location.pathname}?${link}`);
+  const { gallery, fingerprints } = page.run;
+  visitAddress(`?${new URLSearchParams({ tab: "failures", g: gallery, v: Object.values(fingerprints).join("-"), ...shared.parameters })}`);
 }
 
 // Ask for what `changes` make of the parameters; without a page number it begins at the first.

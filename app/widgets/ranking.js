@@ -10,7 +10,7 @@ let answer = null; // the lists that are shown
 const SCORE = {
   vector: "cos(q, e): cosine of the query's and the image's embedding",
   subjects: "(1 − b) · cos(q, e) + b · max cos(q, a): the image's vector blended with its best subject's",
-  rerank: "cos(q, e), the image embedded again with salience conditioned on the query",
+  rerank: "cos(q, e), image and query read together under the salience that the query conditions",
 };
 
 function move(hit) {
@@ -81,6 +81,7 @@ function open(id, from) {
   mark();
   setAddress(null, id);
   const hits = Object.fromEntries(lists.map((list) => [list.version, list.hits.find((hit) => hit.id === id) || null]));
+  window.studioOpened = { id, hits, state };
   say("open", { id, hits, state, scroll: Boolean(from) });
   trigger("open", { id, state });
 }
@@ -88,7 +89,7 @@ function open(id, from) {
 function close() {
   if (opened === null) return;
   const back = element.querySelector(`.hit[data-id="${opened}"]`);
-  opened = null;
+  opened = window.studioOpened = null;
   mark();
   setAddress(null, null);
   say("closed");
@@ -152,8 +153,12 @@ function update() {
   // A widget that comes back into the page shows the same search again and must not open its image anew.
   const fresh = window.studioToken !== value.token;
   window.studioToken = value.token;
-  if (!fresh) return mark();
-  opened = null;
+  if (!fresh) {
+    opened = window.studioOpened?.id ?? null;
+    setAddress(value.link, opened);
+    return mark();
+  }
+  opened = window.studioOpened = null;
   setAddress(value.link, null);
   say("closed");
   if (value.open !== null && value.open !== undefined) open(value.open, null);

@@ -3,7 +3,7 @@ window.studio = (() => {
   // An element: studio.h("button.primary", {onclick: f, title: "…"}, "text", child, …). Text is never read as HTML.
   function h(selector, attributes, ...children) {
     const [tag, ...classes] = selector.split(".");
-    const svg = ["svg", "path", "rect", "circle", "line"].includes(tag);
+    const svg = ["svg", "g", "path", "rect", "circle", "line", "image"].includes(tag);
     const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag || "div");
     if (classes.length) node.setAttribute("class", classes.join(" "));
     for (const [name, value] of Object.entries(attributes || {})) {
@@ -28,6 +28,8 @@ window.studio = (() => {
     previous: "M15 5l-7 7 7 7",
     next: "M9 5l7 7-7 7",
     theme: "M12 3a9 9 0 1 0 0 18zM12 3a9 9 0 0 1 0 18",
+    loupe: "M10 3a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM15 15l6 6M10 7v6M7 10h6",
+    save: "M12 4v11M7 11l5 5 5-5M4 20h16",
     chip: "M7 7h10v10H7zM10 3v4M14 3v4M10 17v4M14 17v4M3 10h4M3 14h4M17 10h4M17 14h4",
   };
   function icon(name, size = 16) {
@@ -40,7 +42,11 @@ window.studio = (() => {
   const SCALES = {
     share: ["#07060d", "#1f0c48", "#550f6d", "#88226a", "#ba3655", "#e35933", "#f98c0a", "#f9c932", "#fcffa4"],
     difference: ["#a9d3ff", "#5aa2f5", "#2666b8", "#123560", "#0a0b0f", "#5c2a06", "#b1560d", "#f2913a", "#ffd0a1"],
+    "grey share": ["#060606", "#ffffff"],
+    "grey difference": ["#000000", "#808080", "#ffffff"],
   };
+  // The scale in colours or, for printing and for eyes that tell hues apart badly, in greys.
+  const scaleOf = (scale, look) => (look === "grey" ? `grey ${scale}` : scale);
   const TABLES = {};
   function colour(scale, t) {
     if (!TABLES[scale]) {
@@ -52,8 +58,8 @@ window.studio = (() => {
     }
     return TABLES[scale][Math.max(0, Math.min(255, Math.round(t * 255)))];
   }
-  function gradient(scale) {
-    return `linear-gradient(to right, ${SCALES[scale].join(", ")})`;
+  function gradient(scale, look) {
+    return `linear-gradient(to right, ${SCALES[scaleOf(scale, look)].join(", ")})`;
   }
 
   // The columns and rows of token boxes in raster order; null where they are no whole grid.
@@ -80,38 +86,58 @@ window.studio = (() => {
 
   // How much a value covers the picture beneath: nothing stays see-through, much is opaque.
   function cover(scale, t) {
-    const strength = scale === "difference" ? Math.abs(2 * t - 1) : t;
+    const strength = scale.endsWith("difference") ? Math.abs(2 * t - 1) : t;
     return 0.3 + 0.7 * Math.sqrt(Math.max(0, Math.min(1, strength)));
   }
 
-  // Paint values (one a token) onto a canvas that lies over an image of size [w, h]; `smooth` interpolates the values.
-  function paint(canvas, map, values, { low, high, scale, smooth }) {
-    const [width, height] = map.size;
-    const ratio = 240 / Math.max(width, height);
-    canvas.width = Math.max(1, Math.round(width * ratio));
-    canvas.height = Math.max(1, Math.round(height * ratio));
-    const context = canvas.getContext("2d");
-    const t = (value) => (high > low ? (value - low) / (high - low) : 0);
+  // The values (one a token) as a field of width × height places over an image of size [w, h]; NaN where no token is.
+  function fieldOf(map, values, width, height, smooth) {
+    const field = new Float32Array(width * height).fill(NaN);
     const grid = smooth ? gridOf(map.boxes) : null;
     if (!grid) {
+      const [right, down] = [width / map.size[0], height / map.size[1]];
       map.boxes.forEach(([x0, y0, x1, y1], index) => {
-        const [left, top] = [Math.round(x0 * ratio), Math.round(y0 * ratio)];
-        context.fillStyle = `rgba(${colour(scale, t(values[index])).join(",")}, ${cover(scale, t(values[index]))})`;
-        context.fillRect(left, top, Math.round(x1 * ratio) - left, Math.round(y1 * ratio) - top);
+        for (let y = Math.round(y0 * down); y < Math.round(y1 * down); y++) field.fill(values[index], y * width + Math.round(x0 * right), y * width + Math.round(x1 * right));
       });
-      return;
+      return field;
     }
-    const across = neighbours(canvas.width, width, grid.xs), down = neighbours(canvas.height, height, grid.ys);
-    const pixels = context.createImageData(canvas.width, canvas.height);
+    const across = neighbours(width, map.size[0], grid.xs), down = neighbours(height, map.size[1], grid.ys);
     let at = 0;
     for (const [top, bottom, v] of down) {
       for (const [left, right, u] of across) {
         const a = values[top * grid.columns + left], b = values[top * grid.columns + right];
         const c = values[bottom * grid.columns + left], d = values[bottom * grid.columns + right];
-        const strength = t((a * (1 - u) + b * u) * (1 - v) + (c * (1 - u) + d * u) * v);
-        pixels.data.set(colour(scale, strength), at);
-        pixels.data[at + 3] = 255 * cover(scale, strength);
-        at += 4;
+        field[at++] = (a * (1 - u) + b * u) * (1 - v) + (c * (1 - u) + d * u) * v;
+      }
+    }
+    return field;
+  }
+
+  // Paint values (one a token) onto a canvas that lies over an image of size [w, h]; `smooth` interpolates the values.
+  // look: "heat", "grey", or "outline", lines where the map crosses each fifth of its scale.
+  function paint(canvas, map, values, { low, high, scale, smooth, look = "heat" }) {
+    const [width, height] = map.size;
+    const ratio = 240 / Math.max(width, height);
+    canvas.width = Math.max(1, Math.round(width * ratio));
+    canvas.height = Math.max(1, Math.round(height * ratio));
+    const field = fieldOf(map, values, canvas.width, canvas.height, smooth);
+    const t = (value) => (high > low ? Math.max(0, Math.min(1, (value - low) / (high - low))) : 0);
+    const context = canvas.getContext("2d");
+    const pixels = context.createImageData(canvas.width, canvas.height);
+    const step = (at) => Math.min(4, Math.floor(t(field[at]) * 5));
+    const name = scaleOf(scale, look);
+    for (let at = 0; at < field.length; at++) {
+      if (Number.isNaN(field[at])) continue;
+      const strength = t(field[at]);
+      if (look === "outline") {
+        const crossed = [1, canvas.width].map((by) => at + by).filter((next) => next < field.length && (next % canvas.width || next - at > 1));
+        const line = crossed.find((next) => step(next) !== step(at));
+        if (line === undefined) continue;
+        pixels.data.set(colour(scale, scale === "difference" ? (strength < 0.5 ? 0.08 : 0.92) : 0.45 + 0.5 * (Math.max(step(at), step(line)) / 4)), at * 4);
+        pixels.data[at * 4 + 3] = 255;
+      } else {
+        pixels.data.set(colour(name, strength), at * 4);
+        pixels.data[at * 4 + 3] = 255 * cover(name, strength);
       }
     }
     context.putImageData(pixels, 0, 0);
@@ -126,6 +152,8 @@ window.studio = (() => {
     if (query) link = query;
     if (link) history.replaceState(null, "", location.pathname + address(hit));
   }
+  // Another tab's address, which its own parts have built; the search keeps its link for when it is shown again.
+  const visitAddress = (query) => history.replaceState(null, "", location.pathname + query);
   async function copyAddress(button) {
     const before = button.lastChild.textContent;
     try {
@@ -145,5 +173,5 @@ window.studio = (() => {
   }
   const percent = (share) => `${(share * 100).toFixed(share < 0.0995 ? 1 : 0)} %`;
   const time = (seconds) => (seconds === null || seconds === undefined ? "" : seconds < 0.00005 ? "< 0.1 ms" : seconds < 0.00995 ? `${(seconds * 1000).toFixed(1)} ms` : seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`);
-  return { h, icon, colour, gradient, paint, setAddress, copyAddress, say, hear, percent, time };
+  return { h, icon, colour, gradient, paint, setAddress, visitAddress, copyAddress, say, hear, percent, time };
 })();

@@ -1,4 +1,4 @@
-"""`explain`: what both models look at in an image for a text, as numbers and as pictures."""
+"""`explain`: what both models look at in an image for a text, and what makes their scores, as numbers and pictures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssa_me.commands import attributions
 from ssa_me.commands.base import Answer, Command, Progress, add_salience, load_embedder, shortened, table
 from ssa_me.errors import InputError
 
@@ -35,6 +36,7 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--grid", action="store_true", help="paint the model's true grid instead of smoothing"
     )
+    attributions.add_arguments(parser)
 
 
 def _run(args: Namespace, progress: Progress) -> Answer:
@@ -49,12 +51,20 @@ def _run(args: Namespace, progress: Progress) -> Answer:
         Query(text, None)  # a text too long, or none at all, is refused as in a search
     if args.out.exists() and not args.out.is_dir():
         raise InputError(f"{args.out} is a file. Give a folder to --out.")
+    methods = attributions.methods_of(args)
     image = load_image(args.image)
+    attributions.region_of(args, image)  # refused before a model is loaded
     embedder = load_embedder(args, progress)
     explanation = embedder.explain(image, args.text, args.phrase, args.salience)
     args.out.mkdir(parents=True, exist_ok=True)
     files = write_figures(explanation, image, args.out, grid=args.grid)
-    data = explanation.to_json() | {"files": [str(file) for file in files]}
+    entries, drawn = attributions.attribute_all(args, embedder, image, methods, progress)
+    data = explanation.to_json() | {
+        "attributions": entries,
+        "files": [str(file) for file in [*files, *drawn]],
+    }
+    if args.balance:
+        data["balance"] = attributions.balance_json(embedder, image, args.text)
     return Answer(data, _text(data))
 
 
@@ -157,6 +167,15 @@ def _text(data: Mapping[str, Any]) -> str:
         )
     if rows:
         parts.append(table(rows, ["subject", "score", "region (x, y, w × h px)", ""]))
+    if data["attributions"]:
+        parts.append(attributions.attributions_text(data["attributions"]))
+    if "balance" in data:
+        rows = [
+            [name, *(model[key] for key in ("score", "without_image", "without_text", "image_share"))]
+            for name, model in data["balance"]["models"].items()
+        ]
+        header = ["model", "score", "without image", "without text", "image's share"]
+        parts.append(f"{table(rows, header)}\n{data['balance']['note']}")
     took = " · ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in data["seconds"].items())
     return "\n\n".join([*parts, f"salience {data['salience']}: {took}", "\n".join(data["files"])])
 

@@ -104,7 +104,7 @@ def statistics(measured: Measured, groups: Sequence[int], seed: int = 0) -> dict
         "perceptual_score.text": score_text,
         "balance": score_image.minus(score_text),
         IMBALANCE: _combined(lambda a, b: np.abs(a - b), score_image, score_text),
-        "image_share": _combined(_share, score_image, score_text),
+        "image_share": _combined(share, score_image, score_text),
         "attention_on_image": mean(measured.attention),
     }
 
@@ -124,7 +124,7 @@ def _perceptual(accuracy: np.ndarray, permuted: np.ndarray) -> np.ndarray:
     return _ratio(accuracy - permuted, accuracy)
 
 
-def _share(image: np.ndarray, text: np.ndarray) -> np.ndarray:
+def share(image: np.ndarray, text: np.ndarray) -> np.ndarray:
     """The image's part of both perceptual scores; a negative score counts as 0."""
     image, text = np.clip(image, 0, None), np.clip(text, 0, None)
     return _ratio(image, image + text)

@@ -11,8 +11,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ssa_me.explanation import Alignment, Explanation, Region, SalienceMode, Subjects
-from ssa_me.samples import Sample
+from ssa_me.explanation import (
+    Alignment,
+    Candidate,
+    Explanation,
+    Region,
+    RegionTable,
+    SalienceMode,
+    Subjects,
+    region_table,
+)
+from ssa_me.redrawing import Redrawn, covered
+from ssa_me.salience.regions import TokenRegion
+from ssa_me.samples import BBox, Sample
 
 VERSIONS = ("baseline", "ssa-me")
 COLOURS = {
@@ -58,7 +69,9 @@ class FakeEmbedder:
 
     def __init__(self, fingerprints: dict[str, str] | None = None) -> None:
         self.info = FakeInfo(fingerprints=fingerprints) if fingerprints else FakeInfo()
-        self.calls = 0
+        self.calls = self.explained = 0
+        self.layers: tuple[int, ...] | None = None
+        self.reads_claims = False
         self._lock = threading.Lock()
 
     def phrases(self, text: str) -> tuple[str, ...]:
@@ -111,7 +124,10 @@ class FakeEmbedder:
         text: str | None,
         phrases: Sequence[str] | None = None,
         salience: SalienceMode = "head",
+        also: Sequence[str] = (),
+        heads: bool = False,
     ) -> Explanation:
+        self.explained += 1
         boxes = _boxes(image.size)
         wanted = _vector(Sample(text=text), "baseline")[: len(NAMES)] if text else np.ones(len(NAMES))
         tokens = np.stack([_shares(image.crop(tuple(int(x) for x in box))) for box in boxes]) @ wanted
@@ -122,6 +138,8 @@ class FakeEmbedder:
             "ssa-me": (0.02 + found * weights) / 30,
         }
         named = tuple(phrases) if phrases is not None else ((text,) if text else ())
+        every = (*named, *also)
+        maps = np.stack([found] * len(every)) if every else np.zeros((0, len(found)), np.float32)
         return Explanation(
             image_size=image.size,
             boxes=boxes,
@@ -136,12 +154,44 @@ class FakeEmbedder:
                 "gain": 0.2 + 0.8 * found,
             },
             regions=(_middle(image.size),),
-            alignment=tuple(_align(phrase, image, found, number) for number, phrase in enumerate(named)),
+            alignment=tuple(_align(phrase, image, found, number) for number, phrase in enumerate(every)),
             seconds={"vision": 0.01, "salience": 0.02, "expert": 0.03, "relevance": 0.04}
             | ({"subjects": 0.2} if salience == "full" else {}),
             salience=salience,
             subjects=Subjects(named, "lmm" if salience == "full" else "rule"),
+            each={"semantic": maps, "head": maps} if every else {},
+            table=_table(image, boxes, every, attention) if every else None,
+            heads={v: _heads(row) for v, row in attention.items()} if heads else {},
         )
+
+    def embed_redrawn(self, image: Image.Image, drawn: Sequence[BBox]) -> Redrawn:
+        """The baseline reads no regions; SSA-ME sees what the drawn ones show."""
+        parts = [image.crop((int(x), int(y), int(x + w) + 1, int(y + h) + 1)) for x, y, w, h in drawn]
+        rows = np.stack([_vector(Sample(image=part), "baseline") for part in [*parts, image]])
+        whole = {"baseline": rows[-1], "ssa-me": _unit(rows[:-1].sum(0) + 1e-6)}
+        boxes = _boxes(image.size)
+        salience = np.max([covered(bbox, boxes) for bbox in drawn] or [np.zeros(len(boxes))], axis=0)
+        return Redrawn(whole, dict.fromkeys(VERSIONS, rows[:-1]), salience, boxes)
+
+
+def _heads(row: np.ndarray) -> np.ndarray:
+    """Two layers of two heads, (2, 2, N): the last layer's mean is `row`, the first layer sees nothing."""
+    return np.stack([np.zeros((2, len(row))), [0.5 * row, 1.5 * row]])
+
+
+def _table(
+    image: Image.Image, boxes: np.ndarray, phrases: Sequence[str], attention: dict[str, np.ndarray]
+) -> RegionTable:
+    """Each phrase's region is the middle; one more in the corner is the index's."""
+    corner: BBox = (0.0, 0.0, image.width / 4, image.height / 4)
+    places = [*[_middle(image.size).bbox] * len(phrases), corner]
+    candidates = []
+    for x, y, w, h in places:
+        part = _vector(Sample(image=image.crop((int(x), int(y), int(x + w), int(y + h)))), "baseline")
+        region = TokenRegion(covered((x, y, w, h), boxes), (x, y, w, h), 0.8)
+        candidates.append(Candidate(region, {"baseline": 0.5 * part, "ssa-me": part}))
+    spoken = np.stack([_vector(Sample(text=phrase), "baseline") for phrase in phrases])
+    return region_table(dict.fromkeys(VERSIONS, spoken), candidates, [*range(len(phrases)), None], attention)
 
 
 def _align(phrase: str, image: Image.Image, salience: np.ndarray, number: int) -> Alignment:

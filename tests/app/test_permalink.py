@@ -15,6 +15,7 @@ HASH = "ab" * 32
         SearchState(text="خانه + & = # قرمز", k=25, method="rerank", gallery="scenes", hit=7),
         SearchState(text="a person in red", salience="full", hit=3),
         SearchState(image=HASH, weight=0.25, gallery="my-photographs-2"),
+        SearchState(text="a dog", tab="inspect", models=("ab" * 6, "01" * 6), hit=3),
         SearchState(text="like this, but blue", image=HASH, weight=1.0, k=1, method="subjects", hit=0),
     ],
 )
@@ -47,6 +48,9 @@ def test_a_link_leaves_out_what_says_nothing() -> None:
         {"w": "nan"},
         {"m": "best"},
         {"s": "heavy"},
+        {"tab": "admin"},
+        {"v": "../x"},
+        {"v": "ab-"},
         {"hit": "-1"},
         {"hit": "²"},
         {"hit": "9" * 40},

@@ -1,0 +1,90 @@
+"""Where one image of a gallery stands under a ranking, and where it would stand with another embedding of it.
+
+Nothing is written: the gallery's vectors are read, the image's own are put aside. Scores are those of `search`:
+cos(q, e), or with subjects (1 - b) cos(q, e) + b max_k cos(q, a_k). Equal scores are ordered by id, as in `search`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ssa_me.gallery.index import VectorIndex
+from ssa_me.gallery.search import mix
+
+
+@dataclass(frozen=True)
+class Place:
+    """A rank, from 1, and the score that gives it."""
+
+    rank: int
+    score: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {"rank": self.rank, "score": self.score}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An image's place before and after, among `count` images."""
+
+    before: Place
+    after: Place
+    count: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"before": self.before.to_json(), "after": self.after.to_json(), "count": self.count}
+
+
+def standing(
+    query: np.ndarray,
+    image: int,
+    vector: np.ndarray,
+    subject_vectors: np.ndarray,
+    images: VectorIndex,
+    subjects: VectorIndex | None = None,
+) -> Standing:
+    """The place of `image` for the query (D,) as it is, and with `vector` (D,) and `subject_vectors` (K, D) for it.
+
+    images: the index of whole images. subjects: that of their subjects where the ranking takes them in, else None.
+    Raises KeyError where the image has no vector.
+    """
+    ids, scores = _scores(query, images, subjects)
+    own = images.of(image)[0]
+    held = subjects.of(image) if subjects is not None and image in subjects else subject_vectors[:0]
+    new = subject_vectors if subjects is not None else subject_vectors[:0]
+    others = ids != image
+    places = [
+        _place(_score(query, whole, parts), image, ids[others], scores[others])
+        for whole, parts in ((own, held), (vector, new))
+    ]
+    return Standing(places[0], places[1], len(ids))
+
+
+def _score(query: np.ndarray, vector: np.ndarray, parts: np.ndarray) -> float:
+    whole = float(vector @ query)
+    return mix(whole, float((parts @ query).max())) if len(parts) else whole
+
+
+def _scores(
+    query: np.ndarray, images: VectorIndex, subjects: VectorIndex | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ids (I,) of all images and the score of each (I,)."""
+    ids = np.array([owner for owner, _, _ in images.owners], np.int64)
+    scores = images.vectors[[start for _, start, _ in images.owners]] @ query
+    if subjects is None:
+        return ids, scores
+    rows = subjects.vectors @ query
+    best = {owner: float(rows[at : at + n].max()) for owner, at, n in subjects.owners if n}
+    mixed = [
+        mix(float(whole), best[id]) if id in best else whole
+        for id, whole in zip(ids.tolist(), scores, strict=True)
+    ]
+    return ids, np.array(mixed, np.float32)
+
+
+def _place(score: float, image: int, ids: np.ndarray, scores: np.ndarray) -> Place:
+    ahead = (scores > score) | ((scores == score) & (ids < image))
+    return Place(1 + int(ahead.sum()), score)
