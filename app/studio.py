@@ -10,10 +10,12 @@ import gradio as gr
 
 from app import answers, api, inspect_settings, permalink
 from app.answers import HIDDEN
+from app.failures_routes import failure_routes
 from app.inspecting import entry_of
 from app.permalink import SearchState
 from app.reports import report_routes
 from app.routes import image_routes
+from app.tabs import failures as failures_tab
 from app.tabs import gallery as gallery_tab
 from app.tabs import inspect as inspect_tab
 from app.tabs import search as search_tab
@@ -22,7 +24,7 @@ from app.views import model_view
 from app.widgets import SHARED_SCRIPT, widget
 from app.workspace import Workspace
 
-SHOWN = ("inspect", "gallery")
+SHOWN = ("inspect", "failures", "gallery")
 """The tabs beside the first that a link can open."""
 
 
@@ -34,6 +36,7 @@ class _Parts:
     tabs: gr.Tabs
     search: search_tab.SearchTab
     inspect: inspect_tab.InspectTab
+    failures: failures_tab.FailuresTab
     gallery: gallery_tab.GalleryTab
     clock: gr.Timer
     find: Any
@@ -58,17 +61,20 @@ def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
                 search = search_tab.create(workspace, masthead)
             with gr.Tab("Inspect", id="inspect"):
                 inspect = inspect_tab.create(workspace, masthead)
+            with gr.Tab("Failures", id="failures") as tab:
+                failures = failures_tab.create(workspace, tab, masthead, public)
             with gr.Tab("Gallery", id="gallery"):
                 gallery = gallery_tab.create(workspace, masthead, public)
         clock = gr.Timer(0.7, active=False)
         api.create(workspace)
         find = search_tab.search_event(workspace)
-        parts = _Parts(masthead, tabs, search, inspect, gallery, clock, find)
+        parts = _Parts(masthead, tabs, search, inspect, failures, gallery, clock, find)
         _on_arrival(workspace, page, parts)
         _while_starting(workspace, parts)
         _on_another_gallery(workspace, parts)
         _on_similar(workspace, parts)
         _on_inspect(workspace, page, parts)
+        _on_failure(workspace, parts)
     return page
 
 
@@ -198,6 +204,23 @@ def _on_inspect(workspace: Workspace, page: gr.Blocks, parts: _Parts) -> None:
     page.load(follow, parts.masthead, [*tab.shown, parts.tabs], **HIDDEN)
 
 
+def _on_failure(workspace: Workspace, parts: _Parts) -> None:
+    """A query of the failures is opened: the Inspect tab shows it in its gallery, with its right image."""
+    tab, find = parts.inspect, inspect_tab.inspect_event(workspace)
+
+    def open_failure(event: gr.EventData) -> tuple[Any, Any, Any]:
+        entry, trouble = answers.attempt(lambda: failures_tab.opened(workspace, event))
+        if entry is None:
+            gr.Warning(trouble, duration=6)
+            return gr.skip(), gr.skip(), gr.skip()
+        return masthead_value(workspace, entry["gallery"]), entry, gr.Tabs(selected="inspect")
+
+    opened = [parts.masthead, tab.entry, parts.tabs]
+    parts.failures.table.inspect(open_failure, None, opened, **HIDDEN).success(
+        find, [tab.entry, parts.masthead], tab.shown, **HIDDEN
+    )
+
+
 def launch_options(workspace: Workspace) -> dict[str, Any]:
     """Everything about `launch` but the address: look, limits, and what is not to be collected or served."""
     return {
@@ -205,7 +228,11 @@ def launch_options(workspace: Workspace) -> dict[str, Any]:
         "css": STYLE,
         "head": f"<script>{SHARED_SCRIPT.read_text(encoding='utf-8')}</script>",
         "app_kwargs": {
-            "routes": [*image_routes(workspace), *report_routes(workspace)],
+            "routes": [
+                *image_routes(workspace),
+                *report_routes(workspace),
+                *failure_routes(workspace.failures),
+            ],
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,

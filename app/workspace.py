@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from app import permalink, views
 from app.cache import ByteCache, json_bytes
 from app.counts import IngestCounts
+from app.failures import FailureRuns
 from app.inspecting import Inspector
 from app.jobs import Job, JobState
 from app.permalink import SearchState
@@ -75,6 +76,7 @@ class Workspace:
         self._galleries_folder = self.folder / "galleries"
         self._galleries_folder.mkdir(parents=True, exist_ok=True)
         self.uploads = UploadStore(self.folder / "uploads")
+        self.failures = FailureRuns(self.folder, self.gallery, self.embedder)
         self._embedder: SalientEmbedder | None = None
         self._galleries: dict[str, Gallery] = {}
         self._lock = threading.RLock()

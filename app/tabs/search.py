@@ -153,14 +153,14 @@ def search_event(workspace: Workspace) -> Any:
     return answer
 
 
-def read_upload(path: object) -> bytes:
+def read_upload(path: object, what: str = "image") -> bytes:
     """The bytes of a file that this page's upload put into its own temporary folder; InputError for any other path."""
     from gradio.utils import get_upload_folder
 
     folder = Path(get_upload_folder()).resolve()
     file = Path(str(path)).resolve()
     if not (file.is_relative_to(folder) and file.is_file()):
-        raise InputError("The image did not arrive. Upload it again.")
+        raise InputError(f"The {what} did not arrive. Upload it again.")
     if file.stat().st_size > MAX_BYTES:
-        raise InputError(f"The image is larger than {MAX_BYTES // 2**20} MB. Make it smaller and try again.")
+        raise InputError(f"The {what} is larger than {MAX_BYTES // 2**20} MB. Make it smaller and try again.")
     return file.read_bytes()

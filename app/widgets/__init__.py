@@ -11,6 +11,11 @@
     redraw      regions to draw, and where the image then stands in the ranking
     attribution pixels and words that make the score, how far that is to be trusted, image against text
     grid        a gallery's images, a page at a time
+    failures_run      which queries to run, how far they are, and the runs that are kept
+    failures_summary  a run's measures for both models, with the interval of their difference
+    failures_map      the gallery's embedding under both models, with a lasso
+    failures          a run's queries: outcomes, slices, histograms to brush, and the table
+    failures_vote     two lists side by side, unnamed, to vote on
     progress    a gallery in the making: progress, counts, and what was skipped and why
 
 The head of each script says what its value looks like and what it triggers. The scripts build elements themselves and

@@ -24,6 +24,7 @@ VERSIONS = ("baseline", "ssa-me")
 class FakeInfo:
     fingerprints: Mapping[str, str]
     checkpoint: str = "fake"
+    precision: str = "fp32"
     dimension: int = 4
 
 
