@@ -37,7 +37,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"ssa_me.explaining"}),
     frozenset({"ssa_me.embedder"}),
     frozenset({"ssa_me.gallery", "ssa_me.training", "ssa_me.evaluation", "ssa_me.attribution"}),
-    frozenset({"ssa_me.layers"}),
+    frozenset({"ssa_me.layers", "ssa_me.annotation"}),
     frozenset({"ssa_me.ablation"}),
     frozenset({"ssa_me.commands"}),
     frozenset({"ssa_me.cli"}),
