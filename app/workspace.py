@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import permalink, views
+from app.annotating import Annotating
 from app.cache import ByteCache, json_bytes
 from app.counts import IngestCounts
 from app.jobs import Job, JobState
@@ -80,6 +81,7 @@ class Workspace:
         self._start = Job("start", self._prepare)
         self._ingest: Job | None = None
         self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, json_bytes)
+        self.annotating = Annotating(self)
 
     # Starting
 

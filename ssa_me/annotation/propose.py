@@ -192,7 +192,7 @@ def prepare(
     cancelled: Callable[[], bool] | None = None,
 ) -> Prepared:
     """All proposals of a gallery, from its "data" or by the "model", scored, with honeypots from the data where it allows
-    them. Raises InputError where there is nothing to propose, or no model to propose it."""
+    them, which look like the rest. Raises InputError where there is nothing to propose, or no model to propose it."""
     head = Spaces(embedder.info.fingerprints).head if embedder else None
     listed = [item.id for item in gallery.items(0, len(gallery))]
     items = gallery.items_of(listed, head=head)
@@ -210,6 +210,8 @@ def prepare(
             raise InputError(
                 "The model found no subject in these images. Add subjects by hand, image by image."
             )
-    rated = scored(gallery, embedder, items, proposals) if embedder else proposals
-    extra = honeypots(items.values())
-    return Prepared(tuple(picture_of(item) for item in items.values()), (*rated, *extra))
+    fingerprint = head if source == "model" else None
+    hidden = [replace(p, source=source, fingerprint=fingerprint) for p in honeypots(items.values())]
+    whole = [*proposals, *hidden]
+    rated = scored(gallery, embedder, items, whole) if embedder else whole
+    return Prepared(tuple(picture_of(item) for item in items.values()), tuple(rated))
