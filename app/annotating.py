@@ -53,7 +53,7 @@ class Annotating:
         job = self._jobs.get(gallery_id)
         if job is not None and job.running:
             return {"gallery": gallery_id, "preparing": _job_view(job)}
-        store = self._store(gallery_id)
+        store = self.store(gallery_id)
         failed = _job_view(job) if job is not None and job.state.phase == "failed" else None
         if store.count() == 0:
             subjects = any(item.subjects for item in self._workspace.gallery(gallery_id).items(0, 20))
@@ -78,14 +78,15 @@ class Annotating:
         return {"gallery": gallery_id, "preparing": _job_view(job)}
 
     def decide(self, sent: Mapping[str, Any]) -> Json:
-        """Record a verdict on an item, or a subject that was added, and say what comes next. It is on the disk by then."""
+        """Record a verdict on an item, or a subject that was added to its image, and say what comes next (after a new
+        subject the same item). It is on the disk by then."""
         gallery_id = self._gallery_id(sent)
-        store, name, verdict = self._store(gallery_id), _name(sent), str(sent.get("verdict"))
+        store, name, verdict = self.store(gallery_id), _name(sent), str(sent.get("verdict"))
         seconds, token = _number(sent.get("seconds"), 0.0), sent.get("token")
         if verdict == "add":
             picture = store.item(_id(sent)).picture
             decision = store.add_subject(picture.id, name, _subject(sent, picture), seconds, token)
-            shown = self._shown(gallery_id, store, store.visit(decision.item, name), name, sent)
+            shown = self._shown(gallery_id, store, store.visit(_id(sent), name), name, sent)
             return self._saved(gallery_id, decision) | {"item": shown}
         item = _id(sent)
         region = _subject(sent, store.item(item).picture) if verdict == "fix" else None
@@ -95,7 +96,7 @@ class Annotating:
     def go(self, sent: Mapping[str, Any]) -> Json:
         """Go to an item by its id, or (without one) past those that are `passed` to the next."""
         gallery_id = self._gallery_id(sent)
-        store, name = self._store(gallery_id), _name(sent)
+        store, name = self.store(gallery_id), _name(sent)
         if sent.get("item") is None:
             return self._with_next(gallery_id, store, sent)
         return {"item": self._shown(gallery_id, store, store.visit(_id(sent), name), name, sent)}
@@ -103,7 +104,7 @@ class Annotating:
     def undo(self, sent: Mapping[str, Any]) -> Json:
         """Take back the annotator's last decision (or, with `redo`, put back what was taken back) and go to its item."""
         gallery_id = self._gallery_id(sent)
-        store, name = self._store(gallery_id), _name(sent)
+        store, name = self.store(gallery_id), _name(sent)
         step = store.redo if sent.get("redo") else store.undo
         decision = step(name, sent.get("token"))
         if decision is None:
@@ -116,7 +117,7 @@ class Annotating:
 
     def progress(self, gallery_id: str) -> Json:
         """How far everyone is, how fast, and how far they agree."""
-        store = self._store(gallery_id)
+        store = self.store(gallery_id)
         now = store.progress()
         judged, alpha, overlap = store.agreement()
         people = [
@@ -140,8 +141,18 @@ class Annotating:
         """How many annotators shall judge each item."""
         gallery_id = self._gallery_id(sent)
         count = sent.get("judges")
-        self._store(gallery_id).want_judges(count if type(count) is int else 0)
+        self.store(gallery_id).want_judges(count if type(count) is int else 0)
         return {"judges": count}
+
+    def store(self, gallery_id: str) -> AnnotationStore:
+        """The annotations of a gallery. Raises InputError where it is not there, or its folder cannot be written to."""
+        from ssa_me.annotation import AnnotationStore
+
+        path = self._workspace.gallery(gallery_id).folder / DATABASE
+        with self._lock:
+            if gallery_id not in self._stores or not path.is_file():
+                self._stores[gallery_id] = AnnotationStore.open(path)
+            return self._stores[gallery_id]
 
     # Tools
 
@@ -150,7 +161,7 @@ class Annotating:
         from ssa_me.annotation.snap import snap
 
         gallery_id = self._gallery_id(sent)
-        picture = self._store(gallery_id).item(_id(sent)).picture
+        picture = self.store(gallery_id).item(_id(sent)).picture
         image = self._workspace.gallery(gallery_id).image(picture.id)
         image.thumbnail((MASK_LONGEST, MASK_LONGEST))  # what the page shows and paints on
         strokes = [_stroke(sent.get(side), image.size) for side in ("inside", "outside")]
@@ -170,7 +181,7 @@ class Annotating:
                 f"There is no format {str(form)[:20]!r}. Choose one of {', '.join(export.FORMATS)}."
             )
         gallery = self._workspace.gallery(gallery_id)
-        outcomes = list(self._store(gallery_id).outcomes(_filters(sent)))
+        outcomes = list(self.store(gallery_id).outcomes(_filters(sent)))
         if not outcomes:
             raise InputError("Nothing that is kept passes the filters. Validate some subjects first.")
         token = uuid.uuid4().hex
@@ -202,15 +213,6 @@ class Annotating:
         self._workspace.gallery(gallery_id)
         return str(gallery_id)
 
-    def _store(self, gallery_id: str) -> AnnotationStore:
-        from ssa_me.annotation import AnnotationStore
-
-        path = self._workspace.gallery(gallery_id).folder / DATABASE
-        with self._lock:
-            if gallery_id not in self._stores or not path.is_file():
-                self._stores[gallery_id] = AnnotationStore.open(path)
-            return self._stores[gallery_id]
-
     def _exports_folder(self) -> Path:
         folder = self._workspace.folder / "exports"
         try:
@@ -235,7 +237,7 @@ class Annotating:
         job.report("Looking for subjects …")
         gallery = self._workspace.gallery(gallery_id)
         prepared = prepare(gallery, embedder, source, progress=progress, cancelled=job.cancelled)
-        added = self._store(gallery_id).add(prepared.pictures, prepared.proposals)
+        added = self.store(gallery_id).add(prepared.pictures, prepared.proposals)
         return JobState("done", f"{added:,} subjects were added to the queue.", 1.0)
 
     def _saved(self, gallery_id: str, decision: Decision) -> Json:
@@ -253,14 +255,21 @@ class Annotating:
             found = [store.visit(current.id, name), *ahead]
         else:
             found = store.next(name, order, filters, passed, count=2)
-        shown = [self._shown(gallery_id, store, item, name, sent) for item in found]
+        blind = store.judges > 1
+        shown = [self._shown(gallery_id, store, item, name, sent, blind) for item in found]
         return {"item": shown[0] if shown else None, "ahead": shown[1] if len(shown) > 1 else None}
 
     def _shown(
-        self, gallery_id: str, store: AnnotationStore, item: Item, name: str, sent: Mapping[str, Any]
+        self,
+        gallery_id: str,
+        store: AnnotationStore,
+        item: Item,
+        name: str,
+        sent: Mapping[str, Any],
+        blind: bool | None = None,
     ) -> Json:
         picture = item.picture
-        blind = store.judges > 1 and not sent.get("filters")
+        blind = (store.judges > 1 if blind is None else blind) and not sent.get("filters")
         subjects = [_subject_view(other, blind) for other in store.siblings(item, name)]
         shown = self._workspace.gallery(gallery_id).item(picture.id)
         return {

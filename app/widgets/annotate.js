@@ -160,13 +160,13 @@ function finished() {
     passed.length ? h("button.main", { type: "button", onclick: () => { passed = []; step("go", { item: null }); } }, "Go through those") : ""));
 }
 
-function show(given, draft = null) {
+function show(given) {
   item = given;
   adding = false;
   began = performance.now();
   element.querySelector(".through-note")?.remove();
   element.querySelector(".desk")?.classList.remove("through");
-  const kept = draft || drafted();
+  const kept = drafted();
   editor.show(item, item.subjects, item.current, kept);
   if (kept) saved("open", "Your unsaved change is back");
   use("box");
@@ -175,12 +175,16 @@ function show(given, draft = null) {
   editor.node.querySelector("canvas").focus({ preventScroll: true });
 }
 
-// A change that was not saved yet survives a reload.
-function drafted() {
-  try {
-    const draft = JSON.parse(stored("draft") || "null");
-    return draft && draft.gallery === gallery && draft.item === item.id ? draft.subject : null;
-  } catch { return null; }
+// Changes that were not saved yet survive a reload and a look at another subject: by gallery and item.
+function drafts() {
+  try { return JSON.parse(stored("drafts") || "{}"); } catch { return {}; }
+}
+const drafted = () => drafts()[`${gallery}/${item.id}`] || null;
+function keepDraft(id, subject) {
+  const all = drafts();
+  delete all[`${gallery}/${id}`];
+  const kept = Object.entries(subject ? { ...all, [`${gallery}/${id}`]: subject } : all).slice(-20);
+  store("drafts", kept.length ? JSON.stringify(Object.fromEntries(kept)) : "");
 }
 
 const subjectNow = () => item.subjects[item.current];
@@ -219,9 +223,9 @@ function entry(subject, index) {
 function edited() {
   if (!item) return;
   describe();
-  const draft = editor.changed() && !adding ? JSON.stringify({ gallery, item: item.id, subject: editor.region() }) : "";
-  store("draft", draft.length < 500000 ? draft : "");
-  if (draft) saved("open", "Change not saved yet");
+  const changed = editor.changed();
+  if (!adding) keepDraft(item.id, changed ? editor.region() : null);
+  saved(changed ? "open" : "", changed ? "Change not saved yet" : "");
 }
 
 function measure() {
@@ -239,7 +243,7 @@ function decide(verdict) {
   if (!item || busy || editor.dragging()) return;
   if (adding && verdict !== "fix") return;
   if (verdict === "accept" && editor.changed()) verdict = "fix";
-  const sent = { item: item.id, verdict: adding ? "add" : verdict, seconds: (performance.now() - began) / 1000, token: fresh() };
+  const sent = { item: item.id, adds: adding, verdict: adding ? "add" : verdict, seconds: (performance.now() - began) / 1000, token: fresh() };
   if (verdict === "fix") {
     sent.subject = editor.region();
     if (!sent.subject.phrase) { part.phrase.focus(); return warn("The subject has no phrase. Name it."); }
@@ -268,7 +272,7 @@ async function step(work, sent) {
     const answer = await ask(work, sent);
     pending = null;
     if (work !== "go") {
-      store("draft", "");
+      if (from && !sent.adds) keepDraft(from.id, null);
       saved("done", `Saved ${new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" })}`);
     }
     if (from && answer.item?.id !== from.id) moved = [...moved.filter((id) => id !== from.id), from.id].slice(-200);
@@ -302,9 +306,8 @@ function previous() {
 function choose(index) {
   if (!item || index < 0 || index >= item.subjects.length) return;
   if (index === item.current && !adding) return;
-  store("draft", "");
   show({ ...item, id: item.subjects[index].id, current: index });
-  step("go", { item: item.id });
+  ask("go", { item: item.id }).catch((error) => warn(words(error))); // takes the lease, and is where a reload returns to
 }
 function add() {
   if (!item) return;
@@ -342,7 +345,7 @@ function hide() {
 function back() {
   if (editor.dragging()) return editor.cancel();
   if (editor.tool() !== "box") return use("box");
-  if (adding || editor.changed()) { store("draft", ""); saved("", ""); return show(item); }
+  if (adding || editor.changed()) { keepDraft(item.id, null); saved("", ""); return show(item); }
   editor.touch(false);
   warn("");
 }

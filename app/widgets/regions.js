@@ -148,10 +148,13 @@ studio.regions = ({ onchange = () => {}, onchoose = () => {} } = {}) => {
     if (now?.box && !now.mask && tool === "box") for (const { at } of corners(now.box)) handle(left + at[0] * scale, top + at[1] * scale);
     if (pointer && tool !== "box") ring(pointer, scale, left, top);
   }
+  let shade = null;
   // All that a mask leaves out is dimmed.
   function veil(left, top, w, h2) {
-    const shade = sheet(), ink = pen(shade);
-    ink.fillStyle = "rgb(8 9 12 / 62%)";
+    if (shade?.width !== now.mask.width || shade?.height !== now.mask.height) shade = sheet();
+    const ink = shade.getContext("2d");
+    ink.globalCompositeOperation = "copy";
+    ink.fillStyle = "rgb(8 9 12 / 50%)";
     ink.fillRect(0, 0, shade.width, shade.height);
     ink.globalCompositeOperation = "destination-out";
     ink.drawImage(now.mask, 0, 0);

@@ -19,6 +19,7 @@ from ssa_me.errors import InputError
 from ssa_me.samples import Subject
 
 FORMAT = "1"
+KEPT_OPEN = 8
 PATIENCE = 60.0
 """Seconds that a writer waits for another process's transaction."""
 
@@ -36,7 +37,14 @@ CREATE TABLE IF NOT EXISTS items (
     judges INTEGER NOT NULL DEFAULT 0, result TEXT
 );
 CREATE INDEX IF NOT EXISTS items_of_image ON items (image);
-CREATE INDEX IF NOT EXISTS items_by_status ON items (status);
+CREATE INDEX IF NOT EXISTS items_by_status ON items (status) WHERE truth IS NULL;
+CREATE INDEX IF NOT EXISTS items_judged ON items (id) WHERE judges > 1;
+CREATE INDEX IF NOT EXISTS items_known ON items (shuffled, id) WHERE truth IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_uncertainty ON items (uncertainty DESC, shuffled, id) WHERE truth IS NULL;
+CREATE INDEX IF NOT EXISTS by_misalignment ON items (misalignment DESC, shuffled, id) WHERE truth IS NULL;
+CREATE INDEX IF NOT EXISTS by_disagreement ON items (disagreement DESC, shuffled, id) WHERE truth IS NULL;
+CREATE INDEX IF NOT EXISTS by_chance ON items (shuffled, id) WHERE truth IS NULL;
+CREATE INDEX IF NOT EXISTS by_image ON items (image, id) WHERE truth IS NULL;
 CREATE TABLE IF NOT EXISTS decisions (
     id INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL REFERENCES items, annotator TEXT NOT NULL,
     kind TEXT NOT NULL, subject TEXT NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL, parent INTEGER,
@@ -57,11 +65,12 @@ CREATE TABLE IF NOT EXISTS places (annotator TEXT PRIMARY KEY, item INTEGER NOT 
 
 
 class Database:
-    """One file, shared between threads and processes. Each operation opens a connection of its own."""
+    """One file, shared between threads and processes. Each operation has a connection to itself, of a few that stay open."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._writer = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
 
     def prepare(self) -> None:
         """Make the file where it is not there. Raises InputError where it cannot be, or is from a newer version."""
@@ -78,30 +87,45 @@ class Database:
             )
 
     def connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
+        """A new connection, which any thread may use, one at a time."""
+        db = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         db.row_factory = sqlite3.Row
         return db
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection with one view of the file. Raises InputError where it cannot be read."""
-        with _explained("read"), closing(self.connect()) as db:
-            db.execute("BEGIN")
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one operation; after an error it is closed, else kept for the next."""
+        try:
+            db = self._idle.pop()
+        except IndexError:
+            db = self.connect()
+        try:
             yield db
+        except BaseException:
+            db.close()
+            raise
+        if len(self._idle) < KEPT_OPEN:
+            self._idle.append(db)
+        else:
+            db.close()
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it is on the disk at the end, or nothing. Raises InputError where the disk is full or
-        the folder cannot be written."""
-        with self._writer, _explained("saved"), closing(self.connect()) as db:
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection with one view of the file. Raises InputError where it cannot be read."""
+        with _explained("read"), self._connection() as db:
+            db.execute("BEGIN")
+            yield db
+            db.execute("COMMIT")
+
+    @contextmanager
+    def writing(self, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it is on the disk at the end, or nothing. Not `durable`, a power cut may lose it (never
+        what came before). Raises InputError where the disk is full or the folder cannot be written."""
+        with self._writer, _explained("saved"), self._connection() as db:
+            db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
+            yield db
+            db.execute("COMMIT")
 
 
 @contextmanager

@@ -104,7 +104,7 @@ class AnnotationStore:
         """The next `count` items for an annotator, leased; fewer, or none, where not so many are left. The first is
         where the annotator comes back to. Raises InputError for an unknown order."""
         name, order = check_name(annotator), queue.check_order(order)
-        with self._database.writing() as db:
+        with self._database.writing(durable=False) as db:
             now = self._clock()
             ids = queue.take(db, name, order, filters, list(passed)[-500:], count, now, now + LEASE)
             if ids:
@@ -114,7 +114,7 @@ class AnnotationStore:
     def visit(self, item: int, annotator: str) -> Item:
         """Go to an item: it is leased, and the place to come back to. Raises InputError where it is not there."""
         name = check_name(annotator)
-        with self._database.writing() as db:
+        with self._database.writing(durable=False) as db:
             found = self._item(db, item, name)
             db.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?)", (item, name, self._clock() + LEASE))
             db.execute("INSERT OR REPLACE INTO places VALUES (?, ?)", (name, item))

@@ -39,7 +39,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def annotating(filled: Workspace) -> Annotating:
     """The queue with nothing decided yet: the file is put back afterwards."""
     path = filled.gallery("scenes").folder / DATABASE
-    with filled.annotating._store("scenes")._database.writing() as db:
+    with filled.annotating.store("scenes")._database.writing() as db:
         for table in ("decisions", "standing", "leases", "places"):
             db.execute(f"DELETE FROM {table}")
         db.execute("UPDATE items SET status = 'pending', judges = 0, result = NULL")
@@ -158,7 +158,7 @@ def test_forged_requests_are_refused(annotating: Annotating, sent: Json) -> None
 
 
 def test_honeypots_do_not_show(annotating: Annotating) -> None:
-    with annotating._store("scenes")._database.reading() as db:
+    with annotating.store("scenes")._database.reading() as db:
         traps = [row[0] for row in db.execute("SELECT id FROM items WHERE truth IS NOT NULL")]
     assert traps
     real, trap = (annotating.go(ANN | {"item": id})["item"] for id in (1, traps[0]))
