@@ -1,7 +1,7 @@
 """What the Annotate tab asks of a workspace: the queue of a gallery, decisions, snapping, exports. Knows no page.
 
 A gallery's annotations lie in its folder. Every function checks what it is given: any value can come from a forged
-request. Whether annotating is allowed at all is its caller's to check. Masks travel as COCO's uncompressed run lengths of `mask_size`.
+request. Whether annotating is allowed at all is its caller's to check.
 """
 
 from __future__ import annotations
@@ -11,26 +11,34 @@ import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
-
 from app import views
+from app.annotation_effect import EffectCache, effect_view
+from app.annotation_wire import (
+    MASK_LONGEST,
+    box_of,
+    filters_of,
+    id_of,
+    mask_size,
+    name_of,
+    number_of,
+    run_lengths,
+    stroke_of,
+    subject_of,
+    subject_view,
+)
 from app.jobs import Job, JobState
 from ssa_me.errors import InputError
-from ssa_me.samples import Subject
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
-    from ssa_me.annotation import AnnotationStore, Decision, Filters, Item, Picture
+    from ssa_me.annotation import AnnotationStore, Decision, Item
 
 Json = dict[str, Any]
 
 DATABASE = "annotations.sqlite"
-MASK_LONGEST = 1024
 KEPT_EXPORTS = 20
 _EXPORT_NAMES = {"imagefolder": ".zip", "coco": ".coco.json", "csv": ".csv"}
 
@@ -43,6 +51,7 @@ class Annotating:
         self._stores: dict[str, AnnotationStore] = {}
         self._jobs: dict[str, Job] = {}
         self._exports: OrderedDict[str, tuple[Path, str]] = OrderedDict()
+        self._redrawn = EffectCache()
         self._lock = threading.RLock()
 
     # The queue
@@ -60,7 +69,7 @@ class Annotating:
             return {"gallery": gallery_id, "empty": {"subjects": subjects}, "failed": failed}
         if not sent.get("name"):
             return {"gallery": gallery_id, "nameless": True}
-        name = _name(sent)
+        name = name_of(sent)
         item = store.resume(name)
         shown = self._with_next(gallery_id, store, sent, current=item if item and item.mine is None else None)
         return shown | {"gallery": gallery_id, "progress": self.progress(gallery_id), "judges": store.judges}
@@ -81,30 +90,30 @@ class Annotating:
         """Record a verdict on an item, or a subject that was added to its image, and say what comes next (after a new
         subject the same item). It is on the disk by then."""
         gallery_id = self._gallery_id(sent)
-        store, name, verdict = self.store(gallery_id), _name(sent), str(sent.get("verdict"))
-        seconds, token = _number(sent.get("seconds"), 0.0), sent.get("token")
+        store, name, verdict = self.store(gallery_id), name_of(sent), str(sent.get("verdict"))
+        seconds, token = number_of(sent.get("seconds"), 0.0), sent.get("token")
         if verdict == "add":
-            picture = store.item(_id(sent)).picture
-            decision = store.add_subject(picture.id, name, _subject(sent, picture), seconds, token)
-            shown = self._shown(gallery_id, store, store.visit(_id(sent), name), name, sent)
+            picture = store.item(id_of(sent)).picture
+            decision = store.add_subject(picture.id, name, subject_of(sent, picture), seconds, token)
+            shown = self._shown(gallery_id, store, store.visit(id_of(sent), name), name, sent)
             return self._saved(gallery_id, decision) | {"item": shown}
-        item = _id(sent)
-        region = _subject(sent, store.item(item).picture) if verdict == "fix" else None
+        item = id_of(sent)
+        region = subject_of(sent, store.item(item).picture) if verdict == "fix" else None
         decision = store.decide(item, name, verdict, region, seconds, token)
         return self._saved(gallery_id, decision) | self._with_next(gallery_id, store, sent)
 
     def go(self, sent: Mapping[str, Any]) -> Json:
         """Go to an item by its id, or (without one) past those that are `passed` to the next."""
         gallery_id = self._gallery_id(sent)
-        store, name = self.store(gallery_id), _name(sent)
+        store, name = self.store(gallery_id), name_of(sent)
         if sent.get("item") is None:
             return self._with_next(gallery_id, store, sent)
-        return {"item": self._shown(gallery_id, store, store.visit(_id(sent), name), name, sent)}
+        return {"item": self._shown(gallery_id, store, store.visit(id_of(sent), name), name, sent)}
 
     def undo(self, sent: Mapping[str, Any]) -> Json:
         """Take back the annotator's last decision (or, with `redo`, put back what was taken back) and go to its item."""
         gallery_id = self._gallery_id(sent)
-        store, name = self.store(gallery_id), _name(sent)
+        store, name = self.store(gallery_id), name_of(sent)
         step = store.redo if sent.get("redo") else store.undo
         decision = step(name, sent.get("token"))
         if decision is None:
@@ -161,15 +170,15 @@ class Annotating:
         from ssa_me.annotation.snap import snap
 
         gallery_id = self._gallery_id(sent)
-        picture = self.store(gallery_id).item(_id(sent)).picture
+        picture = self.store(gallery_id).item(id_of(sent)).picture
         image = self._workspace.gallery(gallery_id).image(picture.id)
         image.thumbnail((MASK_LONGEST, MASK_LONGEST))  # what the page shows and paints on
-        strokes = [_stroke(sent.get(side), image.size) for side in ("inside", "outside")]
-        bbox = _box(sent.get("bbox"))
+        strokes = [stroke_of(sent.get(side), image.size) for side in ("inside", "outside")]
+        bbox = box_of(sent.get("bbox"))
         if bbox is not None:
             across, down = image.width / picture.width, image.height / picture.height
             bbox = (bbox[0] * across, bbox[1] * down, bbox[2] * across, bbox[3] * down)
-        return {"mask": _run_lengths(snap(image, bbox, *strokes))}
+        return {"mask": run_lengths(snap(image, bbox, *strokes))}
 
     def export(self, sent: Mapping[str, Any]) -> Json:
         """Write what the filters let through, and say where it can be fetched. `sent`: gallery, format, filters."""
@@ -181,7 +190,7 @@ class Annotating:
                 f"There is no format {str(form)[:20]!r}. Choose one of {', '.join(export.FORMATS)}."
             )
         gallery = self._workspace.gallery(gallery_id)
-        outcomes = list(self.store(gallery_id).outcomes(_filters(sent)))
+        outcomes = list(self.store(gallery_id).outcomes(filters_of(sent)))
         if not outcomes:
             raise InputError("Nothing that is kept passes the filters. Validate some subjects first.")
         token = uuid.uuid4().hex
@@ -197,6 +206,15 @@ class Annotating:
             while len(self._exports) > KEPT_EXPORTS:
                 self._exports.popitem(last=False)[1][0].unlink(missing_ok=True)
         return {"url": f"studio/annotations/{token}", "name": name, "count": len(outcomes)}
+
+    def effect(self, sent: Mapping[str, Any], examples: Sequence[str]) -> Json:
+        """What the judged regions would change for the query that was sent, or for the last search and the `examples`."""
+        gallery_id = self._gallery_id(sent)
+        gallery, embedder = self._workspace.gallery(gallery_id), self._workspace.embedder()
+        asked = [str(sent.get(key) or "").strip()[:500] for key in ("query", "last")]
+        texts = [asked[0]] if asked[0] else [text for text in dict.fromkeys([asked[1], *examples]) if text]
+        outcomes = list(self.store(gallery_id).outcomes(kind="all"))
+        return effect_view(gallery_id, gallery, embedder, outcomes, texts, self._redrawn)
 
     def exported(self, token: str) -> tuple[Path, str]:
         """File and name of an export. Raises InputError where there is none."""
@@ -248,7 +266,7 @@ class Annotating:
         self, gallery_id: str, store: AnnotationStore, sent: Mapping[str, Any], current: Item | None = None
     ) -> Json:
         """The item that comes next (`current` where there is one) and the one after it, which the page fetches ahead."""
-        name, order, filters = _name(sent), str(sent.get("order") or "uncertainty"), _filters(sent)
+        name, order, filters = name_of(sent), str(sent.get("order") or "uncertainty"), filters_of(sent)
         passed = [id for id in sent.get("passed") or [] if type(id) is int]
         if current is not None:
             ahead = store.next(name, order, filters, [*passed, current.id], count=1)
@@ -270,7 +288,7 @@ class Annotating:
     ) -> Json:
         picture = item.picture
         blind = (store.judges > 1 if blind is None else blind) and not sent.get("filters")
-        subjects = [_subject_view(other, blind) for other in store.siblings(item, name)]
+        subjects = [subject_view(other, blind) for other in store.siblings(item, name)]
         shown = self._workspace.gallery(gallery_id).item(picture.id)
         return {
             "id": item.id,
@@ -284,112 +302,6 @@ class Annotating:
             "subjects": subjects,
             "current": next(n for n, subject in enumerate(subjects) if subject["id"] == item.id),
         }
-
-
-def mask_size(picture: Picture) -> tuple[int, int]:
-    """Width and height at which masks travel: the image's, at most `MASK_LONGEST` on the longer side."""
-    scale = min(1.0, MASK_LONGEST / max(picture.width, picture.height))
-    return max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-
-
-def _subject_view(item: Item, blind: bool) -> Json:
-    """A subject as the annotator sees it: the own decision, else (not where annotators judge blindly) what others made of
-    it, else the proposal."""
-    subject = item.mine.subject if item.mine else item.proposal.subject if blind else item.result
-    mask = None
-    if subject.segmentation is not None:
-        size = mask_size(item.picture)
-        mask = _run_lengths(subject.mask(item.picture.width, item.picture.height), size)
-    margin = item.proposal.scores.margin
-    return {
-        "id": item.id,
-        "phrase": subject.phrase,
-        "bbox": list(subject.bbox or ()) or None,
-        "mask": mask,
-        "verdict": item.mine.kind if item.mine else None,
-        "status": None if blind and item.mine is None else item.status,
-        "source": item.proposal.source,
-        "model": item.proposal.fingerprint,
-        "margin": None if margin is None else round(margin, 3),
-    }
-
-
-def _run_lengths(mask: np.ndarray, size: tuple[int, int] | None = None) -> Json:
-    """Uncompressed RLE of a mask `(H, W)` bool, scaled to `size` (width, height): runs down the columns, zeros first."""
-    if size is not None and mask.shape != size[::-1]:
-        mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
-    flat = mask.T.reshape(-1)
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    runs = np.diff(np.concatenate([[0], edges, [len(flat)]])).tolist()
-    return {"size": list(mask.shape), "counts": [0, *runs] if flat[0] else runs}
-
-
-def _stroke(value: object, size: tuple[int, int]) -> np.ndarray | None:
-    return None if value is None else Subject("the stroke", None, _mask(value)).mask(*size)
-
-
-def _mask(value: object) -> Mapping[str, Any]:
-    """A mask as it was sent: bounded before anything is made of it."""
-    if isinstance(value, Mapping) and isinstance(value.get("counts"), list):
-        size, counts = value.get("size"), value["counts"]
-        whole = isinstance(size, Sequence) and len(size) == 2 and all(type(n) is int for n in size)
-        if whole and all(0 < n <= MASK_LONGEST for n in size) and all(type(n) is int for n in counts):
-            return {"size": list(size), "counts": counts}
-    raise InputError("The mask did not arrive whole. Paint it again.")
-
-
-def _box(value: object) -> tuple[float, float, float, float] | None:
-    if value is None:
-        return None
-    if not isinstance(value, Sequence) or len(value) != 4:
-        raise InputError("The box did not arrive whole. Draw it again.")
-    x, y, w, h = (_number(number, float("nan")) for number in value)
-    if not np.isfinite([x, y, w, h]).all():
-        raise InputError("The box did not arrive whole. Draw it again.")
-    return x, y, w, h
-
-
-def _subject(sent: Mapping[str, Any], picture: Picture) -> Subject:
-    """The subject that was sent; the library checks it against the image."""
-    region = sent.get("subject")
-    if not isinstance(region, Mapping) or not isinstance(region.get("phrase"), str):
-        raise InputError("The subject did not arrive whole. Try again.")
-    subject = Subject(region["phrase"], _box(region.get("bbox")))
-    if region.get("mask") is None:
-        return subject
-    mask = Subject(subject.phrase, None, _mask(region["mask"])).mask(picture.width, picture.height)
-    from ssa_me.samples import encode_mask
-
-    return replace(subject, segmentation=encode_mask(mask))
-
-
-def _filters(sent: Mapping[str, Any]) -> Filters:
-    from ssa_me.annotation import Filters
-
-    given = sent.get("filters") or {}
-    if not isinstance(given, Mapping):
-        raise InputError("The filters did not arrive whole. Choose them again.")
-    values = {
-        key: str(given[key])[:200] for key in ("phrase", "source", "status", "annotator") if given.get(key)
-    }
-    return Filters(**values)
-
-
-def _name(sent: Mapping[str, Any]) -> str:
-    from ssa_me.annotation import check_name
-
-    return check_name(sent.get("name"))
-
-
-def _id(sent: Mapping[str, Any]) -> int:
-    id = sent.get("item")
-    if type(id) is not int or not 0 < id < 2**62:
-        raise InputError("There is no such subject in this queue. Go to the next one.")
-    return id
-
-
-def _number(value: object, otherwise: float) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else otherwise
 
 
 def _job_view(job: Job) -> Json:

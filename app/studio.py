@@ -51,7 +51,7 @@ def build(workspace: Workspace, public: bool = False, annotating: bool = False) 
             with gr.Tab("Search", id="search"):
                 search = search_tab.create(workspace, masthead)
             with gr.Tab("Annotate", id="annotate"):
-                annotate_tab.create(workspace.annotating, annotating or not public)
+                annotate_tab.create(workspace.annotating, annotating or not public, search_tab.EXAMPLES)
             with gr.Tab("Gallery", id="gallery"):
                 gallery = gallery_tab.create(workspace, masthead, public)
         clock = gr.Timer(0.7, active=False)

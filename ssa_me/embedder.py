@@ -44,10 +44,11 @@ from ssa_me.model_info import ModelInfo, describe
 from ssa_me.outputs import VisualBatch
 from ssa_me.passes import Passes, Salient, with_pairs
 from ssa_me.pipeline import full_salience
+from ssa_me.redrawing import Redrawn, embed_redrawn
 from ssa_me.salience.experts import CachedExpert, OpenCVExpert, VisualExpert, open_expert
 from ssa_me.salience.lmm import Listed, LmmSubjects
 from ssa_me.salience.subjects import split_phrases
-from ssa_me.samples import Sample
+from ssa_me.samples import BBox, Sample
 
 BACKBONE = "backbone"
 """Stands for the language model as it is, where layers are compared."""
@@ -279,6 +280,12 @@ class SalientEmbedder:
         with self._locked():
             expert = self._full_expert if salience == "full" else self._passes.expert
             return explain(self._passes, image, text or "", subjects, salience, expert)
+
+    def embed_redrawn(self, image: Image.Image, drawn: Sequence[BBox]) -> Redrawn:
+        """Both versions' embedding of an image with regions that someone drew (x, y, width, height in pixels) in place of
+        those that are found. Raises InputError where there are too many, or one lies outside of the image."""
+        with self._locked():
+            return embed_redrawn(self._passes, image, drawn)
 
     # --- inside: callers hold the lock -------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"ssa_me.checkpoint", "ssa_me.explanation"}),
     frozenset({"ssa_me.passes", "ssa_me.generation", "ssa_me.model_info"}),
     frozenset({"ssa_me.pipeline", "ssa_me.control_maps"}),
-    frozenset({"ssa_me.explaining"}),
+    frozenset({"ssa_me.explaining", "ssa_me.redrawing"}),
     frozenset({"ssa_me.embedder"}),
     frozenset({"ssa_me.gallery", "ssa_me.training", "ssa_me.evaluation", "ssa_me.attribution"}),
     frozenset({"ssa_me.layers", "ssa_me.annotation"}),

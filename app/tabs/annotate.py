@@ -5,7 +5,7 @@ The widget calls the functions below and is answered at once, past the queue of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +27,8 @@ class AnnotateTab:
     board: gr.HTML
 
 
-def create(annotating: Annotating, allowed: bool) -> AnnotateTab:
-    """Build the tab. Where annotating is not `allowed`, each function refuses, whoever calls it."""
+def create(annotating: Annotating, allowed: bool, examples: Sequence[str]) -> AnnotateTab:
+    """Build the tab. `examples` are the queries that an effect is shown for. Where annotating is not `allowed`, each function refuses, whoever calls it."""
 
     def answer(work: Callable[[Mapping[str, Any]], Json], sent: Any, request: gr.Request) -> Json:
         """What `work` answers, or {"error": the sentence}. Whoever is logged in annotates under that name alone."""
@@ -68,7 +68,10 @@ def create(annotating: Annotating, allowed: bool) -> AnnotateTab:
     def export(sent: Any, request: gr.Request) -> Json:
         return answer(annotating.export, sent, request)
 
-    called = [arrive, prepare, decide, go, undo, settings, snap, export]
+    def effect(sent: Any, request: gr.Request) -> Json:
+        return answer(lambda sent: annotating.effect(sent, examples), sent, request)
+
+    called = [arrive, prepare, decide, go, undo, settings, snap, export, effect]
     return AnnotateTab(widget("annotate", {}, styles=["regions"], server_functions=called))
 
 

@@ -84,7 +84,7 @@ studio.annotationEffect = ({ ask }) => {
       h("td.number", {}, rank(change.rank)), h("td.number", {}, rank(change.subjects)));
   }
   function show({ queries, images, left_out }) {
-    result.replaceChildren(h("p.quiet", {}, `${images} judged image${images === 1 ? "" : "s"} embedded again with what was kept${left_out ? `; ${left_out} more were left out` : ""}. The gallery itself stays as it is.`),
+    result.replaceChildren(h("p.quiet", {}, `${images} image${images === 1 ? "" : "s"} embedded again with the subjects as they are judged${left_out ? `; ${left_out} more were left out` : ""}. The gallery itself stays as it is.`),
       ...queries.map(({ query: text, changes }) => h("div.query", {}, h("h4", {}, text), changes.length ? h("table", {},
         h("thead", {}, h("tr", {}, ["Image", "Model", "Alignment", "Rank", "Rank + subjects"].map((title, at) => h(`th${at > 1 ? ".number" : ""}`, { scope: "col", title: at === 2 ? "max cos(e(query), a) over the image's regions" : null }, title)))),
         h("tbody", {}, changes.map(({ thumb, name, phrases, versions }) => Object.entries(versions).map(([version, change], at) => row(version, change,

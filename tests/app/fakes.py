@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from ssa_me.explanation import Alignment, Explanation, Region, SalienceMode, Subjects
-from ssa_me.samples import Sample
+from ssa_me.redrawing import Redrawn, covered
+from ssa_me.samples import BBox, Sample
 
 VERSIONS = ("baseline", "ssa-me")
 COLOURS = {
@@ -143,6 +144,15 @@ class FakeEmbedder:
             salience=salience,
             subjects=Subjects(named, "lmm" if salience == "full" else "rule"),
         )
+
+    def embed_redrawn(self, image: Image.Image, drawn: Sequence[BBox]) -> Redrawn:
+        """The baseline reads no regions; SSA-ME sees what the drawn ones show."""
+        parts = [image.crop((int(x), int(y), int(x + w) + 1, int(y + h) + 1)) for x, y, w, h in drawn]
+        rows = np.stack([_vector(Sample(image=part), "baseline") for part in [*parts, image]])
+        whole = {"baseline": rows[-1], "ssa-me": _unit(rows[:-1].sum(0) + 1e-6)}
+        boxes = _boxes(image.size)
+        salience = np.max([covered(bbox, boxes) for bbox in drawn] or [np.zeros(len(boxes))], axis=0)
+        return Redrawn(whole, dict.fromkeys(VERSIONS, rows[:-1]), salience, boxes)
 
 
 def _align(phrase: str, image: Image.Image, salience: np.ndarray, number: int) -> Alignment:

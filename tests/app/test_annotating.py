@@ -273,3 +273,23 @@ def test_a_login_is_the_name_whatever_is_sent(filled: Workspace, annotating: Ann
     assert answer["user"] == "Eve"
     assert [person["name"] for person in answer["progress"]["people"]] == ["Eve"]
     assert decide("nothing", eve)["error"].startswith("The request did not arrive")
+
+
+def test_what_the_decisions_would_change(filled: Workspace, annotating: Annotating) -> None:
+    with pytest.raises(InputError, match="Nothing is judged"):
+        annotating.effect(ANN, ["a red thing"])
+    item = annotating.arrive(ANN)["item"]
+    moved = fixed(item, bbox=[0, 0, 40, 40], mask=None)
+    annotating.decide(ANN | {"item": item["id"], "verdict": "fix", "subject": moved})
+    phrase = moved["phrase"]
+    answer = annotating.effect(ANN | {"query": phrase}, [])
+    (asked,) = answer["queries"]
+    assert (asked["query"], answer["images"], answer["left_out"]) == (phrase, 1, 0)
+    (change,) = asked["changes"]
+    assert phrase in change["phrases"]
+    ssa_me = change["versions"]["ssa-me"]
+    assert ssa_me["alignment"]["before"] != ssa_me["alignment"]["after"]
+    assert 1 <= ssa_me["rank"]["after"] <= 8
+    assert change["versions"]["baseline"]["rank"]["before"] == change["versions"]["baseline"]["rank"]["after"]
+    several = annotating.effect(ANN | {"last": "something blue"}, ["a red thing", "something blue"])
+    assert [q["query"] for q in several["queries"]] == ["something blue", "a red thing"]
