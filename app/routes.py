@@ -1,4 +1,4 @@
-"""Addresses of images: thumbnails and full images of a gallery by id, uploads by content hash. Knows no Gradio.
+"""Addresses of files: thumbnails and images of a gallery by id, uploads by content hash, exports by token. No Gradio.
 
 A client names a gallery and a number, never a file: the workspace maps them, and everything else is a 404.
 """
@@ -48,10 +48,16 @@ def image_routes(workspace: Workspace) -> list[Route]:
             is_png = file.read(4) == b"\x89PNG"
         return FileResponse(path, media_type="image/png" if is_png else "image/jpeg", headers=_HEADERS)
 
+    def annotations(request: Request) -> Response:
+        path, name = workspace.annotating.exported(request.path_params["token"])
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        return FileResponse(path, media_type="application/octet-stream", filename=name, headers=headers)
+
     return [
         Route("/studio/thumb/{gallery}/{item:int}", _or_not_found(thumbnail)),
         Route("/studio/image/{gallery}/{item:int}", _or_not_found(image)),
         Route("/studio/upload/{digest}", _or_not_found(upload)),
+        Route("/studio/annotations/{token}", _or_not_found(annotations)),
     ]
 
 
@@ -60,6 +66,6 @@ def _or_not_found(answer: Callable[[Request], Response]) -> Callable[[Request], 
         try:
             return answer(request)
         except (InputError, OverflowError):
-            return PlainTextResponse("There is no such image.", status_code=404)
+            return PlainTextResponse("There is no such file.", status_code=404)
 
     return endpoint

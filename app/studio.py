@@ -16,12 +16,13 @@ from app.permalink import SearchState
 from app.reports import report_routes
 from app.routes import image_routes
 from app.tabs import failures as failures_tab
+from app.tabs import annotate as annotate_tab
 from app.tabs import gallery as gallery_tab
 from app.tabs import inspect as inspect_tab
 from app.tabs import search as search_tab
 from app.theme import STYLE, THEME
 from app.views import model_view
-from app.widgets import SHARED_SCRIPT, widget
+from app.widgets import SHARED_SCRIPTS, widget
 from app.workspace import Workspace
 
 SHOWN = ("inspect", "failures", "gallery")
@@ -50,8 +51,8 @@ class _Parts:
         return [self.search.ranking, self.search.notice]
 
 
-def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
-    """The page of a workspace. On a `public` one nobody can make a gallery."""
+def build(workspace: Workspace, public: bool = False, annotating: bool = False) -> gr.Blocks:
+    """The page of a workspace. On a `public` one nobody can make a gallery, or annotate unless `annotating` is allowed."""
     with gr.Blocks(
         title="SSA-ME studio", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)
     ) as page:
@@ -63,6 +64,8 @@ def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
                 inspect = inspect_tab.create(workspace, masthead)
             with gr.Tab("Failures", id="failures") as tab:
                 failures = failures_tab.create(workspace, tab, masthead, public)
+            with gr.Tab("Annotate", id="annotate"):
+                annotate_tab.create(workspace.annotating, annotating or not public, search_tab.EXAMPLES)
             with gr.Tab("Gallery", id="gallery"):
                 gallery = gallery_tab.create(workspace, masthead, public)
         clock = gr.Timer(0.7, active=False)
@@ -226,7 +229,7 @@ def launch_options(workspace: Workspace) -> dict[str, Any]:
     return {
         "theme": THEME,
         "css": STYLE,
-        "head": f"<script>{SHARED_SCRIPT.read_text(encoding='utf-8')}</script>",
+        "head": "".join(f"<script>{s.read_text(encoding='utf-8')}</script>" for s in SHARED_SCRIPTS),
         "app_kwargs": {
             "routes": [
                 *image_routes(workspace),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import permalink, views
+from app.annotating import Annotating
 from app.cache import ByteCache, json_bytes
 from app.counts import IngestCounts
 from app.failures import FailureRuns
@@ -84,6 +85,7 @@ class Workspace:
         self._ingest: Job | None = None
         self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, json_bytes)
         self.inspector = Inspector(self)
+        self.annotating = Annotating(self)
 
     # Starting
 

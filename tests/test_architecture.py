@@ -38,7 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"ssa_me.explaining", "ssa_me.redrawing"}),
     frozenset({"ssa_me.embedder"}),
     frozenset({"ssa_me.gallery", "ssa_me.training", "ssa_me.evaluation"}),
-    frozenset({"ssa_me.layers", "ssa_me.attribution", "ssa_me.failures"}),
+    frozenset({"ssa_me.layers", "ssa_me.attribution", "ssa_me.failures", "ssa_me.annotation"}),
     frozenset({"ssa_me.ablation"}),
     frozenset({"ssa_me.commands"}),
     frozenset({"ssa_me.cli"}),

@@ -10,6 +10,7 @@
     alignment   phrases against regions, and a phrase of one's own
     redraw      regions to draw, and where the image then stands in the ranking
     attribution pixels and words that make the score, how far that is to be trusted, image against text
+    annotate    the queue of proposed subjects: judging, fixing, progress, exports; `regions` is its editor
     grid        a gallery's images, a page at a time
     failures_run      which queries to run, how far they are, and the runs that are kept
     failures_summary  a run's measures for both models, with the interval of their difference
@@ -25,21 +26,27 @@ the browser can be forged: take nothing from it unchecked.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 _FOLDER = Path(__file__).parent
-SHARED_SCRIPT = _FOLDER / "studio.js"
+SHARED_SCRIPTS = tuple(_FOLDER / f"{name}.js" for name in ("studio", "regions", "annotate_panel"))
+"""What all widgets may use: `studio`, and in it the region editor and what stands below the queue of annotations."""
 
 
-def widget(name: str, value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
-    """The widget of that name, with `studio-NAME` for its id; `options` are those of `gr.HTML`, and its properties."""
+def widget(
+    name: str, value: dict[str, Any] | None = None, *, styles: Sequence[str] = (), **options: Any
+) -> gr.HTML:
+    """The widget of that name, with `studio-NAME` for its id; `styles` names further style sheets, of shared parts that
+    it shows; `options` are those of `gr.HTML`, and its properties."""
+    sheets = [(_FOLDER / f"{sheet}.css").read_text(encoding="utf-8") for sheet in (*styles, name)]
     return gr.HTML(
         value,
         html_template="",
-        css_template=(_FOLDER / f"{name}.css").read_text(encoding="utf-8"),
+        css_template="\n".join(sheets),
         js_on_load=(_FOLDER / f"{name}.js").read_text(encoding="utf-8"),
         apply_default_css=False,
         elem_id=f"studio-{name}",

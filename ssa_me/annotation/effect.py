@@ -1,0 +1,106 @@
+"""What judged regions would change: where images stand for a query as they are indexed, and with their subjects as judged.
+
+Nothing is written: the gallery's vectors are read, and those of judged images are put aside for their new ones, all at once.
+Scores are those of a search: cos(q, e), and with subjects (1 - b) cos(q, e) + b max_k cos(q, a_k). Equal scores are
+ordered by id. Knows no annotator and no page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ssa_me.errors import InputError
+from ssa_me.gallery.index import VectorIndex
+from ssa_me.gallery.items import Spaces
+from ssa_me.gallery.search import SUBJECT_WEIGHT
+from ssa_me.gallery.store import Gallery
+from ssa_me.samples import Sample
+
+if TYPE_CHECKING:
+    from ssa_me.embedder import SalientEmbedder
+    from ssa_me.redrawing import Redrawn
+
+
+@dataclass(frozen=True)
+class Change:
+    """An image for a query under one version, (before, after): alignment, the best cosine of the query and a region's
+    vector; its rank by one vector; and its rank with subjects. Ranks are from 1."""
+
+    alignment: tuple[float, float]
+    rank: tuple[int, int]
+    subjects: tuple[int, int]
+
+
+def effect(
+    gallery: Gallery, embedder: SalientEmbedder, redrawn: Mapping[int, Redrawn], texts: Sequence[str]
+) -> list[dict[int, dict[str, Change]]]:
+    """For each text: image id → version → what changes with the `redrawn` images in place of those that are indexed.
+
+    Images without vectors of this model are left out. Raises InputError where the gallery has none of it at all.
+    """
+    spaces = Spaces(embedder.info.fingerprints)
+    queries = embedder.embed([Sample(text=text) for text in texts]).vectors
+    result: list[dict[int, dict[str, Change]]] = [{} for _ in texts]
+    for version, rows in queries.items():
+        images, subjects = gallery.index(spaces.images(version)), gallery.index(spaces.subjects(version))
+        if images is None or subjects is None:
+            raise InputError(
+                f"The gallery {gallery.name} has no vectors of this model. Embed it again first."
+            )
+        for found, query in zip(result, rows, strict=True):
+            for id, change in _changes(query, version, images, subjects, redrawn).items():
+                found.setdefault(id, {})[version] = change
+    return result
+
+
+def _changes(
+    query: np.ndarray,
+    version: str,
+    images: VectorIndex,
+    subjects: VectorIndex,
+    redrawn: Mapping[int, Redrawn],
+) -> dict[int, Change]:
+    """Image id → its change for the query `(D,)`."""
+    ids = np.array(sorted(owner for owner, _, _ in images.owners), np.int64)
+    whole = images.vectors @ query
+    parts = subjects.vectors @ query
+    starts = {owner: start for owner, start, _ in images.owners}
+    best = {owner: float(parts[at : at + count].max()) for owner, at, count in subjects.owners if count}
+    before = np.array([(whole[starts[id]], best.get(id, np.nan)) for id in ids.tolist()], np.float64)
+    after = before.copy()
+    places = {int(id): n for n, id in enumerate(ids) if int(id) in redrawn}
+    for id, place in places.items():
+        rows = redrawn[id].subject_vectors[version]
+        own = float((rows @ query).max()) if len(rows) else np.nan
+        after[place] = float(redrawn[id].vectors[version] @ query), own
+    ranks = [(_ranks(values[:, 0]), _ranks(_mixed(values))) for values in (before, after)]
+    return {
+        id: Change(
+            (_number(before[place, 1]), _number(after[place, 1])),
+            (int(ranks[0][0][place]), int(ranks[1][0][place])),
+            (int(ranks[0][1][place]), int(ranks[1][1][place])),
+        )
+        for id, place in places.items()
+    }
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """The score with subjects `(I,)` of cosines `(I, 2)`, of the image and its best subject; one without subjects counts
+    by its vector alone."""
+    mixed = (1 - SUBJECT_WEIGHT) * values[:, 0] + SUBJECT_WEIGHT * values[:, 1]
+    return np.where(np.isnan(values[:, 1]), values[:, 0], mixed)
+
+
+def _ranks(scores: np.ndarray) -> np.ndarray:
+    """Ranks from 1, the highest score first, equal ones in order."""
+    ranks = np.empty(len(scores), np.int64)
+    ranks[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+    return ranks
+
+
+def _number(value: float) -> float:
+    return 0.0 if np.isnan(value) else float(value)

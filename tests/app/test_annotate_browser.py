@@ -1,0 +1,142 @@
+"""Annotating as an annotator does it: by keyboard, in the system's Chromium, and by touch on a phone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.workspace import Workspace
+from tests.app.test_browser_tour import CHROMIUM, Visit, chromium, playwright, visit
+
+__all__ = ["chromium", "visit"]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def queue(workspace: Workspace) -> Iterator[None]:
+    """The shared workspace's gallery with a queue out of its data, which is taken away afterwards."""
+    gallery = workspace.gallery("scenes").folder
+    workspace.annotating.prepare({"gallery": "scenes", "source": "data"})
+    assert workspace.annotating._jobs["scenes"].wait(60).phase == "done"
+    yield
+    for file in gallery.glob("annotations.sqlite*"):
+        file.unlink()
+
+
+def arrive(visit: Visit, name: str) -> Any:
+    page = visit.open()
+    page.get_by_role("tab", name="Annotate").click()
+    page.get_by_label("Your name").fill(name)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#studio-annotate canvas")
+    playwright.expect(page.locator(".phrase")).not_to_have_value("")
+    return page
+
+
+def decide(page: Any, key: str, done: int) -> None:
+    """Press a key and wait until the decision is saved and so many subjects are done."""
+    page.keyboard.press(key)
+    playwright.expect(page.locator(".save")).to_contain_text("Saved")
+    playwright.expect(page.locator(".meter .number")).to_have_text(re.compile(rf"^{done} of"))
+
+
+def test_judge_fix_undo_reload_and_export_by_keyboard(visit: Visit, tmp_path: Path) -> None:
+    page = arrive(visit, "Ann")
+    phrase = page.locator(".phrase")
+    for done, key in enumerate("arA", start=1):
+        decide(page, key, done)
+    decide(page, "s", 3)
+
+    before = phrase.input_value()
+    box = page.locator("#studio-annotate canvas").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.keyboard.press("f")
+    page.keyboard.down("Shift")
+    page.mouse.move(x - 80, y - 90)
+    page.mouse.down()
+    page.mouse.move(x, y)
+    page.mouse.move(x + 100, y + 110)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    playwright.expect(page.get_by_role("button", name="Save fix")).to_be_visible()
+    playwright.expect(page.locator(".save")).to_have_text("Change not saved yet")
+    page.keyboard.press("Control+z")
+    playwright.expect(page.get_by_role("button", name="Save fix")).to_have_count(0)
+    page.keyboard.press("Control+Shift+z")
+    page.keyboard.press("Shift+ArrowLeft")
+    decide(page, "f", 4)
+
+    page.keyboard.press("Control+z")
+    playwright.expect(page.locator(".meter .number")).to_have_text(re.compile("^3 of"))
+    playwright.expect(phrase).to_have_value(before)
+    page.keyboard.press("Control+Shift+z")
+    playwright.expect(page.locator(".meter .number")).to_have_text(re.compile("^4 of"))
+    playwright.expect(page.locator(".about")).to_contain_text("you fixed it")
+
+    page.keyboard.press("j")
+    playwright.expect(page.locator(".about")).not_to_contain_text("you fixed it")
+    page.keyboard.press("t")
+    page.keyboard.type("a name that is not saved")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "Object.keys(JSON.parse(localStorage['studio-annotate-drafts'] || '{}')).length === 1"
+    )
+    page.reload()
+    page.get_by_role("tab", name="Annotate").click()
+    playwright.expect(phrase).to_have_value("a name that is not saved")
+    playwright.expect(page.locator(".save")).to_contain_text("unsaved change is back")
+    page.keyboard.press("Escape")
+    playwright.expect(phrase).not_to_have_value("a name that is not saved")
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="COCO JSON").click()
+    download.value.save_as(tmp_path / "coco.json")
+    data = json.loads((tmp_path / "coco.json").read_text(encoding="utf-8"))
+    (fixed,) = (a for a in data["annotations"] if a["attributes"]["status"] == "fixed")
+    assert fixed["caption"] == before
+    assert [s.get("did") for s in fixed["attributes"]["provenance"]] == [None, "fix", "undo", "redo"]
+    assert {a["attributes"]["status"] for a in data["annotations"]} == {"accepted", "fixed"}
+
+
+def test_digits_choose_a_snap_gives_a_mask_and_keys_are_shown(visit: Visit) -> None:
+    page = arrive(visit, "Bob")
+    page.locator("#studio-annotate .queue select").last.select_option("images")
+    playwright.expect(page.locator(".subjects button")).not_to_have_count(1)
+    names = page.locator(".subjects button span").all_inner_texts()
+    page.keyboard.press("2")
+    playwright.expect(page.locator(".phrase")).to_have_value(names[1])
+    page.keyboard.press("Delete")
+    page.keyboard.press("g")
+    playwright.expect(page.locator(".save")).to_have_text("Change not saved yet")
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    playwright.expect(page.get_by_role("dialog", name="All keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    playwright.expect(page.get_by_role("button", name="Add", exact=False).first).to_be_visible()
+    page.keyboard.press("Escape")
+    playwright.expect(page.locator(".phrase")).to_have_value(names[1])
+
+
+@pytest.mark.parametrize("visit", [(390, 844)], indirect=True)
+def test_a_phone_accepts_and_rejects_by_touch(visit: Visit) -> None:
+    page = arrive(visit, "Cy")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for button, status in (("Accept", "accepted"), ("Reject", "rejected")):
+        count = page.locator(".counts div", has_text=status)
+        before = int(re.sub(r"\D", "", count.inner_text())) if count.count() else 0
+        bounds = page.get_by_role("button", name=button).bounding_box()
+        assert bounds is not None
+        assert bounds["y"] + bounds["height"] <= 844 and bounds["height"] >= 44
+        page.get_by_role("button", name=button).tap()
+        playwright.expect(page.locator(".save")).to_contain_text("Saved")
+        playwright.expect(count).to_contain_text(str(before + 1))
