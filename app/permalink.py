@@ -18,7 +18,7 @@ from ssa_me.errors import InputError
 DEFAULT_K = 10
 DEFAULT_WEIGHT = 0.5
 METHODS = ("vector", "subjects", "rerank")
-"""How both lists are ranked: one vector an image, with its subject vectors, or the best embedded again."""
+"""How both lists are ranked: one vector an image, with its subject vectors, or the best read again with the query."""
 
 SALIENCES = ("head", "full")
 """What conditions the salience of an opened image and of a second ranking: the light head, or the whole pipeline."""

@@ -18,7 +18,7 @@ from benchmarks._timing import Claim, arguments, conclude, ratio, show, take_tur
 from benchmarks._training import make_stage, step_of
 from ssa_me.checkpoint import SSA_ME
 
-BATCH = 96
+BATCH = 256
 CHUNKS = 8
 
 
@@ -58,7 +58,7 @@ def most_saved(step: Callable[[], object], weights: nn.Module) -> int:
 
 def main() -> int:
     args = arguments(__doc__ or "", repeats=5)
-    stage = make_stage(args, SSA_ME, BATCH)
+    stage = make_stage(args, SSA_ME, BATCH, BATCH // 4)
     sides = {f"{n} chunks" if n > 1 else "plain": step_of(stage, n) for n in (1, CHUNKS)}
     seconds = take_turns(sides, args.repeats, args.processor_time)
     show(seconds, each=BATCH)

@@ -41,7 +41,8 @@ _COMPUTATION = 2
 class Settings:
     """What `ssa_me.json` holds. floor: f of the regeneration. likeness: neighbouring image tokens of one subject are at
     least so alike (cosine less the image's mean; −1: any). layers: language layers whose attention is read (None:
-    the second half). description: one plain sentence on what the checkpoint knows, shown on the page."""
+    the second half). claims: both versions learned to read an image with a caption that may be false, so that a re-ranking
+    reads candidates with the text. description: one plain sentence on what the checkpoint knows, shown on the page."""
 
     floor: float = 0.5
     inner: int = 64
@@ -49,6 +50,7 @@ class Settings:
     composition: int = 256
     likeness: float = -1.0
     layers: tuple[int, ...] | None = None
+    claims: bool = False
     description: str = ""
 
 

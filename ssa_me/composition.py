@@ -1,15 +1,21 @@
-"""Subjects in the output space: a vector a subject, a vector a pair of them, and their share in the one vector of an image.
+"""Subjects in the output space: a vector a subject, a vector a pair of them, and their share in the one vector of an image
+or of a text.
 
 a_k  = normalise(normalise(Σ M_k,i H_i / Σ M_k,i) + seen(Σ M_k,i V_i / Σ M_k,i, mean V))
 b_kl = normalise(a_k + a_l + pair(a_k, a_l, where both are)), k being the one further left, or higher
-e    = normalise(e_last + g_s·Σ_k a_k/√K + g_p·Σ_kl b_kl/√P)
+f(x) = normalise(x + bind(x)), the same of subjects and of the phrases p_k that a text names
+e    = normalise(e_last + g_s·Σ_k f(a_k)/√K + g_p·Σ_kl b_kl/√P)        of an image
+e(t) = normalise(e_last + g_t·Σ_k f(e_last(p_k))/√K)                   of a text
 
-A new module is the mean of H in each region, the mean of two subjects, and e_last itself: it needs no training. It knows
-nothing of how regions are found. B images, K regions, P pairs of them, N image tokens, D width.
+Red and house, blue and dog add up to the same whoever wears which colour; f makes "a red house" a vector of its own, so that
+the sum of a text's subjects meets the sum of an image's only where the words belong together. A new module is the mean of
+H in each region, the mean of two subjects, and e_last itself: it needs no training. It knows nothing of how regions or
+phrases are found. B images or texts, K regions or phrases, P pairs of them, N image tokens, D width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import torch
@@ -17,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssa_me.regeneration import aggregate
+from ssa_me.salience.subjects import split_phrases
 
 PAIRED = 3
 """So many subjects of an image, its most salient, stand in pairs."""
@@ -25,7 +32,7 @@ _GATE = 20.0  # a step of the optimiser moves the gates by this many times its r
 
 
 class SubjectComposition(nn.Module):
-    """The two small networks and the gates. width: D; hidden: width of the networks."""
+    """The three small networks and the gates. width: D; hidden: width of the networks."""
 
     def __init__(self, width: int, hidden: int = 256) -> None:
         super().__init__()
@@ -33,12 +40,19 @@ class SubjectComposition(nn.Module):
             nn.LayerNorm(2 * width), nn.Linear(2 * width, hidden), nn.GELU(), nn.Linear(hidden, width)
         )
         self.pair = nn.Sequential(nn.Linear(2 * (width + PLACE), hidden), nn.GELU(), nn.Linear(hidden, width))
-        self.gates = nn.Parameter(torch.zeros(2))
-        for network in (self.seen, self.pair):
+        self.bind = nn.Sequential(nn.Linear(width, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, width))
+        self.gates = nn.Parameter(torch.zeros(3))
+        for network in (self.seen, self.pair, self.bind):
             last = network[-1]
             assert isinstance(last, nn.Linear)
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
+
+    def start(self, share: float) -> None:
+        """Where training starts: subjects of an image and of a text count `share` times their own vectors, pairs half of
+        that."""
+        with torch.no_grad():
+            self.gates.copy_(torch.tensor([share, share / 2, share]) / _GATE)
 
     def subjects(self, hidden: Tensor, tokens: Tensor, valid: Tensor, regions: Tensor) -> Tensor:
         """a_k (B, K, D) float32 of unit length: hidden states H and image tokens V (B, N, D) under regions (B, K, N).
@@ -72,10 +86,34 @@ class SubjectComposition(nn.Module):
         self, vector: Tensor, subjects: Tensor, present: Tensor, pairs: Tensor, paired: Tensor
     ) -> Tensor:
         """e (B, D) of unit length out of e_last (B, D), subjects (B, K, D) and pairs (B, P, D) where they are there."""
-        single, double = (_GATE * self.gates).float()
+        single, double, _ = (_GATE * self.gates).float()
         return F.normalize(
-            vector + single * _share(subjects, present) + double * _share(pairs, paired), dim=-1
+            vector + single * _share(self.bound(subjects), present) + double * _share(pairs, paired), dim=-1
         )
+
+    def compose_text(self, vector: Tensor, phrases: Tensor, present: Tensor) -> Tensor:
+        """e(t) (B, D) of unit length out of e_last (B, D) and the phrases (B, K, D) of each text where they are there."""
+        share = (_GATE * self.gates[2]).float()
+        return F.normalize(vector + share * _share(self.bound(phrases), present), dim=-1)
+
+    def bound(self, things: Tensor) -> Tensor:
+        """f(x) (…, D) of unit length: its words belong together."""
+        return F.normalize(things + self.bind(things.to(self.gates.dtype)).to(things.dtype), dim=-1)
+
+
+def named_in(texts: Sequence[str]) -> tuple[list[str], Tensor]:
+    """What is spoken for some texts: these, then the subject phrases that are none of them, each once; and the places
+    (T, K) there of each text's phrases, −1 where it has fewer than the most."""
+    phrases = [split_phrases(text) for text in texts]
+    spoken, place = [*texts], {text: row for row, text in reversed([*enumerate(texts)])}
+    for phrase in (phrase for named in phrases for phrase in named):
+        if phrase not in place:
+            place[phrase] = len(spoken)
+            spoken.append(phrase)
+    rows = torch.full((len(texts), max(map(len, phrases), default=0)), -1)
+    for row, named in enumerate(phrases):
+        rows[row, : len(named)] = torch.tensor([place[phrase] for phrase in named], dtype=torch.long)
+    return spoken, rows
 
 
 def places(regions: Tensor, boxes: Tensor, sizes: Tensor) -> Tensor:

@@ -226,6 +226,12 @@ class SalientEmbedder:
         return result
 
     @property
+    def reads_claims(self) -> bool:
+        """Whether image and text read together tell if the text is true: a re-ranking reads its candidates so, others
+        by the image alone, under the salience that the text conditions."""
+        return self._passes.settings.claims
+
+    @property
     def layers(self) -> tuple[int, ...] | None:
         """The language layers whose attention is read; None is the second half of them."""
         return self._passes.settings.layers

@@ -20,7 +20,7 @@ from torch import Tensor
 from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import SSA_ME, VERSIONS, Parts, Settings
-from ssa_me.composition import PAIRED, SubjectComposition, places
+from ssa_me.composition import PAIRED, SubjectComposition, named_in, places
 from ssa_me.explanation import Region
 from ssa_me.outputs import LanguagePass, VisualBatch
 from ssa_me.regeneration import Regenerated
@@ -71,10 +71,17 @@ class Passes:
         self.distilled = parts is not None
 
     def speak(self, texts: Sequence[str], versions: Sequence[str] = VERSIONS) -> dict[str, Tensor]:
-        """Version → (B, D) float32 of unit length of texts without an image, all versions in one pass."""
-        with self.adapters.mixed(versions, len(texts)):
-            output = self.backbone.language_pass([*texts] * len(versions))
-        return dict(zip(versions, output.embedding().split(len(texts)), strict=True))
+        """Version → (B, D) float32 of unit length of texts without an image, all versions in one pass, with the subjects
+        that they name composed into SSA-ME's."""
+        composed = SSA_ME in versions and self.distilled
+        spoken, places = named_in(texts) if composed else ([*texts], torch.zeros(0))
+        with self.adapters.mixed(versions, len(spoken)):
+            output = self.backbone.language_pass(spoken * len(versions))
+        rows = dict(zip(versions, output.embedding().split(len(spoken)), strict=True))
+        said = {version: of_all[: len(texts)] for version, of_all in rows.items()}
+        if composed:
+            said[SSA_ME] = compose_texts(self.parts.composition, rows[SSA_ME], places)
+        return said
 
     def read(
         self,
@@ -270,6 +277,12 @@ def pairs_of(
     boxes = torch.from_numpy(visual.boxes).to(regions)
     where = places(regions.float(), boxes.float(), sizes_of(visual).to(regions.device))
     return composition.all_pairs(subjects, where, regions.sum(-1) > 0)
+
+
+def compose_texts(composition: SubjectComposition, spoken: Tensor, named: Tensor) -> Tensor:
+    """(T, D) float32 of unit length of texts with their subjects in them: `spoken` (S, D) and the places `named` (T, K) of
+    phrases there, by `named_in`."""
+    return composition.compose_text(spoken[: len(named)], spoken[named.clamp(min=0)], named >= 0)
 
 
 def compose(

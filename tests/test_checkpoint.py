@@ -44,7 +44,7 @@ def checkpoint(trained_checkpoint, tmp_path) -> Path:
 
 def test_new_parts_are_neutral():
     parts = Parts(WIDTH, SMALL)
-    assert torch.equal(parts.composition.gates, torch.zeros(2))
+    assert torch.equal(parts.composition.gates, torch.zeros(3))
     assert not any(parts.composition.seen[-1].weight.flatten()) and not any(
         parts.composition.pair[-1].weight.flatten()
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ssa_me.composition import PAIRED, PLACE, SubjectComposition, places
+from ssa_me.composition import PAIRED, PLACE, SubjectComposition, named_in, places
 
 WIDTH = 8
 GRID = torch.tensor([[0.0, 0, 10, 20], [10, 0, 20, 20], [0, 20, 10, 40], [10, 20, 20, 40]])
@@ -28,7 +28,7 @@ def moved() -> SubjectComposition:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(torch.randn_like(parameter))
-        module.gates.copy_(torch.tensor([0.03, -0.02]))
+        module.gates.copy_(torch.tensor([0.03, -0.02, 0.04]))
     return module
 
 
@@ -145,9 +145,10 @@ def test_composed_by_hand(moved):
     vector, subjects, present, pairs, paired = everything()
     present[1, 2] = paired[1, 1] = paired[1, 2] = False
     found = moved.compose(vector, subjects, present, pairs, paired)
+    bound = F.normalize(subjects + moved.bind(subjects), dim=-1)
     # the gates .03 and -.02 stand for .6 and -.4
-    first = vector[0] + 0.6 * subjects[0].sum(0) / 3**0.5 - 0.4 * pairs[0].sum(0) / 3**0.5
-    second = vector[1] + 0.6 * subjects[1, :2].sum(0) / 2**0.5 - 0.4 * pairs[1, 0]
+    first = vector[0] + 0.6 * bound[0].sum(0) / 3**0.5 - 0.4 * pairs[0].sum(0) / 3**0.5
+    second = vector[1] + 0.6 * bound[1, :2].sum(0) / 2**0.5 - 0.4 * pairs[1, 0]
     torch.testing.assert_close(found, F.normalize(torch.stack([first, second]), dim=-1))
 
 
@@ -162,9 +163,37 @@ def test_what_is_absent_does_not_count(moved):
 
 
 def test_the_gates_learn_from_zero(fresh):
-    vector, *rest = everything()
-    fresh.compose(vector, *rest)[:, 0].sum().backward()
+    vector, subjects, present, *pairs = everything()
+    image = fresh.compose(vector, subjects, present, *pairs)
+    text = fresh.compose_text(vector, subjects, present)
+    (image + 2 * text)[:, 0].sum().backward()
     assert fresh.gates.grad.isfinite().all() and (fresh.gates.grad != 0).all()
+
+
+def test_a_text_composed_by_hand(fresh, moved):
+    vector, phrases, present, *_ = everything()
+    present[1, 1:] = False
+    torch.testing.assert_close(fresh.compose_text(vector, phrases, present), vector)
+    bound = F.normalize(phrases + moved.bind(phrases), dim=-1)  # the gate .04 stands for .8
+    by_hand = torch.stack([vector[0] + 0.8 * bound[0].sum(0) / 3**0.5, vector[1] + 0.8 * bound[1, 0]])
+    torch.testing.assert_close(moved.compose_text(vector, phrases, present), F.normalize(by_hand, dim=-1))
+
+
+def test_training_starts_with_subjects_in_the_vector(fresh):
+    fresh.start(0.5)
+    vector, subjects, present, pairs, paired = everything(count=1)
+    found = fresh.compose(vector, subjects, present, pairs[:, :1], paired[:, :1])
+    torch.testing.assert_close(found, F.normalize(vector + 0.5 * subjects[:, 0] + 0.25 * pairs[:, 0], dim=-1))
+    text = fresh.compose_text(vector, subjects, present)
+    torch.testing.assert_close(text, F.normalize(vector + 0.5 * subjects[:, 0], dim=-1))
+
+
+def test_the_subjects_of_texts_are_spoken_once():
+    texts = ["a red dog and a cat", "a cat", "a red dog and a cat", "", "a bird"]
+    spoken, named = named_in(texts)
+    assert spoken == [*texts, "a red dog"]
+    assert named.tolist() == [[5, 1], [1, -1], [5, 1], [-1, -1], [4, -1]]
+    assert named_in([""])[0] == [""] and named_in([""])[1].shape == (1, 0)
 
 
 def test_sixteen_bits(moved):

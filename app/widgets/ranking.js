@@ -10,7 +10,7 @@ let answer = null; // the lists that are shown
 const SCORE = {
   vector: "cos(q, e): cosine of the query's and the image's embedding",
   subjects: "(1 − b) · cos(q, e) + b · max cos(q, a): the image's vector blended with its best subject's",
-  rerank: "cos(q, e), the image embedded again with salience conditioned on the query",
+  rerank: "cos(q, e), image and query read together under the salience that the query conditions",
 };
 
 function move(hit) {

@@ -161,7 +161,7 @@ def _reranked(scores: np.ndarray, query: MmebQuery, root: Path, model: Model, en
 
     def key() -> str:
         parts = [encoder.content(entry, root) for entry in (query.entry, *query.candidates)]
-        return encoder.key("rerank", model.version, str(RERANKED), *parts)
+        return encoder.key("reread", model.version, str(RERANKED), *parts)
 
     def compute() -> np.ndarray:
         return rerank(scores, query.entry.text, load, model.version, encoder.embedder, relevant=[0])

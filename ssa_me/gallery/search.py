@@ -4,7 +4,8 @@ With q the query's vector, e an image's and a_k those of its subjects and of pai
 
     VERSION            cos(q, e), one vector an image
     VERSION+subjects   (1 - b) cos(q, e) + b max_k cos(q, a_k), b = `SUBJECT_WEIGHT`, over the whole gallery
-    VERSION+rerank     the first 20 embedded again with the salience conditioned on the text, then cos(q, e')
+    VERSION+rerank     the first 20 read again together with the text, under the salience that it conditions, then
+                       cos(q, e(image, text)); the image alone where the model never learned to read both so
 
 All cosines are exact (flat index). Equal scores are ordered by id.
 """
@@ -210,23 +211,25 @@ class _Searcher:
             )
         if self.k > RERANK_DEPTH:
             self.notes.append(
-                f"{ranking.name} embeds the first {RERANK_DEPTH} again; the rest follows as it was."
+                f"{ranking.name} reads the first {RERANK_DEPTH} again; the rest follows as it was."
             )
         again.sort(key=lambda entry: (-entry.score, entry.id))
         return [*again, *unread, *ranked[RERANK_DEPTH:]]
 
     def _condition(self, ids: Sequence[int], version: str) -> None:
-        """Embed images with the salience conditioned on the text, for all versions of this search at once."""
+        """Embed images with the text, under its salience, for all versions of this search at once."""
         missing = [id for id in ids if (version, id) not in self._conditioned]
         if not missing:
             return
         with ThreadPoolExecutor(_READERS) as readers:
             images = dict(zip(missing, readers.map(self._image, missing), strict=True))
-        samples = {id: Sample(image=image) for id, image in images.items() if image is not None}
+        text = self.query.text
+        told = text if self.embedder.reads_claims else None
+        samples = {id: Sample(told, image) for id, image in images.items() if image is not None}
         found = self.embedder.embed(
             list(samples.values()),
             versions=self.versions,
-            conditioned_on=self.query.text,
+            conditioned_on=text,
             salience=self._salience,
         )
         for version in self.versions:

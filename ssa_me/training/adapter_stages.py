@@ -9,7 +9,7 @@ B images, R named regions, Q questions, N image tokens, K regions found, D width
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from ssa_me import objectives
 from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import Parts
-from ssa_me.composition import places
+from ssa_me.composition import named_in, places
 from ssa_me.outputs import VisualBatch
-from ssa_me.passes import Salient, compose, found_regions, sizes_of
+from ssa_me.passes import Salient, compose, compose_texts, found_regions, sizes_of
 from ssa_me.regeneration import Regenerated
-from ssa_me.training.batches import Batch, Part, share_of
+from ssa_me.training.batches import Batch, Claims, Part, Questions, share_of
 from ssa_me.training.data import Corpus, Prepared, stack_pixels
 from ssa_me.training.gradcache import Losses, Representations
 from ssa_me.training.lazy import OnTheFly
 from ssa_me.training.recipe import Lora, Regeneration, Weights
-from ssa_me.training.stages import Temperature, ask, composed_contrast, weighted
+from ssa_me.training.stages import Temperature, ask, claim_contrast, composed_contrast, weighted
 from ssa_me.training.things import Sought, Things
 
 
@@ -68,7 +68,14 @@ class Material:
     def batch(self, step: int, only_open: bool) -> Batch:
         settings, device = self.settings, self.backbone.device
         batch, _ = Batch.of(
-            self.corpus, self.seed, step, settings.batch, settings.composed_share, device, only_open
+            self.corpus,
+            self.seed,
+            step,
+            settings.batch,
+            settings.composed_share,
+            device,
+            only_open,
+            settings.claimed_share,
         )
         return batch
 
@@ -96,13 +103,22 @@ class BaselineStage(nn.Module):
         return whole.parts(chunks)
 
     def represent(self, part: Part) -> tuple[Representations, None]:
-        """images (B, D), texts (B, D), phrases (P, D) where questions need them, asked (Q, D), of unit length."""
+        """images (B, D), texts (B, D), phrases (P, D) where questions need them, asked (Q, D), claimed (C, D), of unit
+        length."""
         backbone, visual = self.material.backbone, self.material.tokens(part)
         images = backbone.language_pass([""] * len(part), visual).embedding()
         answers = part.phrases if len(part.batch.questions) or self.material.settings.named else []
-        spoken = backbone.speak([*part.captions, *answers], part.bucket)
+        spoken = self.say([*part.captions, *answers], part.bucket)
         found = {"images": images, "texts": spoken[: len(part)], "phrases": spoken[len(part) :]}
-        return found | {"asked": ask(backbone, part.questions, visual)}, None
+        read = {
+            "asked": ask(backbone, part.questions, visual),
+            "claimed": ask(backbone, part.claims, visual),
+        }
+        return found | read, None
+
+    def say(self, texts: Sequence[str], bucket: int) -> Tensor:
+        """(T, D) of unit length: texts without an image."""
+        return self.material.backbone.speak(texts, bucket)
 
     def read(self, texts: Sequence[str], visual: VisualBatch) -> Tensor:
         """(B, D) of unit length: images with their texts."""
@@ -116,9 +132,12 @@ class BaselineStage(nn.Module):
                 rows["asked"], rows["phrases"], whole.named, questions, self.temperature()
             )
         settings = self.material.settings
+        if len(whole.claims):
+            losses["claimed"] = claim_contrast(rows["claimed"], rows["texts"], whole, self.temperature())
         if settings.named and len(whole.named):
             losses["named"] = self._contrast_phrases(whole, rows)
-        return weighted(losses, {"composed": settings.composed, "named": settings.named}, rows["images"])
+        factors = {"composed": settings.composed, "claimed": settings.claimed, "named": settings.named}
+        return weighted(losses, factors, rows["images"])
 
     def _contrast_phrases(self, whole: Batch, rows: Representations) -> Tensor:
         """A control: phrases as further texts of their images, without regions."""
@@ -145,18 +164,21 @@ class SalientBatch:
 
 @dataclass(frozen=True)
 class SalientPart:
+    """found: what is salient in the part's images, once it has been looked for; a second pass of a step finds the same."""
+
     some: Part
     whole: SalientBatch
+    found: list[Salient] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Of a part's forward pass: its image tokens, the head's logits (B, N), the rows of attention (B, L, N) of images
-    alone, and of questions (Q, L, N)."""
+    """Of a part's forward pass: its image tokens, the head's logits (B, N), and in a pass with a gradient the rows of
+    attention (B, L, N) of images alone and (Q, L, N) of questions."""
 
     visual: VisualBatch
     free: Tensor
-    rows: Tensor
+    rows: Tensor | None
     asked: Tensor | None
 
 
@@ -182,17 +204,22 @@ class SalientStage(nn.Module):
         return [SalientPart(part, whole) for part in whole.batch.parts(chunks)]
 
     def represent(self, part: SalientPart) -> tuple[Representations, Kept]:
-        """images (B, D), texts (B, D), phrases (P, D), subjects (R, D), pairs (·, D), asked (Q, D), of unit length."""
+        """images (B, D), texts (B, D), phrases (P, D), subjects (R, D), pairs (·, D), asked (Q, D), claimed (C, D), of
+        unit length."""
         some, backbone, trained = part.some, self.material.backbone, self.parts
         visual = self.material.tokens(some)
         free = trained.head(visual.tokens, visual.valid)
-        found, regenerated = self._regenerate(visual, free)
-        alone = backbone.language_pass([""] * len(some), regenerated.visual, regenerated.key_bias, True)
-        assert alone.hidden is not None and alone.rows is not None
-        spoken = backbone.speak([*some.captions, *some.phrases], some.bucket)
+        if not part.found or self.implicit:
+            part.found[:] = [self._salient(visual, free)]
+        (found,) = part.found
+        regenerated = trained.regeneration(visual, found.salience, found.stacked)
+        taught = torch.is_grad_enabled()  # rows are for `beside` alone
+        alone = backbone.language_pass([""] * len(some), regenerated.visual, regenerated.key_bias, taught)
+        assert alone.hidden is not None
+        spoken = self.say([*some.captions, *some.phrases], some.bucket)
         images = compose(trained.composition, alone, visual, found)
         subjects, pairs = self._subjects(part, visual, alone.hidden)
-        asked, asked_rows = self._ask(some, regenerated)
+        asked, asked_rows = self._ask(some.questions, regenerated, collect_rows=taught)
         representations = {
             "images": images,
             "texts": spoken[: len(some)],
@@ -200,14 +227,22 @@ class SalientStage(nn.Module):
             "subjects": subjects,
             "pairs": pairs,
             "asked": asked,
+            "claimed": self._ask(some.claims, regenerated)[0],
         }
         return representations, Kept(visual, free, alone.rows, asked_rows)
+
+    def say(self, texts: Sequence[str], bucket: int) -> Tensor:
+        """(T, D) of unit length: texts without an image, with the subjects that they name composed into them."""
+        spoken, named = named_in(texts)
+        rows = self.material.backbone.speak(spoken, bucket)
+        return compose_texts(self.parts.composition, rows, named.to(rows.device))
 
     def read(self, texts: Sequence[str], visual: VisualBatch) -> Tensor:
         """(B, D) of unit length: images with their texts, regenerated under query-free salience; subjects are composed
         into images alone, as everywhere."""
         trained = self.parts
-        found, regenerated = self._regenerate(visual, trained.head(visual.tokens, visual.valid))
+        found = self._salient(visual, trained.head(visual.tokens, visual.valid))
+        regenerated = trained.regeneration(visual, found.salience, found.stacked)
         output = self.material.backbone.language_pass(texts, regenerated.visual, regenerated.key_bias)
         alone = torch.tensor([not text.strip() for text in texts], device=visual.valid.device)
         if not alone.any():
@@ -215,11 +250,10 @@ class SalientStage(nn.Module):
         composed = compose(trained.composition, output, visual, found)
         return torch.where(alone[:, None], composed, output.embedding())
 
-    def _regenerate(self, visual: VisualBatch, free: Tensor) -> tuple[Salient, Regenerated]:
-        """What is salient by the head's logits (B, N), and the image regenerated under it."""
+    def _salient(self, visual: VisualBatch, free: Tensor) -> Salient:
+        """What is salient by the head's logits (B, N)."""
         salience = free.float().sigmoid() * visual.valid
-        found = found_regions(salience if self.implicit else salience.detach(), visual, self.likeness)
-        return found, self.parts.regeneration(visual, found.salience, found.stacked)
+        return found_regions(salience if self.implicit else salience.detach(), visual, self.likeness)
 
     def compare(self, whole: SalientBatch, representations: Representations) -> Losses:
         """L_nce of captions and of questions, L_subject, L_mis."""
@@ -239,11 +273,14 @@ class SalientStage(nn.Module):
             losses["composed"] = composed_contrast(
                 rows["asked"], rows["phrases"], batch.named, batch.questions, self.temperature()
             )
+        if len(batch.claims):
+            losses["claimed"] = claim_contrast(rows["claimed"], rows["texts"], batch, self.temperature())
         return self._weighted(losses, nce)
 
     def beside(self, part: SalientPart, kept: Kept, representations: Representations) -> Losses:
         """L_attn and L_head, each as a share of the whole batch's mean."""
         some, batch, valid = part.some, part.whole.batch, kept.visual.valid
+        assert kept.rows is not None
         everything = some.named.of_each_image(len(some))
         attention = objectives.attention_alignment(kept.rows.float(), everything, valid)
         annotated = torch.tensor([len(item.phrases) > 0 for item in some.items], device=valid.device)
@@ -267,6 +304,7 @@ class SalientStage(nn.Module):
         weights = self.weights
         factors = {
             "composed": self.material.settings.composed,
+            "claimed": self.material.settings.claimed,
             "attention": weights.attention,
             "asked_attention": weights.attention,
             "subject": weights.subject,
@@ -292,14 +330,16 @@ class SalientStage(nn.Module):
         where = places(regions, boxes, sizes_of(visual).to(singles.device)[named.image])[:, 0]
         return singles, composition.pairs(singles[first], singles[second], where[first], where[second])
 
-    def _ask(self, part: Part, regenerated: Regenerated) -> tuple[Tensor, Tensor | None]:
-        """Questions about images (Q, D), and their rows of attention (Q, L, N)."""
-        questions, backbone = part.questions, self.material.backbone
-        if not len(questions):
+    def _ask(
+        self, asked_of: Questions | Claims, regenerated: Regenerated, collect_rows: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Texts read after their images (Q, D), and their rows of attention (Q, L, N) where they are collected."""
+        backbone = self.material.backbone
+        if not len(asked_of):
             return torch.zeros(0, backbone.width, device=backbone.device), None
-        seen = regenerated.visual.select(questions.images)
-        bias = regenerated.key_bias[list(questions.images)][:, : seen.tokens.shape[1]]
-        asked = backbone.language_pass(questions.texts, seen, bias, collect_rows=True)
+        seen = regenerated.visual.select(asked_of.images)
+        bias = regenerated.key_bias[list(asked_of.images)][:, : seen.tokens.shape[1]]
+        asked = backbone.language_pass(asked_of.texts, seen, bias, collect_rows)
         return asked.embedding(), asked.rows
 
     def _find_phrases(self, part: SalientPart, visual: VisualBatch, phrases: Tensor) -> Losses:

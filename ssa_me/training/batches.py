@@ -23,6 +23,8 @@ from ssa_me.training.data import Corpus, Draw, Prepared, pad_coverage, question,
 
 ASKED_SHARE = 0.75
 """Of the regions that a question leads to, so many are asked for by it; the others by their phrase."""
+OWN_CLAIM, OTHER_CLAIM = 0.25, 0.75
+"""Below the first, of a number between 0 and 1, an image's own caption is claimed of it; below the second a twin's."""
 _SPOKEN, _FEWEST_SPOKEN = 48, 8
 LEAST_COVERAGE = 0.05
 """A region that covers less of the image's tokens than this share of one token is no target."""
@@ -150,9 +152,44 @@ class Questions:
 
 
 @dataclass(frozen=True)
+class Claims:
+    """Captions claimed of images, true or not, in the order of the images: the image (C,), and whose caption of the batch
+    is claimed of it (C,)."""
+
+    images: tuple[int, ...]
+    captions: tuple[int, ...]
+    texts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, texts: Sequence[str], group: int, share: float, rng: np.random.Generator) -> Claims:
+        """Of a `share` of the images: their own caption, that of a twin where there are twins, or any other's."""
+        count = len(texts)
+        images = np.sort(rng.permutation(count)[: int(count * share)])
+        kinds = rng.random(len(images))
+        twins = images // group * group + rng.integers(0, group, len(images))
+        anyone = rng.integers(0, count, len(images))
+        captions = np.where(kinds < OWN_CLAIM, images, np.where(kinds < OTHER_CLAIM, twins, anyone))
+        return cls(
+            tuple(images.tolist()), tuple(captions.tolist()), tuple(texts[c] for c in captions.tolist())
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def select(self, images: range) -> Claims:
+        """Those of some images in turn, which are numbered anew; captions keep their numbers."""
+        first, last = bisect_left(self.images, images.start), bisect_left(self.images, images.stop)
+        return Claims(
+            tuple(b - images.start for b in self.images[first:last]),
+            self.captions[first:last],
+            self.texts[first:last],
+        )
+
+
+@dataclass(frozen=True)
 class Batch:
-    """A whole step, of all processes: the draw, its images, what is named in them, and the questions asked. group: so
-    many images in turn are one with its twins."""
+    """A whole step, of all processes: the draw, its images, what is named in them, the questions asked, and what is claimed
+    of them. group: so many images in turn are one with its twins."""
 
     step: int
     draw: Draw
@@ -160,6 +197,7 @@ class Batch:
     named: Named
     questions: Questions
     group: int
+    claims: Claims
 
     @classmethod
     def of(
@@ -171,8 +209,9 @@ class Batch:
         asked: float,
         device: torch.device,
         only_open: bool,
+        claimed: float = 0.0,
     ) -> tuple[Batch, np.random.Generator]:
-        """The batch of a step, and a generator for what else is drawn in it. asked: questions a image."""
+        """The batch of a step, and a generator for what else is drawn in it. asked, claimed: questions, claims an image."""
         draw = corpus.draw(seed, step, size)
         items = corpus.items(draw)
         corpus.ahead(seed, step + 1, size)
@@ -180,7 +219,9 @@ class Batch:
         rng = np.random.default_rng((seed, step, 1))
         questions = Questions.of(named, int(len(items) * asked), rng)
         questions = questions.only_open() if only_open else questions
-        return cls(step, draw, items, named, questions, corpus.sources[draw.source].group), rng
+        group = corpus.sources[draw.source].group
+        claims = Claims.of(draw.texts, group, claimed, np.random.default_rng((seed, step, 3)))
+        return cls(step, draw, items, named, questions, group, claims), rng
 
     def __len__(self) -> int:
         return len(self.items)
@@ -262,6 +303,11 @@ class Part:
     def questions(self) -> Questions:
         """The questions about its images."""
         return self.batch.questions.select(self.images, self.rows)
+
+    @cached_property
+    def claims(self) -> Claims:
+        """What is claimed of its images."""
+        return self.batch.claims.select(self.images)
 
 
 def share_of(mean: Tensor, mine: float, whole: float) -> Tensor:

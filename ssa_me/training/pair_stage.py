@@ -19,6 +19,8 @@ from ssa_me.training.pairs import PairBatch, PairPart
 from ssa_me.training.sources import PairSource
 from ssa_me.training.stages import weighted
 
+_SPOKEN = 48
+
 
 class WithPairs(nn.Module):
     """An adapter's stage whose corpus holds sets of pairs; with batches of images it is that stage."""
@@ -65,7 +67,7 @@ class WithPairs(nn.Module):
         return self.of_images.read(part.beside_images, self._tokens(part))
 
     def _speak(self, part: PairPart) -> Tensor:
-        return self.material.backbone.speak(part.texts) if part.spoken else self._nothing()
+        return self.of_images.say(part.texts, _SPOKEN) if part.spoken else self._nothing()
 
     def _nothing(self) -> Tensor:
         backbone = self.material.backbone

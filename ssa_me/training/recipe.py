@@ -59,7 +59,8 @@ class Base(Schedule):
 class Lora(Schedule):
     """The adapter stage, the same for both models. targets: the language model's linear layers that get an adapter.
     composed: weight of the contrast of image and question with the phrase that answers, on `composed_share` as many
-    regions as there are images."""
+    regions as there are images. claimed: weight of the contrast of an image that was read with a caption, true or not,
+    with the caption that is true of it, on `claimed_share` of the images."""
 
     rank: int = 16
     alpha: int = 32
@@ -67,6 +68,8 @@ class Lora(Schedule):
     targets: tuple[str, ...] = TARGETS
     composed: float = 0.5
     composed_share: float = 0.25
+    claimed: float = 0.5
+    claimed_share: float = 0.5
     named: float = 0.0
     """Of the baseline: weight of phrases as extra texts of their images, a control."""
 
@@ -112,13 +115,14 @@ class Weights:
 @dataclass(frozen=True)
 class Regeneration:
     """The steps of feature regeneration. floor: f, 1 being no suppression. enhance: semantic enhancement by
-    cross-attention. compose: subjects and pairs in the one vector. implicit: salience has no target of its own; it
+    cross-attention. compose: subjects and pairs in the one vector, where they count `share` at the start. implicit: salience has no target of its own; it
     learns from L_nce alone, through the regeneration. likeness: how alike neighbouring tokens of one subject are at
     least, so that subjects that touch are told apart; −1 for any."""
 
     floor: float = 0.5
     enhance: bool = True
     compose: bool = True
+    share: float = 1.0
     implicit: bool = False
     likeness: float = 0.3
 
@@ -184,6 +188,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "temperature": (0.01, 1),
     "answer_share": (0, 1),
     "composed_share": (0, 1),
+    "claimed_share": (0, 1),
     "phrase_share": (0, 1),
     "dropout": (0, 1),
     "likeness": (-1, 1),

@@ -22,7 +22,7 @@ from ssa_me.outputs import VisualBatch
 from ssa_me.regeneration import aggregate
 from ssa_me.salience.prompts import DESCRIBE, list_prompt, listed
 from ssa_me.salience.subjects import split_phrases
-from ssa_me.training.batches import Batch, Named, Part, Questions, share_of
+from ssa_me.training.batches import Batch, Claims, Named, Part, Questions, share_of
 from ssa_me.training.data import Corpus, stack_pixels
 from ssa_me.training.gradcache import Losses, Representations, detached
 from ssa_me.training.recipe import Base
@@ -49,8 +49,21 @@ def composed_contrast(
     return F.cross_entropy(logits, named.place[questions.rows[questions.open]])
 
 
-def ask(backbone: Backbone, questions: Questions, visual: VisualBatch) -> Tensor:
-    """(Q, D) of unit length: questions read after their images."""
+def claim_contrast(claimed: Tensor, texts: Tensor, batch: Batch, temperature: Tensor) -> Tensor:
+    """L_nce of images that were read with a caption (C, D) against all captions (B, D): what was read is the claim where it
+    is true of the image, else the image's own caption. So a model learns to look whether a text is true."""
+    same, claims = batch.same(), batch.claims
+    images = torch.tensor(claims.images, device=texts.device)
+    said = torch.tensor(claims.captions, device=texts.device)
+    right = torch.where(same[said, images], said, images)
+    others = same[:, images].T.clone()
+    others[torch.arange(len(images), device=texts.device), right] = False
+    logits = (claimed @ texts.T / temperature).masked_fill(others, float("-inf"))
+    return F.cross_entropy(logits, right)
+
+
+def ask(backbone: Backbone, questions: Questions | Claims, visual: VisualBatch) -> Tensor:
+    """(Q, D) of unit length: questions or claims read after their images."""
     if not len(questions):
         return torch.zeros(0, backbone.width, device=backbone.device)
     return backbone.language_pass(questions.texts, visual.select(questions.images)).embedding()

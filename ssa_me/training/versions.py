@@ -70,13 +70,20 @@ class Versions:
 
     def _parts(self, recipe: Recipe, start: Path | None) -> tuple[Parts, Settings]:
         """SSA-ME's parts: new ones by the recipe, or those of the start, whose floor and widths stay as they are."""
-        width = self.adapters.backbone.width
+        width, lora = self.adapters.backbone.width, recipe.adapters
+        claims = lora.claimed > 0 and lora.claimed_share > 0
         if start is None:
             steps = recipe.regeneration
-            settings = Settings(floor=steps.floor, likeness=steps.likeness, description=self.description)
-            return Parts(width, settings), settings
+            settings = Settings(
+                floor=steps.floor, likeness=steps.likeness, claims=claims, description=self.description
+            )
+            parts = Parts(width, settings)
+            if steps.compose:
+                parts.composition.start(steps.share)
+            return parts, settings
         parts, settings = load_parts(start / SSA_ME, width)
-        return parts, dataclasses.replace(settings, description=self.description)
+        claims = claims or settings.claims
+        return parts, dataclasses.replace(settings, claims=claims, description=self.description)
 
 
 def describe_batch(corpus: Corpus, seed: int, batch: int) -> Describe:

@@ -59,6 +59,7 @@ class FakeEmbedder:
     def __init__(self, fingerprints: dict[str, str] | None = None) -> None:
         self.info = FakeInfo(fingerprints=fingerprints) if fingerprints else FakeInfo()
         self.calls = 0
+        self.reads_claims = False
         self._lock = threading.Lock()
 
     def phrases(self, text: str) -> tuple[str, ...]:

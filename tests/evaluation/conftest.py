@@ -39,6 +39,7 @@ class ColourEmbedder:
         )
     )
     embedded: list[Sample] = field(default_factory=list)
+    reads_claims: bool = False
 
     def _vector(self, sample: Sample, conditioned_on: str | None) -> np.ndarray:
         if sample.image is None:

@@ -120,6 +120,13 @@ def test_rerank_embeds_under_the_query(data, embedder):
     assert ours["ssa-me+rerank"]["overall"] == 0.0
 
 
+def test_rerank_reads_the_query_too_where_the_model_learned_to(data, embedder):
+    write_subset(data, "rerank", [t2i("red", "images/red-blue.png", "images/red.png")])
+    embedder.reads_claims = True
+    run_mmeb(data, embedder, parse_models("ssa-me+rerank"))
+    assert sum(sample.image is not None and sample.text == "red" for sample in embedder.embedded) == 2
+
+
 def test_difference_is_paired_and_stratified():
     def result(hits):
         return SubsetResult(np.array(hits, dtype=float), 0, tuple("abcd"[: len(hits)]), 0.5, 0)

@@ -43,6 +43,8 @@ class FakeEmbedder:
         self.info = FakeInfo({v: f"{v}-{fingerprint}" for v in VERSIONS}, checkpoint=f"fake-{fingerprint}")
         self.fails_at = fails_at
         self.pairs = pairs
+        self.reads_claims = False
+        self.read: list[str | None] = []
         self.images = 0
         self.calls: list[tuple[int, str | None]] = []
         self.saliences: list[str] = []
@@ -61,6 +63,7 @@ class FakeEmbedder:
         with self._lock:
             self.saliences.append(salience)
             self.calls.append((len(samples), conditioned_on))
+            self.read += [sample.text for sample in samples if sample.image is not None]
             self.images += sum(sample.image is not None for sample in samples)
             if self.fails_at is not None and self.images >= self.fails_at:
                 raise RuntimeError("the model failed")

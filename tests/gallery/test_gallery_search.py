@@ -139,6 +139,14 @@ def test_rerank_scores_the_embedding_conditioned_on_the_text(filled, embedder):
     assert again["red-blue.png"] == pytest.approx(again["blue.png"]) == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.parametrize("claims", [True, False])
+def test_rerank_reads_the_text_too_where_the_model_learned_to(filled, embedder, claims):
+    embedder.reads_claims = claims
+    embedder.read.clear()
+    search(filled, embedder, Query("blue"), ("ssa-me+rerank",), k=3)
+    assert set(embedder.read) == ({"blue"} if claims else {None})
+
+
 def test_rerank_conditions_by_the_salience_that_is_asked_for(filled, embedder):
     embedder.saliences.clear()
     search(filled, embedder, Query("red"), ("ssa-me+rerank",), k=2, salience="full")

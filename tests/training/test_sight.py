@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from ssa_me.backbone import Backbone
 from ssa_me.training.data import Corpus
+from ssa_me.training.gradcache import plain_step
 from ssa_me.training.recipe import Sight
 from ssa_me.training.sight import SightStage, vocabulary, words_of
 
@@ -50,6 +52,17 @@ def test_the_vision_tower_alone_learns(sight, take):
     moved = {n for n, p in stage.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     assert any(".visual." in name for name in moved)
     assert not any(".language_model." in name for name in moved)
+
+
+def test_in_sixteen_bits_it_learns_the_same(sight):
+    """Passes run under autocast, comparisons outside of it."""
+    losses = []
+    for context in (nullcontext, lambda: torch.autocast("cpu", torch.bfloat16)):
+        stage = sight()
+        whole = stage.batch(0)
+        means = (lambda rows: rows, lambda loss: loss.backward(), context)
+        losses.append(plain_step(stage, whole, stage.cut(whole, 1)[0], *means)["loss"])
+    torch.testing.assert_close(losses[1], losses[0], atol=0.05, rtol=0)
 
 
 @pytest.mark.parametrize("chunks", [3, 8])

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from ssa_me.training.adapter_stages import TokenCache
-from ssa_me.training.batches import Batch, Named
+from ssa_me.training.batches import Batch, Claims, Named
 from ssa_me.training.data import Corpus, Prepared, stack_pixels
 from ssa_me.training.gradcache import Losses, detached, total
 from ssa_me.training.loop import Stage, fit
 from ssa_me.training.recipe import Regeneration, Schedule, Weights
 from ssa_me.training.sources import FolderSource
-from ssa_me.training.stages import Temperature
+from ssa_me.training.stages import Temperature, claim_contrast
 
 CPU = torch.device("cpu")
 
@@ -103,11 +103,45 @@ def test_parts_hold_every_image_phrase_and_question_once(make_stage):
     assert [phrase for part in parts for phrase in part.phrases] == batch.named.distinct
     assert [phrase for part in parts for phrase in part.named.phrases] == list(batch.named.phrases)
     assert [text for part in parts for text in part.questions.texts] == list(batch.questions.texts)
+    assert [c for part in parts for c in part.claims.captions] == list(batch.claims.captions)
+    assert [b + part.images.start for part in parts for b in part.claims.images] == list(batch.claims.images)
     for part in parts:
         for row, image in zip(part.questions.rows.tolist(), part.questions.images, strict=True):
             assert part.named.images[row] == image
     assert [len(batch.parts(chunks)) for chunks in (1, 8, 100)] == [1, 8, 8]
     assert [batch.parts(chunks)[0].bucket for chunks in (1, 2, 8)] == [48, 24, 8]
+
+
+def test_what_is_claimed_of_images():
+    texts = [str(b) for b in range(400)]
+    claims = Claims.of(texts, 4, 0.5, np.random.default_rng(0))
+    assert len(claims) == 200 and list(claims.images) == sorted(set(claims.images))
+    assert claims.texts == tuple(texts[c] for c in claims.captions)
+    own = sum(b == c for b, c in zip(claims.images, claims.captions, strict=True))
+    near = sum(b // 4 == c // 4 for b, c in zip(claims.images, claims.captions, strict=True))
+    assert 0.25 < own / 200 < 0.5 and 0.65 < near / 200 < 0.85 and near < 200
+    assert len(Claims.of(texts, 1, 0.0, np.random.default_rng(0))) == 0
+
+
+def test_a_claim_is_read_as_what_is_true_by_hand(make_stage):
+    """Image 1 is told caption 0, which is true of it too; image 2 is told caption 0, which is not."""
+    whole = make_stage("baseline").batch(0)
+    true = torch.eye(3, dtype=torch.bool)
+    true[0, 1] = True
+
+    class Told:
+        claims = Claims((1, 2), (0, 0), ("", ""))
+
+        def same(self):
+            return true
+
+    texts = torch.eye(3)
+    read = torch.tensor([[0.5, 0.2, 0.1], [0.3, 0.4, 0.6]])
+    first = -torch.log_softmax(torch.tensor([0.5, 0.1]), 0)[0]  # caption 1 is true of image 1: no negative
+    second = -torch.log_softmax(torch.tensor([0.3, 0.4, 0.6]), 0)[2]
+    found = claim_contrast(read, texts, Told(), torch.tensor(1.0))
+    torch.testing.assert_close(found, (first + second) / 2)
+    assert len(whole.claims) == len(whole) // 2
 
 
 # --- what learns -----------------------------------------------------------------------------------------------------
@@ -134,8 +168,9 @@ def test_a_step_is_a_function_of_its_number(make_stage, take):
 def test_the_baseline_learns_by_contrast_alone_and_in_its_adapter_alone(make_stage, take):
     stage = make_stage("baseline")
     losses = take(stage)
-    assert losses.keys() == {"loss", "nce", "composed"}
-    assert losses["loss"].item() == pytest.approx((losses["nce"] + 0.5 * losses["composed"]).item(), rel=1e-5)
+    assert losses.keys() == {"loss", "nce", "composed", "claimed"}
+    told = losses["nce"] + 0.5 * losses["composed"] + 0.5 * losses["claimed"]
+    assert losses["loss"].item() == pytest.approx(told.item(), rel=1e-5)
     moved = learning(stage)
     assert "temperature.log" in moved
     assert all(".baseline." in name for name in moved - {"temperature.log"})
@@ -148,6 +183,7 @@ def test_ssa_me_learns_in_adapter_and_parts_with_all_objectives(make_stage, take
     shares = {
         "nce": 1.0,
         "composed": 0.5,
+        "claimed": 0.5,
         "attention": 0.1,
         "asked_attention": 0.1,
         "subject": 0.2,
@@ -179,7 +215,7 @@ def test_salience_learns_from_the_contrast_alone_where_it_is_implicit(make_stage
     no_regions = Weights(attention=0, subject=0, misalignment=0, head=0)
     stage = make_stage("ssa-me", weights=no_regions, steps=Regeneration(implicit=True))
     losses = take(stage)
-    told = losses["nce"] + stage.material.settings.composed * losses["composed"]
+    told = losses["nce"] + 0.5 * losses["composed"] + 0.5 * losses["claimed"]
     assert losses["loss"].item() == pytest.approx(told.item(), abs=1e-6)  # what regions say weighs nothing
     assert {"parts.head.token.weight", "parts.head.out.weight"} <= learning(stage)
     explicit = make_stage("ssa-me", weights=no_regions)
@@ -232,7 +268,8 @@ def test_images_without_subjects_train_by_contrast_alone(make_stage, take, corpu
     stage = make_stage("ssa-me", data=plain_corpus(corpus, phrases=False))
     losses = take(stage, chunks=chunks)
     assert losses["attention"] == 0 and losses["head"] == 0 and "subject" not in losses
-    assert losses["loss"].item() == pytest.approx(losses["nce"].item())
+    told = losses["nce"] + 0.5 * losses["claimed"]
+    assert losses["loss"].item() == pytest.approx(told.item())
     assert not any(name.startswith("parts.head.") for name in learning(stage))
 
 
