@@ -5,6 +5,7 @@ from ssa_me.commands import (
     checkpoints,
     evaluate,
     explain,
+    gallery,
     index,
     layers,
     mmeb,
@@ -18,6 +19,7 @@ from ssa_me.commands.base import Answer, Command
 COMMANDS: tuple[Command, ...] = (
     index.COMMAND,
     search.COMMAND,
+    gallery.COMMAND,
     scenes.COMMAND,
     train.COMMAND,
     evaluate.COMMAND,

@@ -104,3 +104,9 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return number if abs(number) < float("inf") else None
+
+
+FIELDS = """SELECT key, CASE type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE CAST(value AS TEXT) END AS text,
+    count(*) AS count FROM images, json_each(images.extra)
+    WHERE type IN ('text', 'integer', 'real', 'true', 'false') GROUP BY key, text ORDER BY key, count DESC, text"""
+"""Every key of the data set's own that has plain values, each value with how many images have it."""

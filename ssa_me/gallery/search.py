@@ -7,9 +7,9 @@ With q the query's vector, e an image's and a_k those of its subjects and of pai
     VERSION+rerank     the first 20 read again together with the text, under the salience that it conditions, then
                        cos(q, e(image, text)); the image alone where the model never learned to read both so
 
-Unwanted things u ("red bird -flower") take c = `UNWANTED_WEIGHT` times u_ = u - (u·q) q off the vector that images are
-compared with; under `+subjects`, c max(0, max_k cos(u_, a_k)) off the subjects' part: one subject of the kind is enough. The same comes
-off `+rerank`, where salience that follows the text would hide what is unwanted.
+Unwanted things u ("red bird -flower") with u_ = u - (u·q) q: `MOVED` times u_ comes off the vector that images are compared
+with, and under `+subjects`, `PENALTY` times max(0, max_k cos(u_, a_k)) off the subjects' part: one subject of the kind is
+enough. The same comes off `+rerank`, where salience that follows the text would hide what is unwanted.
 
 Scores are exact in any case, and so are the lists of a gallery of up to 50,000 images; in a larger one an approximate
 index may miss some of the best (its recall is on its card). Equal scores are ordered by id.

@@ -26,7 +26,7 @@ from PIL import Image
 from ssa_me.errors import InputError
 from ssa_me.explanation import Region
 from ssa_me.gallery.database import DATABASE, UNFINISHED, Database, set_setting
-from ssa_me.gallery.filters import Filters
+from ssa_me.gallery.filters import FIELDS, Filters
 from ssa_me.gallery.index import VectorIndex
 from ssa_me.gallery.indexes import IndexCard, Indexes
 from ssa_me.gallery.items import Item, NewImage, NewVectors, Spaces
@@ -144,6 +144,14 @@ class Gallery:
             db.create_function("folded", 1, _folded, deterministic=True)
             found = db.execute(f"SELECT id FROM images WHERE {where} ORDER BY id", values).fetchall()
         return np.array([row[0] for row in found], dtype=np.int64)
+
+    def fields(self, most: int = 12) -> dict[str, dict[str, int]]:
+        """Key → value → images, for keys of the data set's own with at most `most` values: what can be filtered by."""
+        found: dict[str, dict[str, int]] = {}
+        with self.database.reading() as db:
+            for key, value, count in db.execute(FIELDS):
+                found.setdefault(key, {})[value] = count
+        return {key: values for key, values in found.items() if len(values) <= most}
 
     # Vectors
 
