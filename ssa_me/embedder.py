@@ -47,6 +47,7 @@ from ssa_me.pipeline import full_salience
 from ssa_me.redrawing import Redrawn, embed_redrawn
 from ssa_me.salience.experts import CachedExpert, OpenCVExpert, VisualExpert, open_expert
 from ssa_me.salience.lmm import Listed, LmmSubjects
+from ssa_me.salience.regions import TokenRegion, coverage
 from ssa_me.salience.subjects import split_phrases
 from ssa_me.samples import BBox, Sample
 
@@ -193,6 +194,22 @@ class SalientEmbedder:
         embedded = self.embed([sample for sample, _ in needed], versions=versions)
         shares = np.array([share for _, share in needed], dtype=np.float32)
         return {v: _unit(shares @ embedded.vectors[v]) for v in versions}
+
+    def embed_region(
+        self, image: Image.Image, bbox: BBox, versions: Sequence[str] = VERSIONS
+    ) -> dict[str, np.ndarray]:
+        """Version → (D,) of unit length of what is in a box (x, y, width, height in pixels) of an image: a subject vector,
+        made as those of the subjects that are found. Raises InputError where no part of the image is in the box."""
+        with self._locked():
+            visual = self._passes.backbone.vision_pass([image])
+            weights = coverage(visual.boxes[0, : visual.counts()[0]], bbox)
+            if not weights.any():
+                raise InputError(f"The region {bbox} holds no part of the image. Mark a larger one.")
+            found = self._passes.salience(visual, [image], [None])
+            marked = Salient(found.salience, ((TokenRegion(weights, bbox, 1.0),),))
+            passes = self._passes.read([""], visual, found, versions)
+            rows = {v: self._passes.subject_vectors(v, out, visual, marked)[0] for v, out in passes.items()}
+        return {version: row[0] for version, row in rows.items()}
 
     def phrases(self, text: str) -> tuple[str, ...]:
         """The subject phrases of a text, in order, at most six."""

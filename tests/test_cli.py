@@ -624,3 +624,83 @@ def test_json_is_strict():
     assert json.loads(cli.to_json({"a": float("nan"), "b": (1, float("inf")), "c": "\udc80"})) == {
         "a": None, "b": [1, None], "c": "\udc80",
     }  # fmt: skip
+
+
+def test_a_gallery_is_described_and_images_are_removed(run, data, tmp_path):
+    shutil.copytree(data, tmp_path / "photos")
+    assert run("index", tmp_path / "photos", "--gallery", tmp_path / "g")[0] == 0
+    code, out, _ = run("gallery", tmp_path / "g", "--json")
+    found = json.loads(out)
+    assert (code, found["images"], found["read_only"], found["queries"]) == (0, 4, False, [])
+    assert {space["search"] for space in found["spaces"]} == {"exact"} and len(found["spaces"]) == 4
+    code, out, err = run("gallery", tmp_path / "g", "--remove-where", "caption~green", "--remove", "1", "99")
+    assert code == 0 and "2 images removed" in err and "2 images" in out
+    assert len(list((tmp_path / "photos").glob("*.png"))) == 4
+    code, _, err = run("gallery", tmp_path / "g", "--remove-where", "green")
+    assert code == 2 and "no condition" in err
+    assert run("gallery", tmp_path / "none")[0] == 2
+
+
+def test_another_checkpoint_is_told_with_the_command_that_embeds_again(
+    run, data, checkpoint, tmp_path, monkeypatch
+):
+    other = tmp_path / "other"
+    shutil.copytree(checkpoint, other)
+    settings = json.loads((other / "tokenizer_config.json").read_text())
+    (other / "tokenizer_config.json").write_text(json.dumps(settings | {"changed": 1}))
+    (other / "config.json").write_text(
+        (other / "config.json").read_text().replace("rms_norm_eps", "rms_norm_eps")
+    )
+    from safetensors.torch import load_file, save_file
+
+    (weights,) = other.glob("*.safetensors")
+    changed = {name: value + 0.01 for name, value in load_file(weights).items()}
+    save_file(changed, weights, metadata={"format": "pt"})
+    run("index", data, "--gallery", tmp_path / "g")
+    own = ["--checkpoint", str(other)]
+    code, _, err = run("search", "red", "--gallery", tmp_path / "g", *own, with_checkpoint=False)
+    assert code == 2
+    command = err[err.index("python -m ssa_me") :].split()[3:]
+    assert command == ["index", "--gallery", str((tmp_path / "g").resolve()), "--checkpoint", str(other)]
+    code, out, _ = run(*command, with_checkpoint=False)
+    assert code == 0 and "4 embedded again" in out
+    assert run("search", "red", "--gallery", tmp_path / "g", with_checkpoint=False)[0] == 0
+    assert Gallery.open(tmp_path / "g").checkpoint == str(other)
+    code, _, err = run("gallery", tmp_path / "g", "--forget-others", with_checkpoint=False)
+    assert code == 0 and "4 spaces of other versions deleted" in err
+
+
+def test_a_search_is_refined_saved_and_exported(run, data, tmp_path):
+    run("index", data, "--gallery", tmp_path / "g")
+    asked = ["a square -blue", "--gallery", tmp_path / "g", "-k", "2", "--where", "caption~square"]
+    more = ["--where", "file_name!=red.png", "--sort", "alignment", "--least-alignment", "-1"]
+    code, out, err = run(
+        *("search", *asked, *more, "--hide-duplicates", "1", "--save", "squares", "--json"),
+        *("--export", tmp_path / "out", "--thumbnails"),
+    )
+    assert code == 0 and "saved as 'squares'" in err
+    first = json.loads(out)
+    assert first["query"]["unwanted"] == ["blue"]
+    assert first["query"]["where"] == ["caption~square", "file_name!=red.png"]
+    assert all(len(hits) == 2 for hits in first["results"].values())
+    assert "red.png" not in out
+    assert (tmp_path / "out" / "results.csv").is_file() and (tmp_path / "out" / "thumbnails").is_dir()
+    code, out, _ = run("search", "--saved", "squares", "--gallery", tmp_path / "g", "--json")
+    assert json.loads(out)["results"] == first["results"]
+    code, out, _ = run("search", "--saved", "squares", "--gallery", tmp_path / "g", "--only")
+    assert code == 0 and "overlap" in out
+    code, out, _ = run(
+        *("search", "--image", data / "red.png", "--region", "8,10,30,30", "--gallery", tmp_path / "g"),
+        *("--model", "ssa-me+subjects", "--json"),
+    )
+    assert code == 0
+    assert json.loads(out)["results"]["ssa-me+subjects"][0]["subject"]["phrase"] == "the marked region"
+    for argv, reason in (
+        (["red", "--where", "x"], "no condition"),
+        (["red", "--region", "1,2"], "X,Y,W,H"),
+        (["red", "--region", "1,2,3,4"], "no image"),
+        (["--saved", "nothing"], "no saved query 'nothing'"),
+        (["-k", "3", " -red"], "Say what to look for"),
+    ):
+        code, _, err = run("search", *argv, "--gallery", tmp_path / "g")
+        assert (code, reason in err) == (2, True), err

@@ -6,6 +6,7 @@ from ssa_me.commands import (
     evaluate,
     explain,
     failures,
+    gallery,
     index,
     layers,
     mmeb,
@@ -19,6 +20,7 @@ from ssa_me.commands.base import Answer, Command
 COMMANDS: tuple[Command, ...] = (
     index.COMMAND,
     search.COMMAND,
+    gallery.COMMAND,
     scenes.COMMAND,
     train.COMMAND,
     evaluate.COMMAND,

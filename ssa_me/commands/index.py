@@ -1,4 +1,4 @@
-"""`index`: put a folder, a zip or an ImageFolder set of images into a gallery."""
+"""`index`: put a folder, a zip, an ImageFolder set or a data set of the hub into a gallery; embed a gallery again."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
     from ssa_me.gallery.ingest import Progress
+    from ssa_me.gallery.sources import Source
 
 
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "source", type=Path, metavar="SOURCE", help="a folder of images, a zip, or an ImageFolder set"
+        "source",
+        nargs="?",
+        metavar="SOURCE",
+        help="a folder of images, a zip, an ImageFolder set, or hub:USER/NAME[:SPLIT] (needs the library datasets); without "
+        "it, images that lack vectors of the checkpoint get them",
     )
     parser.add_argument(
         "--gallery", type=Path, required=True, metavar="DIR", help="the gallery; made if it is not there"
@@ -25,15 +30,12 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace, progress: Report) -> Answer:
-    if not args.source.exists():
-        raise InputError(
-            f"{args.source} does not exist. Give a folder of images, a zip, or an ImageFolder set."
-        )
+    source = _source(args.source)
     from ssa_me.gallery.ingest import ingest
     from ssa_me.gallery.store import Gallery, is_gallery
 
     folder = args.gallery.resolve()
-    gallery = Gallery.open(folder) if is_gallery(folder) else None
+    gallery = Gallery.open(folder) if is_gallery(folder) or args.source is None else None
     made_here = gallery is None
     embedder = load_embedder(args, progress, gallery.checkpoint if gallery else None)
     if gallery is None:
@@ -45,13 +47,14 @@ def _run(args: Namespace, progress: Report) -> Answer:
         if state.stage == "unpacking":
             unpacking(state.done, state.total)
             return
+        left = f", {_duration(state.seconds_left)} left" if state.seconds_left is not None else ""
         progress(
-            f"{state.stage}: {state.done:,} of {state.total:,}"
+            f"{state.stage}: {state.done:,} of {state.total:,}{left}"
             f" ({state.added:,} added, {state.duplicates:,} duplicates, {state.skipped:,} skipped)"
         )
 
     try:
-        report = ingest(gallery, args.source, embedder, progress=tell)
+        report = ingest(gallery, source, embedder, progress=tell)
     except InputError:
         if made_here and len(gallery) == 0:
             shutil.rmtree(folder)
@@ -67,6 +70,29 @@ def _run(args: Namespace, progress: Report) -> Answer:
         "seconds": report.seconds,
     }
     return Answer(data, _text(data))
+
+
+def _source(text: str | None) -> Source:
+    """What is put in: nothing where there is no text. Raises InputError where a path does not exist."""
+    from ssa_me.gallery.hub_data import parse_hub
+
+    if text is None:
+        return []
+    hub = parse_hub(text)
+    if hub is None and not Path(text).exists():
+        raise InputError(f"{text} does not exist. Give a folder of images, a zip, or an ImageFolder set.")
+    return hub or Path(text)
+
+
+def _duration(seconds: float) -> str:
+    """`50 s`, `12 min` or `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _online(args: Namespace) -> bool:
+    return str(args.source).startswith("hub:")
 
 
 def _text(data: dict[str, Any]) -> str:
@@ -89,4 +115,4 @@ def _text(data: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-COMMAND = Command("index", "put images into a gallery", _arguments, _run)
+COMMAND = Command("index", "put images into a gallery", _arguments, _run, _online)

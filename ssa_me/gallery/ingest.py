@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image
 
-from ssa_me.archives import unpack
 from ssa_me.errors import InputError
 from ssa_me.gallery.items import NewImage, NewVectors, Spaces
-from ssa_me.gallery.store import DATABASE, Gallery
+from ssa_me.gallery.sources import Source, opened
+from ssa_me.gallery.store import Gallery
 from ssa_me.images import MAX_PIXELS, content_hash, load_image, thumbnail
-from ssa_me.samples import IMAGE_SUFFIXES, Record, Sample, read_image_folder
+from ssa_me.samples import Record, Sample
 
 if TYPE_CHECKING:
     from ssa_me.embedder import Embedded, SalientEmbedder
@@ -37,14 +36,16 @@ BATCH_PIXELS = 64_000_000
 AHEAD_PIXELS = 128_000_000
 WORKERS = min(4, os.cpu_count() or 1)
 
-Source = Path | Sequence[tuple[str, Path]]
-"""A folder, a zip, one image, or images with the names to show."""
+TUNING_TEXTS = 100
+"""So many captions, where the data has half of them, stand for what people will type when an index is tuned."""
+_PACE = 20
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an ingest is. stage: "unpacking" (files of the zip), "embedding" (images of the source) or
-    "embedding again" (images of the gallery that had no vectors of this checkpoint)."""
+    """How far an ingest is. stage: "unpacking" (files of the zip), "embedding" (images of the source),
+    "embedding again" (images of the gallery that had no vectors of this checkpoint) or "indexing" (percent of a space).
+    seconds_left: of this stage, by its pace of late; None until that is known."""
 
     stage: str
     done: int
@@ -52,6 +53,7 @@ class Progress:
     added: int = 0
     duplicates: int = 0
     skipped: int = 0
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,24 @@ def ingest(
     has them.
 
     Images of a folder stay where they are unless `copy`; those of a zip are always re-encoded into the
-    gallery. Then all images of the gallery that lack vectors of this checkpoint get them. `progress` is
-    called in this thread. Raises InputError where there is no image to read; single bad images are skipped
-    and reported.
+    gallery. Then all images of the gallery that lack vectors of this checkpoint get them, spaces that are large get an
+    approximate index, and only then the gallery goes by this checkpoint. An empty list as `source` does that alone.
+    `progress` is called in this thread. Raises InputError where there is no image to read, or the gallery is read-only;
+    single bad images are skipped and reported.
     """
     started = time.perf_counter()
     run = _Run(gallery, embedder, progress or _silent, cancelled or _never)
     try:
-        with _records(gallery, source, run) as (records, leaving):
-            run.add(records, copy or leaving)
+        with gallery.database.writing():
+            pass  # a gallery that cannot be written says so before anything is embedded
+        unpacking = partial(run.tell, "unpacking")
+        with opened(source, gallery.folder, unpacking) as coming:
+            run.skipped += coming.skipped
+            run.found += len(coming.skipped)
+            run.add(coming.parts, coming.total, copy or coming.leaving)
         run.embed_again()
+        run.index()
+        gallery.adopt(embedder.info.checkpoint, Spaces(embedder.info.fingerprints))
     except _Cancelled:
         run.was_cancelled = True
     return run.report(time.perf_counter() - started)
@@ -143,24 +153,47 @@ class _Run:
     duplicates: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     was_cancelled: bool = False
+    _pace: deque[tuple[str, int, float]] = field(default_factory=lambda: deque(maxlen=_PACE))
 
-    def add(self, records: Sequence[Record], copy: bool) -> None:
-        self.found += len(records)
-        known = self.gallery.known()
-        ids = frozenset(known)
-        tasks = [partial(_prepare, self.gallery, record, ids, copy) for record in records]
-        self._embed(tasks, "embedding", known)
+    def add(self, parts: Iterable[Sequence[Record]], total: int, copy: bool) -> None:
+        known, done = self.gallery.known(), 0
+        for records in parts:
+            ids = frozenset(known)
+            tasks = [partial(_prepare, self.gallery, record, ids, copy) for record in records]
+            self._embed(tasks, "embedding", known, done, total)
+            self.found += len(records)
+            done += len(records)
 
     def embed_again(self) -> None:
         lacking = self.gallery.lacking(Spaces(self.embedder.info.fingerprints))
         tasks = [partial(_reopen, self.gallery, id) for id in lacking]
-        self._embed(tasks, "embedding again", {})
+        self._embed(tasks, "embedding again", {}, 0, len(tasks))
+
+    def index(self) -> None:
+        """Make the approximate indexes that are due, tuned on captions where the data has enough."""
+        spaces = Spaces(self.embedder.info.fingerprints)
+        if not self.gallery.is_due(spaces):
+            return
+        texts = self.gallery.captions(TUNING_TEXTS)
+        queries: Mapping[str, np.ndarray] | None = None
+        if len(texts) >= TUNING_TEXTS // 2:
+            queries = self.embedder.embed([Sample(text) for text in texts]).vectors
+        self.gallery.prepare(spaces, queries, lambda done: self.tell("indexing", round(100 * done), 100))
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """Report, then stop if that is wanted."""
-        self.progress(Progress(stage, done, total, self.added, len(self.duplicates), len(self.skipped)))
+        counts = self.added, len(self.duplicates), len(self.skipped)
+        self.progress(Progress(stage, done, total, *counts, self._seconds_left(stage, done, total)))
         if self.is_cancelled():
             raise _Cancelled
+
+    def _seconds_left(self, stage: str, done: int, total: int) -> float | None:
+        now = time.perf_counter()
+        if self._pace and (self._pace[-1][0] != stage or self._pace[-1][1] > done):
+            self._pace.clear()
+        self._pace.append((stage, done, now))
+        _, first, begun = self._pace[0]
+        return (now - begun) / (done - first) * (total - done) if done > first else None
 
     def report(self, seconds: float) -> IngestReport:
         return IngestReport(
@@ -173,25 +206,38 @@ class _Run:
             self.was_cancelled,
         )
 
-    def _embed(self, tasks: Sequence[Callable[[], _Outcome]], stage: str, known: dict[str, str]) -> None:
-        """Run `tasks` ahead and embed in batches what they give. `known`: hash → name, grows."""
+    def _embed(
+        self,
+        tasks: Sequence[Callable[[], _Outcome]],
+        stage: str,
+        known: dict[str, str],
+        before: int,
+        total: int,
+    ) -> None:
+        """Run `tasks` ahead and embed in batches what they give: those after the first `before` of `total`. `known`: hash
+        → name, grows."""
         if not tasks:
             return
-        self.tell(stage, 0, len(tasks))
+        if before == 0:
+            self.tell(stage, 0, total)
         batch: list[_Prepared] = []
-        for done, outcome in enumerate(_run_ahead(tasks), start=1):
+        told = False
+        for done, outcome in enumerate(_run_ahead(tasks), start=before + 1):
             prepared = self._sort(outcome, known)
             if prepared is not None:
                 batch.append(prepared)
-            if len(batch) == BATCH or sum(_pixels(p.image) for p in batch) >= BATCH_PIXELS:
+            told = len(batch) == BATCH or sum(_pixels(p.image) for p in batch) >= BATCH_PIXELS
+            if told:
                 self._store(batch)
                 batch = []
-                self.tell(stage, done, len(tasks))
-            elif done % BATCH == 0:
-                self.tell(stage, done, len(tasks))
+            elif done % BATCH == 0 and done < before + len(tasks):
+                told = True
+            if told:
+                self.tell(stage, done, total)
         if batch:
             self._store(batch)
-        self.tell(stage, len(tasks), len(tasks))
+        if batch or not told:
+            self.tell(stage, before + len(tasks), total)
 
     def _sort(self, outcome: _Outcome, known: dict[str, str]) -> _Prepared | None:
         """The image to embed; None where it is a duplicate or unusable, which is noted."""
@@ -213,7 +259,7 @@ class _Run:
         samples = [Sample(image=prepared.image) for prepared in batch]
         embedded = self.embedder.embed(samples, versions=versions, subjects=True)
         found = _rows(embedded, Spaces(info.fingerprints), versions)
-        self.gallery.write([prepared.stored for prepared in batch], found, info.checkpoint)
+        self.gallery.write([prepared.stored for prepared in batch], found)
         again = sum(isinstance(prepared.stored, int) for prepared in batch)
         self.again += again
         self.added += len(batch) - again
@@ -295,8 +341,11 @@ def _reason(name: str, error: InputError) -> str:
 
 def _save_jpeg(image: Image.Image, path: Path, quality: int) -> None:
     """Write the pixels (and nothing else of the file they came from), whole or not at all; once."""
-    if path.is_file():
+    try:
+        os.utime(path)  # it is wanted from now on, in case that it was to be deleted
         return
+    except FileNotFoundError:
+        pass
     encoded = io.BytesIO()
     image.save(
         encoded,
@@ -311,41 +360,3 @@ def _save_jpeg(image: Image.Image, path: Path, quality: int) -> None:
         unfinished.write(encoded.getvalue())
     os.chmod(unfinished.name, 0o644)
     os.replace(unfinished.name, path)
-
-
-@contextmanager
-def _records(gallery: Gallery, source: Source, run: _Run) -> Iterator[tuple[list[Record], bool]]:
-    """The images of `source`, and whether they must be copied because they do not stay where they are."""
-    if not isinstance(source, Path):
-        yield [Record(path, name) for name, path in source], True
-    elif source.is_dir():
-        galleries = _galleries_below(source)
-        records = read_image_folder(source)
-        yield [record for record in records if galleries.isdisjoint(record.path.resolve().parents)], False
-    elif source.suffix.lower() in IMAGE_SUFFIXES:
-        yield [Record(source, source.name)], False
-    elif not source.exists():
-        raise InputError(f"{source} does not exist. Give a folder of images, a zip, or an image.")
-    else:
-        temporary = Path(tempfile.mkdtemp(prefix=".incoming-", dir=gallery.folder))
-        try:
-            unpacked = unpack(
-                source, temporary / "zip", progress=lambda done, of: run.tell("unpacking", done, of)
-            )
-            run.skipped += unpacked.skipped
-            run.found += len(unpacked.skipped)
-            yield _read_unpacked(unpacked.folder, source.name), True
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _read_unpacked(folder: Path, archive: str) -> list[Record]:
-    try:
-        return read_image_folder(folder)
-    except InputError as error:
-        raise InputError(str(error).replace(str(folder), archive)) from error
-
-
-def _galleries_below(source: Path) -> frozenset[Path]:
-    """Folders of galleries kept among the photographs of `source`: their thumbnails are no photographs."""
-    return frozenset(path.parent.resolve() for path in source.rglob(DATABASE)) - {source.resolve()}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ssa_me.gallery.index import VectorIndex
-from ssa_me.gallery.search import mix
+from ssa_me.gallery.searcher import mix
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,20 @@
     gallery.sqlite             images, regions, settings, and which rows of a vector file belong to an image
     thumbnails/ab/<hash>.jpg   at most 320 px on the longer side, made once
     images/ab/<hash>.jpg       images that came in a zip or an upload; those of a folder stay where they are
-    vectors/<fingerprint>/     one file of float32 rows a space, see `Spaces`
+    vectors/<fingerprint>/     one file of float32 rows a space, see `Spaces`; an approximate index beside a large one
 
-Every operation opens its own connection, so that a gallery can be shared between threads and opened by
-several processes. A writer holds SQLite's write lock while it appends vectors, and the vectors are on the disk
-before the database counts them: a gallery whose writer is killed holds everything up to the last whole batch.
+A gallery can be shared between threads and opened by several processes. A writer holds SQLite's write lock while it
+appends vectors, and the vectors are on the disk before the database counts them: a gallery whose writer is killed holds
+everything up to the last whole batch. What is removed is forgotten first and deleted afterwards; where that was
+interrupted, the next `open` goes on.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,35 +25,14 @@ from PIL import Image
 
 from ssa_me.errors import InputError
 from ssa_me.explanation import Region
+from ssa_me.gallery.database import DATABASE, UNFINISHED, Database, set_setting
+from ssa_me.gallery.filters import FIELDS, Filters
 from ssa_me.gallery.index import VectorIndex
+from ssa_me.gallery.indexes import IndexCard, Indexes
 from ssa_me.gallery.items import Item, NewImage, NewVectors, Spaces
-from ssa_me.gallery.vectors import append_rows, map_rows, whole_rows
+from ssa_me.gallery.vectors import append_rows, vector_file, whole_rows
 from ssa_me.images import load_image
 from ssa_me.samples import Subject
-
-DATABASE = "gallery.sqlite"
-FORMAT = 2
-
-_SCHEMA = """
-CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE images (
-    id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, file_name TEXT NOT NULL, path TEXT NOT NULL, width
-    INTEGER NOT NULL, height INTEGER NOT NULL, captions TEXT NOT NULL, subjects TEXT NOT NULL, extra TEXT
-    NOT NULL
-);
-CREATE TABLE regions (
-    head TEXT NOT NULL, image INTEGER NOT NULL REFERENCES images, number INTEGER NOT NULL, x REAL NOT NULL,
-    y REAL NOT NULL, width REAL NOT NULL, height REAL NOT NULL, salience REAL NOT NULL,
-    pair INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (head, image, number)
-) WITHOUT ROWID;
-CREATE TABLE spaces (
-    name TEXT PRIMARY KEY, dimension INTEGER NOT NULL, rows INTEGER NOT NULL, images INTEGER NOT NULL
-);
-CREATE TABLE vectors (
-    space TEXT NOT NULL REFERENCES spaces, image INTEGER NOT NULL REFERENCES images,
-    start INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (space, image)
-) WITHOUT ROWID;
-"""
 
 
 class Gallery:
@@ -61,29 +40,27 @@ class Gallery:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
-        self._indexes: dict[str, tuple[tuple[int, int], VectorIndex]] = {}
-        self._index_lock = threading.Lock()
+        self.database = Database(self.folder)
+        self._indexes = Indexes(self.database)
 
     @classmethod
     def create(cls, folder: Path, name: str, checkpoint: str) -> Gallery:
-        """Make an empty gallery. Raises InputError where `folder` holds something already."""
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        """Make an empty gallery. Raises InputError where `folder` holds something already, or cannot be written."""
+        begun = folder.is_dir() and all(path.name.startswith(UNFINISHED) for path in folder.iterdir())
+        if folder.exists() and not begun:
             raise InputError(f"{folder} is not empty. Give a new folder, or open the gallery that is there.")
-        folder.mkdir(parents=True, exist_ok=True)
-        gallery = cls(folder)
-        (folder / DATABASE).touch()
-        with gallery._connect() as db:
-            db.execute("PRAGMA journal_mode = WAL")
-            with _writing(db):
-                for statement in _SCHEMA.split(";")[:-1]:
-                    db.execute(statement)
-                settings = {"format": str(FORMAT), "name": name, "checkpoint": checkpoint}
-                db.executemany("INSERT INTO settings VALUES (?, ?)", settings.items())
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            gallery = cls(folder)
+            gallery.database.create({"name": name, "checkpoint": checkpoint})
+        except (OSError, sqlite3.OperationalError) as error:
+            raise InputError(f"No gallery can be made in {folder} ({error}). Give another folder.") from error
         return gallery
 
     @classmethod
     def open(cls, folder: Path) -> Gallery:
-        """Open a gallery, and forget vectors whose file was cut (the next ingest embeds those images again).
+        """Open a gallery, and put right what a writer that was killed has left: vectors whose file was cut are forgotten
+        (the next ingest embeds those images again), files of removed images are deleted. A read-only folder is fine.
 
         Raises InputError where there is none, it was not finished, or it was written by a newer version.
         """
@@ -92,37 +69,32 @@ class Gallery:
                 f"{folder} is not a gallery. Make one: python -m ssa_me index SOURCE --gallery {folder}"
             )
         gallery = cls(folder)
-        try:
-            found = gallery._setting("format")
-        except sqlite3.DatabaseError as error:
-            raise InputError(
-                f"{folder} is half-written or damaged ({error}). Delete it and index again."
-            ) from error
-        if not found.isdecimal() or int(found) > FORMAT:
-            raise InputError(
-                f"{folder} has format {found}, this version reads up to {FORMAT}. Update SSA-ME studio."
-            )
-        if int(found) < FORMAT:
-            gallery._upgrade()
-        gallery._forget_lost_vectors()
+        gallery.database.check()
+        if not gallery.read_only:
+            gallery._forget_lost_vectors()
+            gallery._sweep()
         return gallery
 
     @property
     def name(self) -> str:
-        return self._setting("name")
+        return self.database.setting("name")
 
     @property
     def checkpoint(self) -> str:
-        """The checkpoint that embedded this gallery last: a folder."""
-        return self._setting("checkpoint")
+        """The checkpoint whose vectors this gallery has: a folder. See `adopt`."""
+        return self.database.setting("checkpoint")
+
+    @property
+    def read_only(self) -> bool:
+        """Whether images can be searched, but none added or removed."""
+        return self.database.read_only
 
     def __len__(self) -> int:
-        with self._connect() as db:
-            return int(db.execute("SELECT count(*) FROM images").fetchone()[0])
+        return int(self.database.setting("count"))
 
     def items(self, offset: int = 0, limit: int = 60) -> list[Item]:
         """`limit` images from `offset` on, in the order in which they came."""
-        with self._connect() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT * FROM images ORDER BY id LIMIT ? OFFSET ?", (limit, offset)).fetchall()
             return self._to_items(db, rows)
 
@@ -131,7 +103,7 @@ class Gallery:
 
         Raises InputError where one is not there."""
         wanted = list(dict.fromkeys(int(id) for id in ids))
-        with self._connect() as db:
+        with self.database.reading() as db:
             query = "SELECT * FROM images WHERE id IN (SELECT value FROM json_each(?))"
             rows = db.execute(query, (json.dumps(wanted),)).fetchall()
             found = {item.id: item for item in self._to_items(db, rows, head)}
@@ -155,7 +127,7 @@ class Gallery:
 
     def known(self) -> dict[str, str]:
         """Content hash → file name of every image."""
-        with self._connect() as db:
+        with self.database.reading() as db:
             return dict(db.execute("SELECT hash, file_name FROM images").fetchall())
 
     def thumbnail_path(self, hash: str) -> Path:
@@ -165,6 +137,22 @@ class Gallery:
         """Where the gallery keeps an image of its own."""
         return self.folder / "images" / hash[:2] / f"{hash}.jpg"
 
+    def matching(self, filters: Filters) -> np.ndarray:
+        """Ids `(n,)` of the images that fulfil all conditions, in order."""
+        where, values = filters.sql()
+        with self.database.reading() as db:
+            db.create_function("folded", 1, _folded, deterministic=True)
+            found = db.execute(f"SELECT id FROM images WHERE {where} ORDER BY id", values).fetchall()
+        return np.array([row[0] for row in found], dtype=np.int64)
+
+    def fields(self, most: int = 12) -> dict[str, dict[str, int]]:
+        """Key → value → images, for keys of the data set's own with at most `most` values: what can be filtered by."""
+        found: dict[str, dict[str, int]] = {}
+        with self.database.reading() as db:
+            for key, value, count in db.execute(FIELDS):
+                found.setdefault(key, {})[value] = count
+        return {key: values for key, values in found.items() if len(values) <= most}
+
     # Vectors
 
     def lacking(self, spaces: Spaces) -> list[int]:
@@ -173,43 +161,137 @@ class Gallery:
         marks = ",".join("?" * len(names))
         whole = f"SELECT image FROM vectors WHERE space IN ({marks}) GROUP BY image HAVING count(*) = ?"
         query = f"SELECT id FROM images WHERE id NOT IN ({whole}) ORDER BY id"
-        with self._connect() as db:
+        with self.database.reading() as db:
             return [row[0] for row in db.execute(query, (*names, len(names)))]
 
     def index(self, space: str) -> VectorIndex | None:
         """The index of a space as it is now; None where no image has an entry in it."""
-        with self._index_lock, self._connect() as db:
-            db.execute("BEGIN")
-            known = "SELECT dimension, rows, images FROM spaces WHERE name = ? AND images > 0"
-            state = db.execute(known, (space,)).fetchone()
-            if state is None:
-                return None
-            dimension, rows, images = state
-            cached = self._indexes.get(space)
-            if cached is None or cached[0] != (rows, images):
-                owners = db.execute(
-                    "SELECT image, start, count FROM vectors WHERE space = ?", (space,)
-                ).fetchall()
-                vectors = map_rows(self._vector_file(space), rows, dimension)
-                cached = (rows, images), VectorIndex(vectors, [tuple(owner) for owner in owners])
-                self._indexes[space] = cached
-            return cached[1]
+        return self._indexes.get(space)
 
-    def write(self, images: Sequence[NewImage | int], found: NewVectors, checkpoint: str) -> list[int]:
+    def prepare(
+        self,
+        spaces: Spaces,
+        queries: Mapping[str, np.ndarray] | None = None,
+        progress: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """Make or extend the approximate indexes of those spaces that are large enough to need one. queries: version →
+        `(Q, D)` vectors to measure recall with. progress: gets the fraction of a space done, and may raise to stop."""
+        for version in spaces.fingerprints:
+            for space in (spaces.images(version), spaces.subjects(version)):
+                self._indexes.prepare(space, (queries or {}).get(version), progress)
+
+    def is_due(self, spaces: Spaces) -> bool:
+        """Whether `prepare` has something to do."""
+        return any(self._indexes.is_due(space) for space in spaces.all())
+
+    def captions(self, most: int) -> list[str]:
+        """The first caption of up to `most` images that have one, spread over the gallery."""
+        query = """SELECT json_extract(captions, '$[0]') FROM images WHERE captions != '[]'
+            ORDER BY (id * 2654435761) % 4294967296 LIMIT ?"""
+        with self.database.reading() as db:
+            return [str(row[0]) for row in db.execute(query, (most,))]
+
+    def cards(self) -> list[IndexCard]:
+        """What each space holds and how it is searched."""
+        return self._indexes.cards()
+
+    def write(self, images: Sequence[NewImage | int], found: NewVectors) -> list[int]:
         """Store images (or, by id, images that are there already) with what a model found, all or none.
 
-        Entries that an image already has are kept. Returns the ids.
+        Entries that an image already has are kept; an image that was removed meanwhile stays so. Returns the ids.
         """
-        with self._connect() as db, _writing(db):
+        with self.database.writing() as db:
             ids = [image if isinstance(image, int) else self._insert_image(db, image) for image in images]
+            listed = json.dumps(ids)
+            there = {
+                row[0]
+                for row in db.execute(
+                    "SELECT id FROM images WHERE id IN (SELECT value FROM json_each(?))", (listed,)
+                )
+            }
             for id, regions in zip(ids, found.regions, strict=True):
                 rows = [(found.head, id, n, *r.bbox, r.salience, r.pair) for n, r in enumerate(regions)]
-                db.executemany("INSERT OR REPLACE INTO regions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                if id in there:
+                    db.executemany("INSERT OR REPLACE INTO regions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             for space, arrays in found.rows.items():
-                self._append(db, space, dict(zip(ids, arrays, strict=True)))
-            for key, value in (("checkpoint", checkpoint), ("head", found.head)):
-                db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, value))
+                self._append(db, space, {i: a for i, a in zip(ids, arrays, strict=True) if i in there})
+            db.execute("INSERT OR IGNORE INTO settings VALUES ('head', ?)", (found.head,))
         return ids
+
+    def adopt(self, checkpoint: str, spaces: Spaces) -> None:
+        """From now on this is the gallery's checkpoint: all that could be embedded with it has been. Until then a search
+        without a checkpoint goes by the one before, whose vectors are all there."""
+        if self.checkpoint == checkpoint and self.head == spaces.head:
+            return
+        with self.database.writing() as db:
+            set_setting(db, "checkpoint", checkpoint)
+            set_setting(db, "head", spaces.head)
+
+    @property
+    def head(self) -> str | None:
+        """The head whose regions items have by default; None while nothing is embedded."""
+        with self.database.reading() as db:
+            row = db.execute("SELECT value FROM settings WHERE key = 'head'").fetchone()
+        return str(row[0]) if row else None
+
+    # Removing
+
+    def remove(self, ids: Iterable[int]) -> int:
+        """Forget images with their vectors and regions; no index is made anew. What the gallery made of them (thumbnails,
+        copies) is deleted, originals stay where they are. Returns how many were there. Raises InputError where the folder
+        is read-only."""
+        listed = json.dumps(sorted({int(id) for id in ids}))
+        among = "IN (SELECT value FROM json_each(?))"
+        with self.database.writing() as db:
+            hashes = [row[0] for row in db.execute(f"SELECT hash FROM images WHERE id {among}", (listed,))]
+            spaces = [row[0] for row in db.execute("SELECT name FROM spaces")]
+            for space in spaces:
+                gone = db.execute(f"DELETE FROM vectors WHERE space = ? AND image {among}", (space, listed))
+                db.execute(
+                    "UPDATE spaces SET images = images - ?, changes = changes + 1 WHERE name = ? AND ?",
+                    (gone.rowcount, space, gone.rowcount),
+                )
+            for head in {space.rpartition("/subjects-")[2] for space in spaces if "/subjects-" in space}:
+                db.execute(f"DELETE FROM regions WHERE head = ? AND image {among}", (head, listed))
+            set_setting(db, "last", str(_next_id(db) - 1))  # no id is ever given again
+            db.execute(f"DELETE FROM images WHERE id {among}", (listed,))
+            now = time.time()
+            db.executemany("INSERT OR REPLACE INTO removed VALUES (?, ?)", [(hash, now) for hash in hashes])
+            _count(db, -len(hashes))
+        self._sweep()
+        return len(hashes)
+
+    def forget_others(self, spaces: Spaces) -> int:
+        """Delete the vectors and regions of all other model versions. Returns how many spaces went. Raises InputError
+        where images lack vectors of `spaces`, which would leave them with none."""
+        lacking = len(self.lacking(spaces))
+        if lacking:
+            raise InputError(f"{lacking:,} images lack vectors of this checkpoint. Embed them first.")
+        kept = json.dumps(spaces.all())
+        others = "NOT IN (SELECT value FROM json_each(?))"
+        with self.database.writing() as db:
+            for table, column in (("vectors", "space"), ("indexes", "space"), ("spaces", "name")):
+                gone = db.execute(f"DELETE FROM {table} WHERE {column} {others}", (kept,)).rowcount
+            db.execute("DELETE FROM regions WHERE head != ?", (spaces.head,))
+        self._sweep()
+        return gone
+
+    def _sweep(self) -> None:
+        """Delete files that the database has forgotten. Holds the write lock, so that no writer is about to count
+        them."""
+        with self.database.reading() as db:
+            waiting = db.execute("SELECT count(*) FROM removed").fetchone()[0]
+        if not waiting and not self._indexes.orphans():
+            return
+        with self.database.writing() as db:
+            there = "SELECT hash, at, hash IN (SELECT hash FROM images) AS kept FROM removed"
+            for hash, at, kept in db.execute(there).fetchall():
+                for path in () if kept else (self.thumbnail_path(hash), self.copy_path(hash)):
+                    if path.is_file() and path.stat().st_mtime <= at:  # a later one is of an ingest under way
+                        path.unlink(missing_ok=True)
+            db.execute("DELETE FROM removed")
+            for path in self._indexes.orphans(db):
+                path.unlink(missing_ok=True)
 
     def _append(self, db: sqlite3.Connection, space: str, arrays: Mapping[int, np.ndarray]) -> None:
         query = "SELECT image FROM vectors WHERE space = ? AND image IN (SELECT value FROM json_each(?))"
@@ -218,41 +300,39 @@ class Gallery:
         if not fresh:
             return
         dimension = next(iter(fresh.values())).shape[1]
-        db.execute("INSERT OR IGNORE INTO spaces VALUES (?, ?, 0, 0)", (space, dimension))
+        db.execute("INSERT OR IGNORE INTO spaces VALUES (?, ?, 0, 0, 0)", (space, dimension))
         start = db.execute("SELECT rows FROM spaces WHERE name = ?", (space,)).fetchone()[0]
-        append_rows(self._vector_file(space), np.concatenate(list(fresh.values())), start)
+        append_rows(vector_file(self.folder, space), np.concatenate(list(fresh.values())), start)
         for id, rows in fresh.items():
             db.execute("INSERT INTO vectors VALUES (?, ?, ?, ?)", (space, id, start, len(rows)))
             start += len(rows)
         db.execute(
-            "UPDATE spaces SET rows = ?, images = images + ? WHERE name = ?", (start, len(fresh), space)
+            "UPDATE spaces SET rows = ?, images = images + ?, changes = changes + 1 WHERE name = ?",
+            (start, len(fresh), space),
         )
 
-    def _vector_file(self, space: str) -> Path:
-        return self.folder / "vectors" / f"{space}.f32"
-
-    def _upgrade(self) -> None:
-        """From format 1, in which no region was a pair."""
-        with self._connect() as db, _writing(db):
-            if not any(column["name"] == "pair" for column in db.execute("PRAGMA table_info(regions)")):
-                db.execute("ALTER TABLE regions ADD COLUMN pair INTEGER NOT NULL DEFAULT 0")
-            db.execute("UPDATE settings SET value = ? WHERE key = 'format'", (str(FORMAT),))
-
     def _forget_lost_vectors(self) -> None:
-        with self._connect() as db:
+        with self.database.reading() as db:
             declared = db.execute("SELECT name, dimension, rows FROM spaces").fetchall()
-            held = {name: whole_rows(self._vector_file(name), dimension) for name, dimension, _ in declared}
-            lost = [name for name, _, rows in declared if held[name] < rows]
-            if not lost:
-                return
-            with _writing(db):
-                for name in lost:
-                    db.execute(
-                        "DELETE FROM vectors WHERE space = ? AND start + count > ?", (name, held[name])
-                    )
-                    left = "SELECT coalesce(max(start + count), 0), count(*) FROM vectors WHERE space = ?"
-                    rows, images = db.execute(left, (name,)).fetchone()
-                    db.execute("UPDATE spaces SET rows = ?, images = ? WHERE name = ?", (rows, images, name))
+        lost = [name for name, dimension, rows in declared if self._held(name, dimension) < rows]
+        if not lost:
+            return
+        with self.database.writing() as db:
+            for name, dimension, rows in db.execute("SELECT name, dimension, rows FROM spaces").fetchall():
+                held = self._held(name, dimension)
+                if held >= rows:
+                    continue
+                db.execute("DELETE FROM vectors WHERE space = ? AND start + count > ?", (name, held))
+                db.execute("DELETE FROM indexes WHERE space = ? AND rows > ?", (name, held))
+                left = "SELECT coalesce(max(start + count), 0), count(*) FROM vectors WHERE space = ?"
+                rows, images = db.execute(left, (name,)).fetchone()
+                db.execute(
+                    "UPDATE spaces SET rows = ?, images = ?, changes = changes + 1 WHERE name = ?",
+                    (rows, images, name),
+                )
+
+    def _held(self, space: str, dimension: int) -> int:
+        return whole_rows(vector_file(self.folder, space), dimension)
 
     # Rows
 
@@ -268,8 +348,9 @@ class Gallery:
             json.dumps([subject.to_json() for subject in image.subjects]),
             json.dumps(dict(image.extra)),
         )
-        columns = "hash, file_name, path, width, height, captions, subjects, extra"
-        db.execute(f"INSERT OR IGNORE INTO images ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        columns = "hash, file_name, path, width, height, captions, subjects, extra, id"
+        query = f"INSERT OR IGNORE INTO images ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        _count(db, db.execute(query, (*values, _next_id(db))).rowcount)
         return int(db.execute("SELECT id FROM images WHERE hash = ?", (image.hash,)).fetchone()[0])
 
     def _to_items(
@@ -297,23 +378,6 @@ class Gallery:
             regions=regions,
         )
 
-    def _setting(self, key: str) -> str:
-        with self._connect() as db:
-            row = db.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            raise sqlite3.DatabaseError(f"no setting {key}")
-        return str(row[0])
-
-    @contextmanager
-    def _connect(self) -> Iterator[sqlite3.Connection]:
-        if not is_gallery(self.folder):  # SQLite would make a new, empty one
-            raise InputError(
-                f"The gallery in {self.folder} is no longer there. Choose another, or index again."
-            )
-        with closing(sqlite3.connect(self.folder / DATABASE, timeout=60, isolation_level=None)) as db:
-            db.row_factory = sqlite3.Row
-            yield db
-
 
 def is_gallery(folder: Path) -> bool:
     """Whether `folder` looks like a gallery; `Gallery.open` says whether it is a whole one."""
@@ -326,13 +390,16 @@ def _to_subject(stored: dict[str, Any]) -> Subject:
     return Subject(bbox=tuple(bbox) if bbox else None, extra=stored, **known)
 
 
-@contextmanager
-def _writing(db: sqlite3.Connection) -> Iterator[None]:
-    """One transaction that holds the write lock from its start: all of it, or nothing."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
+def _count(db: sqlite3.Connection, more: int) -> None:
+    db.execute("UPDATE settings SET value = CAST(value AS INTEGER) + ? WHERE key = 'count'", (more,))
+
+
+def _next_id(db: sqlite3.Connection) -> int:
+    highest = (
+        "SELECT max(id) FROM images UNION SELECT CAST(value AS INTEGER) FROM settings WHERE key = 'last'"
+    )
+    return max(row[0] or 0 for row in db.execute(highest)) + 1
+
+
+def _folded(text: object) -> str:
+    return str(text).casefold()

@@ -15,6 +15,11 @@ import numpy as np
 _BYTES = 4
 
 
+def vector_file(folder: Path, space: str) -> Path:
+    """Where the gallery in `folder` keeps the rows of a space."""
+    return folder / "vectors" / f"{space}.f32"
+
+
 def whole_rows(path: Path, dimension: int) -> int:
     """How many rows of `dimension` numbers the file holds; a cut last row does not count."""
     return path.stat().st_size // (dimension * _BYTES) if path.is_file() else 0
@@ -29,6 +34,8 @@ def append_rows(path: Path, rows: np.ndarray, start: int) -> None:
     if whole_rows(path, dimension) < start:
         raise ValueError(f"{path} holds fewer than {start} rows")
     path.parent.mkdir(parents=True, exist_ok=True)
+    if start == 0:  # a reader may still have the rows of a space of that name mapped, which was forgotten
+        path.unlink(missing_ok=True)
     with path.open("r+b" if path.exists() else "xb") as file:
         file.truncate(start * dimension * _BYTES)
         file.seek(0, os.SEEK_END)

@@ -57,6 +57,16 @@ def peaks(
     return tuple(region for region in regions[:most] if region is regions[0] or region.weights.sum() >= least)
 
 
+def coverage(boxes: np.ndarray, bbox: BBox) -> np.ndarray:
+    """The share of each token's box `(N, 4)` that lies in `bbox`, `(N,)` float32 in [0, 1]; 0 for one without an area."""
+    x0, y0, x1, y1 = boxes.astype(np.float64).T
+    across = np.minimum(x1, bbox[0] + bbox[2]) - np.maximum(x0, bbox[0])
+    down = np.minimum(y1, bbox[1] + bbox[3]) - np.maximum(y0, bbox[1])
+    area = (x1 - x0) * (y1 - y0)
+    shared = np.clip(across, 0, None) * np.clip(down, 0, None)
+    return np.asarray(np.where(area > 0, shared / np.where(area > 0, area, 1), 0), np.float32)
+
+
 def iou(a: BBox, b: BBox) -> float:
     """Intersection over union of two boxes, in [0, 1]; 0 where both are empty."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])

@@ -118,6 +118,13 @@ class FakeEmbedder:
             v: _unit(sum((_vector(s, v) * w for s, w in parts), np.zeros(16, np.float32))) for v in versions
         }
 
+    def embed_region(
+        self, image: Image.Image, bbox: tuple[float, float, float, float], versions: Sequence[str] = VERSIONS
+    ) -> dict[str, np.ndarray]:
+        x, y, w, h = bbox
+        cut = image.crop((int(x), int(y), int(x + w), int(y + h)))
+        return {v: _vector(Sample(image=cut), v) for v in versions}
+
     def explain(
         self,
         image: Image.Image,

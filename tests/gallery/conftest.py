@@ -103,6 +103,12 @@ class FakeEmbedder:
         colour = sum(np.asarray(colour) * weight for colour, weight in parts)
         return {v: _unit(colour, v) for v in versions}
 
+    def embed_region(
+        self, image: Image.Image, bbox: tuple[float, float, float, float], versions: Sequence[str] = VERSIONS
+    ) -> dict[str, np.ndarray]:
+        x, y, w, h = map(int, bbox)
+        return {v: _unit(_mean(image.crop((x, y, x + w, y + h))), v) for v in versions}
+
     def phrases(self, text: str) -> tuple[str, ...]:
         return tuple(part.strip() for part in text.split(" and "))
 

@@ -67,7 +67,7 @@ def test_an_empty_gallery_and_another_checkpoint_say_what_to_do(gallery, photos,
         search(gallery, embedder, Query("red"))
     ingest(gallery, photos, embedder)
     with pytest.raises(
-        InputError, match=r"no vectors of this model.*python -m ssa_me index SOURCE --gallery .*fake-1"
+        InputError, match=r"no vectors of this model.*python -m ssa_me index --gallery .*--checkpoint fake-1"
     ):
         search(gallery, make_embedder("1"), Query("red"))
 

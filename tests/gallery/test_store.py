@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 
 from ssa_me.errors import InputError
-from ssa_me.gallery import Gallery, ingest, is_gallery
+from ssa_me.gallery import RANKINGS, Gallery, Query, ingest, is_gallery, search
 from ssa_me.gallery.items import Spaces
 from ssa_me.gallery.store import DATABASE
 from ssa_me.gallery.vectors import append_rows, map_rows, whole_rows
+from tests.gallery.old_formats import write_as
 
 
 def test_a_gallery_remembers_its_name_and_checkpoint(tmp_path):
@@ -61,17 +63,20 @@ def test_regions_come_back_and_pairs_among_them(gallery, photos, make_embedder):
     ]
 
 
-def test_a_gallery_of_the_first_format_is_opened_and_grows(gallery, photos, make_embedder):
-    ingest(gallery, photos, make_embedder())
-    with sqlite3.connect(gallery.folder / DATABASE) as db:
-        db.execute("ALTER TABLE regions DROP COLUMN pair")
-        db.execute("UPDATE settings SET value = '1' WHERE key = 'format'")
-    db.close()
+@pytest.mark.parametrize("number", [1, 2])
+def test_galleries_of_earlier_formats_are_opened_searched_and_grow(gallery, photos, make_embedder, number):
+    ingest(gallery, photos, make_embedder(pairs=number == 2))
+    before = search(gallery, make_embedder(), Query("red"), RANKINGS[:2], k=5).results
+    write_as(gallery.folder, number)
     for _ in range(2):
         opened = Gallery.open(gallery.folder)
-        assert [r.pair for r in opened.item(1).regions] == [False, False]
+        assert [r.pair for r in opened.item(1).regions] == [False, False, True][: number + 1]
+        assert len(opened) == 5
+        assert search(opened, make_embedder(), Query("red"), RANKINGS[:2], k=5).results == before
     assert ingest(opened, photos, make_embedder("1", pairs=True)).again == 5
     assert [r.pair for r in opened.item(1).regions] == [False, False, True]
+    assert opened.remove([2]) == 1
+    assert len(Gallery.open(gallery.folder)) == 4
 
 
 def test_pages_of_items_and_an_unknown_id(gallery, photos, embedder):
@@ -200,3 +205,101 @@ def test_vector_files_by_hand(tmp_path):
     with pytest.raises(ValueError, match="fewer than 3 rows"):
         append_rows(path, np.array([[7, 8]]), 3)
     assert map_rows(path, 0, 2).shape == (0, 2)
+
+
+# Read-only
+
+
+def test_a_read_only_gallery_is_searched_and_refuses_what_writes(gallery, photos, embedder, monkeypatch):
+    ingest(gallery, photos, embedder)
+    before = search(gallery, embedder, Query("red"), k=5).results
+    monkeypatch.setattr("ssa_me.gallery.database.os.access", lambda path, mode: mode != os.W_OK)
+    files = sorted(gallery.folder.rglob("*"))
+    opened = Gallery.open(gallery.folder)
+    assert opened.read_only
+    assert search(opened, embedder, Query("red"), k=5).results == before
+    for write in (
+        lambda: ingest(opened, photos, embedder),
+        lambda: opened.remove([1]),
+        lambda: opened.adopt("x", Spaces({"ssa-me": "x"})),
+    ):
+        with pytest.raises(InputError, match=r"read-only\. Make its folder writable"):
+            write()
+    assert sorted(gallery.folder.rglob("*")) == files
+
+
+def test_an_old_gallery_that_is_read_only_says_what_to_do(gallery, photos, embedder, monkeypatch):
+    ingest(gallery, photos, embedder)
+    write_as(gallery.folder, 2)
+    monkeypatch.setattr("ssa_me.gallery.database.os.access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(InputError, match="format 2 is an older one"):
+        Gallery.open(gallery.folder)
+
+
+def test_a_folder_where_nothing_can_be_made_says_so(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="No gallery can be made in"):
+        Gallery.create(tmp_path / "file" / "gallery", "Test", "fake")
+
+
+def test_a_full_disk_and_a_stubborn_writer_are_told_in_a_sentence(gallery):
+    for reason, words in (("database or disk is full", "is full"), ("database is locked", "Another program")):
+        with pytest.raises(InputError, match=words), gallery.database.reading():
+            raise sqlite3.OperationalError(reason)
+
+
+# Removing
+
+
+def test_removal_takes_what_the_gallery_made_and_leaves_originals(gallery, photos, embedder):
+    ingest(gallery, photos, embedder)
+    items = gallery.items()
+    space = Spaces(embedder.info.fingerprints).images("ssa-me")
+    before = gallery.index(space)
+    assert gallery.remove([2, 4, 99]) == 2
+    assert [item.id for item in gallery.items()] == [1, 3, 5]
+    assert len(gallery) == 3
+    assert not items[1].thumbnail.exists() and items[1].path.is_file() and items[0].thumbnail.is_file()
+    assert len(gallery.index(space)) == 3 and len(before) == 5  # an index in use stays what it is
+    result = search(gallery, embedder, Query("red"), RANKINGS, k=3)
+    assert {hit.id for hits in result.results.values() for hit in hits} == {1, 3, 5}
+    assert result.notes == ()
+
+
+def test_what_was_removed_can_come_again_and_gets_an_id_of_its_own(gallery, photos, embedder):
+    ingest(gallery, photos, embedder)
+    gallery.remove([5, 1])
+    assert ingest(gallery, photos, embedder).added == 2
+    assert [item.id for item in gallery.items()] == [2, 3, 4, 6, 7]
+    assert all(item.thumbnail.is_file() for item in gallery.items())
+    assert gallery.remove(range(10)) == 5
+    assert (len(gallery), gallery.items()) == (0, [])
+    with pytest.raises(InputError, match="empty"):
+        search(gallery, embedder, Query("red"))
+    assert ingest(gallery, photos, embedder).added == 5
+
+
+def test_an_image_removed_while_it_is_embedded_again_stays_removed(gallery, photos, make_embedder):
+    ingest(gallery, photos, make_embedder("0"))
+    other = Gallery.open(gallery.folder)
+
+    class Removing(make_embedder):
+        def embed(self, samples, **named):
+            other.remove([3])
+            return super().embed(samples, **named)
+
+    assert ingest(gallery, [], Removing("1")).again == 5
+    assert [item.id for item in gallery.items()] == [1, 2, 4, 5]
+    assert 3 not in gallery.index(Spaces(make_embedder("1").info.fingerprints).images("ssa-me"))
+
+
+def test_other_versions_are_forgotten_only_once_this_one_is_whole(gallery, photos, make_embedder):
+    ingest(gallery, photos, make_embedder("0"))
+    new = Spaces(make_embedder("1").info.fingerprints)
+    with pytest.raises(InputError, match=r"5 images lack vectors of this checkpoint\. Embed them first"):
+        gallery.forget_others(new)
+    ingest(gallery, [], make_embedder("1"))
+    assert gallery.forget_others(new) == 4
+    assert {card.space for card in gallery.cards()} == set(new.all())
+    assert len(list((gallery.folder / "vectors").rglob("*.f32"))) == 4
+    assert len(gallery.item(1).regions) == 2
