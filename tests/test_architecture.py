@@ -22,6 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "ssa_me.mmeb_subsets",
             "ssa_me.checkpoints",
             "ssa_me.outputs",
+            "ssa_me.jobs",
         }
     ),
     frozenset({"ssa_me.families", "ssa_me.hub", "ssa_me.merging"}),
@@ -38,7 +39,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"ssa_me.embedder"}),
     frozenset({"ssa_me.gallery", "ssa_me.training", "ssa_me.evaluation", "ssa_me.attribution"}),
     frozenset({"ssa_me.layers"}),
-    frozenset({"ssa_me.ablation"}),
+    frozenset({"ssa_me.ablation", "ssa_me.shelf"}),
     frozenset({"ssa_me.commands"}),
     frozenset({"ssa_me.cli"}),
     frozenset({"ssa_me.__main__", "app"}),
