@@ -58,7 +58,7 @@ def read_log(path: Path) -> TrainingLog:
         if _is_number(entry.get("samples_per_s")):
             rates[stage] = float(entry["samples_per_s"])
             last = entry
-    left = last.get("seconds_left")
+    left: Any = last.get("seconds_left")
     return TrainingLog(
         losses=_curves(losses),
         held_out=_curves(held_out),
