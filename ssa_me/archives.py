@@ -1,4 +1,4 @@
-"""Unpacks a zip from a stranger: its images and `metadata.jsonl`, nothing else, nothing outside its folder.
+"""Unpacks a zip from a stranger: what is wanted of it (images and `metadata.jsonl`), nothing outside its folder.
 
 Knows nothing of galleries. Sizes are counted while the bytes stream, whatever the archive says of itself.
 Everything goes into a temporary folder first: the target appears whole, or not at all.
@@ -39,6 +39,17 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """Which files of an archive are unpacked: by suffix (lower case) or by name. `what` names one, and `other` says of
+    another why it is left out; a file by one of `names` alone makes no archive useful."""
+
+    suffixes: tuple[str, ...] = IMAGE_SUFFIXES
+    names: tuple[str, ...] = (METADATA,)
+    what: str = "image"
+    other: str = "not an image"
+
+
+@dataclass(frozen=True)
 class UnpackReport:
     """What was unpacked into `folder`: the names of its images and metadata ('/' between folders), what was
     skipped as (name, reason), and the unpacked bytes."""
@@ -55,13 +66,14 @@ def unpack(
     limits: Limits = Limits(),
     *,
     progress: Callable[[int, int], None] | None = None,
+    wanted: Wanted = Wanted(),
 ) -> UnpackReport:
-    """Unpack the images and `metadata.jsonl` of the zip `archive` into the new or empty folder `into`.
+    """Unpack what is `wanted` of the zip `archive` into the new or empty folder `into`, by default images and metadata.
 
-    Entries that are unsafe (paths that leave the folder, links), not images, nested archives, damaged, or
+    Entries that are unsafe (paths that leave the folder, links), not wanted, nested archives, damaged, or
     second of their name are left out and reported. `progress(done, entries)` may raise to stop: then
     nothing stays on disk. Raises InputError where the file is not a zip or damaged as a whole, asks for a
-    password, breaks a limit, or holds no image; then, too, nothing stays on disk.
+    password, breaks a limit, or holds nothing that is wanted; then, too, nothing stays on disk.
     """
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise InputError(f"{into} is not empty. Unpack into a new folder.")
@@ -71,7 +83,7 @@ def unpack(
     partial = Path(tempfile.mkdtemp(prefix=".unpack-", dir=into.parent))
     try:
         with _open(archive) as opened:
-            report = _Unpacking(archive, opened, partial, limits).run(into, progress)
+            report = _Unpacking(archive, opened, partial, limits, wanted).run(into, progress)
         partial.chmod(0o755)
         partial.replace(into)
     except BaseException:
@@ -90,8 +102,11 @@ def _open(archive: Path) -> zipfile.ZipFile:
 class _Unpacking:
     """One run of `unpack`: what is written so far, against the limits."""
 
-    def __init__(self, archive: Path, opened: zipfile.ZipFile, folder: Path, limits: Limits) -> None:
-        self.name, self.opened, self.folder, self.limits = archive.name, opened, folder, limits
+    def __init__(
+        self, archive: Path, opened: zipfile.ZipFile, folder: Path, limits: Limits, wanted: Wanted
+    ) -> None:
+        self.name, self.opened, self.folder = archive.name, opened, folder
+        self.limits, self.wanted = limits, wanted
         self.packed = max(1, archive.stat().st_size)
         self.written = 0
         self.files: list[str] = []
@@ -112,14 +127,16 @@ class _Unpacking:
                 progress(done, len(entries))
             if not info.is_dir():
                 self._entry(info)
-        if not any(PurePosixPath(name).name != METADATA for name in self.files):
+        if not any(PurePosixPath(name).name not in self.wanted.names for name in self.files):
             why = "; ".join(f"{name}: {reason}" for name, reason in self.skipped[:3])
-            raise InputError(f"{self.name} holds no image that can be used{f' ({why})' if why else ''}.")
+            raise InputError(
+                f"{self.name} holds no {self.wanted.what} that can be used{f' ({why})' if why else ''}."
+            )
         return UnpackReport(into, tuple(self.files), tuple(self.skipped), self.written)
 
     def _entry(self, info: zipfile.ZipInfo) -> None:
         name = _name(info)
-        reason = _refused(name, info) or self._name_taken(name)
+        reason = _refused(name, info, self.wanted) or self._name_taken(name)
         if reason is None and info.flag_bits & _ENCRYPTED:
             raise InputError(f"{self.name} is protected by a password ({name}). Pack it again without one.")
         if reason is None:
@@ -188,7 +205,7 @@ def _fold(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _refused(name: str, info: zipfile.ZipInfo) -> str | None:
+def _refused(name: str, info: zipfile.ZipInfo, wanted: Wanted) -> str | None:
     """Why this entry is left out, or None."""
     parts = name.split("/")
     kind = stat.S_IFMT(info.external_attr >> 16)
@@ -209,6 +226,6 @@ def _refused(name: str, info: zipfile.ZipInfo) -> str | None:
         return "a hidden or system file"
     if suffix in _ARCHIVE_SUFFIXES:
         return "an archive inside the archive; unpack it first"
-    if suffix not in IMAGE_SUFFIXES and parts[-1] != METADATA:
-        return "not an image"
+    if suffix not in wanted.suffixes and parts[-1] not in wanted.names:
+        return wanted.other
     return None

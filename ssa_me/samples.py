@@ -10,7 +10,7 @@ The format is Hugging Face's ImageFolder: images beside a `metadata.jsonl` with 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,19 +136,20 @@ def mask_bbox(mask: np.ndarray) -> BBox | None:
     return float(xs.min()), float(ys.min()), float(xs.max() - xs.min() + 1), float(ys.max() - ys.min() + 1)
 
 
-def read_image_folder(root: Path) -> list[Record]:
+def read_image_folder(root: Path, *, wrong: Callable[[str, str], None] | None = None) -> list[Record]:
     """All images below `root`, in order of path, with what any `metadata.jsonl` beside or above them says.
 
     Folders named train, val, validation or test give the split where a line does not. Images that no line names come
     too, without captions. Pixels are not read: a corrupt file shows when it is opened.
 
-    Raises InputError where `root` holds no image, or a line is not valid; the message names file and line.
+    Raises InputError where `root` holds no image, or a line is not valid; the message names file and line. With `wrong`
+    such a line is left out instead, and told as where it stands and what is wrong with it.
     """
     if not root.is_dir():
         raise InputError(f"{root} is not a folder. Give a folder of images, with or without {METADATA}.")
     described: dict[Path, Record] = {}
     for metadata in sorted(root.rglob(METADATA)):
-        for record in _read_metadata(metadata, root):
+        for record in _read_metadata(metadata, root, wrong):
             described[record.path] = record
     for path in _image_files(root):
         described.setdefault(
@@ -181,7 +182,7 @@ def _folder_split(path: Path, root: Path) -> str | None:
     return names[-1] if names else _SPLIT_FOLDERS.get(root.name)
 
 
-def _read_metadata(metadata: Path, root: Path) -> Iterator[Record]:
+def _read_metadata(metadata: Path, root: Path, wrong: Callable[[str, str], None] | None) -> Iterator[Record]:
     with metadata.open(encoding="utf-8-sig", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
@@ -189,6 +190,9 @@ def _read_metadata(metadata: Path, root: Path) -> Iterator[Record]:
                     yield _parse_line(json.loads(line), metadata.parent, root)
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     reason = f"it has no key {error}" if isinstance(error, KeyError) else str(error)
+                    if wrong is not None:
+                        wrong(f"{metadata.relative_to(root).as_posix()}, line {number}", reason)
+                        continue
                     raise InputError(
                         f"{metadata}, line {number}: {reason}. Correct the line, or remove it."
                     ) from error

@@ -14,6 +14,7 @@ from ssa_me.commands import (
     scenes,
     search,
     train,
+    versions,
 )
 from ssa_me.commands.base import Answer, Command
 
@@ -31,6 +32,7 @@ COMMANDS: tuple[Command, ...] = (
     checkpoints.COMMAND,
     layers.COMMAND,
     ablate.COMMAND,
+    versions.COMMAND,
 )
 
 __all__ = ["COMMANDS", "Answer", "Command"]

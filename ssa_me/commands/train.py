@@ -27,6 +27,12 @@ def _arguments(parser: ArgumentParser) -> None:
         metavar="NAME|FILE",
         help="a recipe by name, or a file (default: fine-tune)",
     )
+    parser.add_argument(
+        "--held-out",
+        type=Path,
+        metavar="DIR",
+        help="an ImageFolder that the log is told of where the recipe has [held_out] (default: val and test of --data)",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="becomes a checkpoint folder")
     parser.add_argument(
         "--resume", action="store_true", help="go on where --out was left; starts anew where nothing is"
@@ -53,6 +59,7 @@ def _run(args: Namespace, progress: Progress) -> Answer:
             resume=args.resume,
             max_steps=args.max_steps,
             dry_run=args.dry_run,
+            held_out=args.held_out,
         )
         summary = run(request, progress)
     return Answer(summary, "\n".join(_lines(summary)), done=bool(summary.get("finished", args.dry_run)))

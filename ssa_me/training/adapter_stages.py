@@ -124,6 +124,12 @@ class BaselineStage(nn.Module):
         """(B, D) of unit length: images with their texts."""
         return self.material.backbone.language_pass(texts, visual).embedding()
 
+    def look(self, texts: Sequence[str], visual: VisualBatch) -> Tensor:
+        """(B, L, N): where each layer's last token looks when images are read with their texts."""
+        rows = self.material.backbone.language_pass(texts, visual, collect_rows=True).rows
+        assert rows is not None
+        return rows
+
     def compare(self, whole: Batch, representations: Representations) -> Losses:
         rows, questions = representations, whole.questions
         losses = {"nce": objectives.info_nce(rows["texts"], rows["images"], self.temperature(), whole.same())}
@@ -249,6 +255,15 @@ class SalientStage(nn.Module):
             return output.embedding()
         composed = compose(trained.composition, output, visual, found)
         return torch.where(alone[:, None], composed, output.embedding())
+
+    def look(self, texts: Sequence[str], visual: VisualBatch) -> Tensor:
+        """(B, L, N): where each layer's last token looks when images are read with their texts, as `read` reads them."""
+        trained = self.parts
+        found = self._salient(visual, trained.head(visual.tokens, visual.valid))
+        seen = trained.regeneration(visual, found.salience, found.stacked)
+        rows = self.material.backbone.language_pass(texts, seen.visual, seen.key_bias, True).rows
+        assert rows is not None
+        return rows
 
     def _salient(self, visual: VisualBatch, free: Tensor) -> Salient:
         """What is salient by the head's logits (B, N)."""

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -35,6 +35,15 @@ _APART = 7_919_000_033  # between the seeds of two processes, whose dropout is n
 
 Describe = Callable[[int], str]
 """What a step's batch is made of, in words."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is measured beside the training, at step 0 of a stage, then `every` so many steps, and at its end. `measure`
+    gets no gradient and changes nothing that a step depends on; its numbers go into the log."""
+
+    every: int
+    measure: Callable[[], Mapping[str, float]]
 
 
 class Stage(Contrast[Any, Any, Any], Protocol):
@@ -85,7 +94,15 @@ def stopping_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def fit(name: str, stage: Stage, schedule: Schedule, run: Run, resume: bool, batch: Describe = str) -> bool:
+def fit(
+    name: str,
+    stage: Stage,
+    schedule: Schedule,
+    run: Run,
+    resume: bool,
+    batch: Describe = str,
+    watch: Watch | None = None,
+) -> bool:
     """Train `stage` for `schedule.steps`; True when it came to its end, False when it was stopped (state is saved).
 
     `batch` names what a step saw. Raises ArithmeticError on a
@@ -98,6 +115,8 @@ def fit(name: str, stage: Stage, schedule: Schedule, run: Run, resume: bool, bat
     state = run.folder / f"{name}.safetensors"
     first = _load_state(state, named, optimizer) if resume and state.is_file() else 0
     processes.same_start(p.data for p in named.values())
+    if watch is not None and first == 0:
+        _measure(name, 0, stage, schedule, watch, run)
     clock = time.perf_counter()
     for step in range(first, schedule.steps):
         torch.manual_seed(run.seed * 1_000_003 + step + processes.own() * _APART)
@@ -113,6 +132,8 @@ def fit(name: str, stage: Stage, schedule: Schedule, run: Run, resume: bool, bat
         if done % _LOG_EVERY == 0 or done == schedule.steps:
             rate = schedule.batch * (done - first) / (time.perf_counter() - clock)
             _report(name, done, schedule, rate, losses, run)
+        if watch is not None and (done % watch.every == 0 or done == schedule.steps):
+            clock += _measure(name, done, stage, schedule, watch, run)
         if done % run.save_every == 0 or done == schedule.steps or stopping:
             if run.first:
                 _save_state(state, named, optimizer, done)
@@ -179,6 +200,19 @@ def _report(
         run.report(f"{name} {done}/{schedule.steps}  {shown}  {rate:.0f} samples/s  {left / 60:.1f} min left")
 
 
+def _measure(name: str, done: int, stage: Stage, schedule: Schedule, watch: Watch, run: Run) -> float:
+    """A line of what is watched in the log; returns the seconds that it took, which are none of the training's."""
+    assert isinstance(stage, nn.Module)
+    started = time.perf_counter()
+    if run.first:
+        stage.eval()
+        with torch.no_grad(), run.accelerator.autocast():
+            found = {key: round(float(value), 5) for key, value in watch.measure().items()}
+        stage.train()
+        run.log({"stage": name, "step": done, "steps": schedule.steps, "held_out": found})
+    return time.perf_counter() - started
+
+
 @contextmanager
 def _attention_kernel(device: torch.device) -> Iterator[None]:
     """On a CPU the fused kernel's backward pass is far slower than plain matrix products."""
@@ -206,8 +240,12 @@ def _save_state(
         for moment, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{moment}/{key}"] = value.detach().clone().contiguous()
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"step": str(step)})
-    partial.replace(path)
+    try:
+        save_file(tensors, partial, metadata={"step": str(step)})
+        partial.replace(path)
+    except (OSError, SafetensorError):  # a full disk: the state before stays
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _load_state(path: Path, named: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> int:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import json
 import math
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -139,6 +142,15 @@ class DataSet:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """What is measured while adapters train, for the log alone, on images that are not trained on. every: steps between
+    two measurements, 0 for never. images: at most so many."""
+
+    every: int = 0
+    images: int = 100
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole run. `scratch` None: fine-tune a checkpoint, by adapters alone, or as a whole and then by adapters where
     `base` has steps. views: of each photograph,
@@ -159,6 +171,7 @@ class Recipe:
     adapters: Lora = field(default_factory=Lora)
     objectives: Weights = field(default_factory=Weights)
     regeneration: Regeneration = field(default_factory=Regeneration)
+    held_out: HeldOut = field(default_factory=HeldOut)
 
 
 _SECTIONS: dict[str, type] = {
@@ -169,6 +182,7 @@ _SECTIONS: dict[str, type] = {
     "adapters": Lora,
     "objectives": Weights,
     "regeneration": Regeneration,
+    "held_out": HeldOut,
 }
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
@@ -228,6 +242,30 @@ def load_recipe(recipe: str | Path) -> Recipe:
     if recipe_.precision not in ("auto", "fp32", "bf16"):
         raise InputError(f"{path.name}: precision is auto, fp32 or bf16, not {recipe_.precision!r}.")
     return recipe_
+
+
+def explain_recipe(name: str) -> str:
+    """What a recipe that comes along says of itself: the comment at its head, without its commands."""
+    lines = (RECIPES / f"{name}.toml").read_text(encoding="utf-8").splitlines()
+    comment = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    words = (line.lstrip("# ") for line in comment)
+    return " ".join(line for line in words if not line.startswith("python -m"))
+
+
+def write_recipe(recipe: Recipe) -> str:
+    """The recipe as a TOML file that `load_recipe` reads as the same."""
+    table = dataclasses.asdict(recipe)
+    sections = {key: value for key, value in table.items() if key in _SECTIONS and value is not None}
+    plain = {key: v for key, v in table.items() if key not in _SECTIONS and key != "data"}
+    parts = [_toml(plain)]
+    parts += [f"[{name}]\n{_toml(values)}" for name, values in sections.items()]
+    parts += [f"[[data]]\n{_toml(one)}" for one in table["data"]]
+    return "\n".join(parts)
+
+
+def _toml(table: Mapping[str, Any]) -> str:
+    """Plain settings, one a line. JSON writes texts, numbers and lists of texts as TOML does."""
+    return "".join(f"{key} = {json.dumps(value, ensure_ascii=True)}\n" for key, value in table.items())
 
 
 def _build(kind: type[T], table: Any, where: str) -> T:

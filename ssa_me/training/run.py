@@ -22,12 +22,7 @@ from accelerate.state import AcceleratorState
 
 from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
-from ssa_me.checkpoint import (
-    MINI,
-    VERSIONS,
-    fingerprints,
-    has_adapter,
-)
+from ssa_me.checkpoint import MINI, VERSIONS, fingerprints
 from ssa_me.checkpoints import keep_reading
 from ssa_me.devices import Device, choose_device
 from ssa_me.errors import InputError
@@ -39,6 +34,7 @@ from ssa_me.scenes import LANGUAGES, make_scene
 from ssa_me.training import processes
 from ssa_me.training.adapter_stages import TokenCache
 from ssa_me.training.data import Corpus
+from ssa_me.training.held_out import HeldOutImages, check_held_out, held_out_records
 from ssa_me.training.loop import Run, fit, stopping_on_signals
 from ssa_me.training.mmeb_train import holds_mmeb_train, read_mmeb_train
 from ssa_me.training.plan import Step, config_of, plan
@@ -57,7 +53,8 @@ _PHRASES = 2.0  # subjects of an image, for the estimate of a dry run
 @dataclass(frozen=True)
 class TrainRequest:
     """What the `train` command asks for. checkpoint None: the mini model. max_steps counts per adapter. weights: how
-    often a batch is drawn from each of `data`, 1 where it is not said."""
+    often a batch is drawn from each of `data`, 1 where it is not said. held_out: an ImageFolder that the log is told of
+    where the recipe asks for it (None: what of `data` is of the split val or test)."""
 
     data: tuple[Path, ...]
     out: Path
@@ -68,6 +65,7 @@ class TrainRequest:
     max_steps: int | None = None
     dry_run: bool = False
     weights: Mapping[Path, float] = field(default_factory=dict)
+    held_out: Path | None = None
 
 
 def run(request: TrainRequest, progress: Progress) -> dict[str, Any]:
@@ -95,6 +93,7 @@ def run(request: TrainRequest, progress: Progress) -> dict[str, Any]:
         raise InputError(
             "There is nothing to train on. Give --data FOLDER, or a recipe with generated scenes."
         )
+    check_held_out(request.held_out)
     accelerator = make_accelerator(recipe, choose_device(request.device))
     folder = request.out / "training"
     with stopping_on_signals() as stop:
@@ -160,13 +159,19 @@ def _train(request: TrainRequest, recipe: Recipe, sources: Sequence[Source], con
     context.report("computing image tokens")
     adapters = Adapters(backbone)
     cache = TokenCache.of(corpus, backbone)
-    versions = Versions(adapters, corpus, cache, context, _description(recipe, corpus))
+    watched = _held_out(request, recipe, backbone)
+    versions = Versions(adapters, corpus, cache, context, _description(recipe, corpus), watched)
     trained = start if recipe.scratch is None else None
-    return all(
-        versions.train(version, recipe, request.out, trained, request.resume)
-        for version in VERSIONS
-        if not has_adapter(request.out, version)
-    )
+    return versions.train_all(recipe, request.out, trained, request.resume)
+
+
+def _held_out(request: TrainRequest, recipe: Recipe, backbone: Backbone) -> HeldOutImages | None:
+    """The images that the log is told of, where the recipe asks for them and the data has any."""
+    if not recipe.held_out.every:
+        return None
+    folders = [Path(one.path).expanduser() for one in _data_sets(request, recipe)]
+    records = held_out_records([f for f in folders if not holds_mmeb_train(f)], request.held_out)
+    return HeldOutImages.of(records[: recipe.held_out.images], backbone) if records else None
 
 
 def prepare_corpus(sources: Sequence[Source], backbone: Backbone, report: Progress) -> Corpus:

@@ -6,35 +6,60 @@ It knows nothing of where the data come from or of what is done with the checkpo
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from ssa_me.adapters import Adapters
-from ssa_me.checkpoint import BASELINE, SSA_ME, Parts, Settings, has_adapter, load_parts, save_parts
+from ssa_me.checkpoint import BASELINE, SSA_ME, VERSIONS, Parts, Settings, has_adapter, load_parts, save_parts
 from ssa_me.training import processes
 from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
 from ssa_me.training.data import Corpus
-from ssa_me.training.loop import Describe, Run, Stage, fit
+from ssa_me.training.held_out import HeldOutImages
+from ssa_me.training.loop import Describe, Run, Stage, Watch, fit
 from ssa_me.training.pair_stage import WithPairs
 from ssa_me.training.recipe import Recipe
+
+_UNFINISHED = Path("training") / "unfinished.json"
 
 
 @dataclass(frozen=True)
 class Versions:
-    """What adapters are trained with. description: a sentence on what the model then knows, kept in its settings."""
+    """What adapters are trained with. description: a sentence on what the model then knows, kept in its settings.
+    held_out: images that are not trained on, for the log."""
 
     adapters: Adapters
     corpus: Corpus
     cache: TokenCache
     context: Run
     description: str
+    held_out: HeldOutImages | None = None
+
+    def train_all(self, recipe: Recipe, out: Path, start: Path | None, resume: bool) -> bool:
+        """Train those versions that the checkpoint folder `out` does not have finished, one after the other.
+
+        False when the run was stopped. Then `out` can be used as it is all the same: a version that was being trained is
+        there as far as it came, one that was not begun as `start` has it. `unfinished` names both.
+        """
+        for version in VERSIONS:
+            if version not in unfinished(out) and has_adapter(out, version):
+                continue
+            if not self.train(version, recipe, out, start, resume):
+                if self.context.first:
+                    _lend(out, start, VERSIONS[VERSIONS.index(version) + 1 :])
+                processes.wait()
+                return False
+        return True
 
     def train(
         self, version: str, recipe: Recipe, out: Path, start: Path | None = None, resume: bool = False
     ) -> bool:
-        """Train `version` and save it below the checkpoint folder `out`; False when the run was stopped.
+        """Train `version` and save it below the checkpoint folder `out`; False when the run was stopped, and the version
+        is there as far as it came.
 
         start: a checkpoint whose adapter of that version is trained on, where it has one; else a new one is.
         """
@@ -50,16 +75,20 @@ class Versions:
         first = self.context.first
         rest = (lora, self.context, resume, describe_batch(self.corpus, recipe.seed, lora.batch))
         if version == BASELINE:
-            finished = fit(version, self._mixed(BaselineStage(material)), *rest)
+            stage: BaselineStage | SalientStage = BaselineStage(material)
+            finished = fit(version, self._mixed(stage), *rest, self._watch(stage, recipe))
         else:
             parts, settings = self._parts(recipe, start)
             parts.to(backbone.device)
             stage = SalientStage(material, recipe.objectives, recipe.regeneration, parts)
-            finished = fit(version, self._mixed(stage), *rest)
-            if finished and first:
+            finished = fit(version, self._mixed(stage), *rest, self._watch(stage, recipe))
+        if first:
+            mark(out, version, finished=False)  # should this end here, it is not taken for whole
+            if isinstance(stage, SalientStage):
                 save_parts(out / version, parts, settings)
-        if finished and first:
             self.adapters.save(version, out / version)
+            if finished:
+                mark(out, version, finished=True)
         processes.wait()
         self.adapters.use(None)
         return finished
@@ -67,6 +96,13 @@ class Versions:
     def _mixed(self, stage: BaselineStage | SalientStage) -> Stage:
         """The stage, with steps of pairs where the corpus holds any."""
         return WithPairs(stage) if self.corpus.has_pairs() else stage
+
+    def _watch(self, stage: BaselineStage | SalientStage, recipe: Recipe) -> Watch | None:
+        """What the log says of images that are not trained on, where that is wanted and there are any."""
+        held_out = self.held_out
+        if held_out is None or not recipe.held_out.every:
+            return None
+        return Watch(recipe.held_out.every, lambda: held_out.measure(stage))
 
     def _parts(self, recipe: Recipe, start: Path | None) -> tuple[Parts, Settings]:
         """SSA-ME's parts: new ones by the recipe, or those of the start, whose floor and widths stay as they are."""
@@ -84,6 +120,34 @@ class Versions:
         parts, settings = load_parts(start / SSA_ME, width)
         claims = claims or settings.claims
         return parts, dataclasses.replace(settings, claims=claims, description=self.description)
+
+
+def unfinished(out: Path) -> tuple[str, ...]:
+    """The versions of the checkpoint folder `out` that a stopped run left as far as they came, or did not begin."""
+    table = out / _UNFINISHED
+    return tuple(json.loads(table.read_text(encoding="utf-8"))) if table.is_file() else ()
+
+
+def mark(out: Path, version: str, finished: bool) -> None:
+    """Write down whether a version of the checkpoint folder `out` is finished."""
+    kept = [name for name in VERSIONS if name in unfinished(out) and name != version]
+    names = kept if finished else [*kept, version]
+    table = out / _UNFINISHED
+    if not names:
+        table.unlink(missing_ok=True)
+        return
+    table.parent.mkdir(parents=True, exist_ok=True)
+    partial = table.with_suffix(".partial")
+    partial.write_text(json.dumps(names), encoding="utf-8")
+    partial.replace(table)
+
+
+def _lend(out: Path, start: Path | None, versions: Sequence[str]) -> None:
+    """Put versions that were not begun into `out` as `start` has them, where it has them."""
+    for version in versions:
+        if start is not None and has_adapter(start, version) and version not in unfinished(out):
+            mark(out, version, finished=False)
+            shutil.copytree(start / version, out / version, dirs_exist_ok=True)
 
 
 def describe_batch(corpus: Corpus, seed: int, batch: int) -> Describe:

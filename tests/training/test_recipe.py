@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from ssa_me.training.recipe import (
     Regeneration,
     Scenes,
     Scratch,
+    explain_recipe,
     load_recipe,
+    write_recipe,
 )
 
 
@@ -35,6 +38,17 @@ def test_every_recipe_that_comes_along_loads(path):
     recipe = load_recipe(path.stem)
     assert recipe == load_recipe(path)
     assert recipe.name == path.stem and recipe.base.steps + recipe.adapters.steps > 0
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda p: p.stem)
+def test_a_recipe_is_written_as_it_is_read(path, written):
+    recipe = replace(load_recipe(path.stem), data=(DataSet('a "set"', 2.5), DataSet("b", on_the_fly=True)))
+    assert load_recipe(written(write_recipe(recipe), "another.toml")) == recipe
+
+
+def test_recipes_explain_themselves():
+    said = explain_recipe("fast")
+    assert said.startswith("A first look: both adapters for a hundred") and "python" not in said
 
 
 def test_mini_starts_from_scratch_and_fine_tune_does_not():
@@ -141,5 +155,5 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path):
 
 @pytest.mark.parametrize("name", ["nope", "", "../mini/x"])
 def test_an_unknown_name_lists_the_known_ones(name):
-    with pytest.raises(InputError, match=r"no recipe .*Recipes: fine-tune, full, mini"):
+    with pytest.raises(InputError, match=r"no recipe .*Recipes: balanced, fast, fine-tune, full, mini"):
         load_recipe(name)

@@ -25,6 +25,7 @@ from ssa_me.training import TrainRequest, run
 from ssa_me.training.data import Corpus, Draw
 from ssa_me.training.recipe import load_recipe
 from ssa_me.training.run import copy_backbone, sources_of
+from ssa_me.training.versions import unfinished
 
 FINE_TUNE = """
 seed = 5
@@ -164,7 +165,8 @@ def test_a_run_stopped_in_every_stage_ends_with_the_same_checkpoint(finished, tm
     summary = stop_at("computing image tokens")  # the rest of the base stage, then the baseline's first step
     assert summary["finished"] is False
     assert (out / "config.json").is_file() and (out / "training" / "baseline.safetensors").is_file()
-    assert not (out / "baseline").exists()
+    assert unfinished(out) == ("baseline",)
+    assert SalientEmbedder.load(out, device="cpu").info.trained == {"baseline": True, "ssa-me": False}
     assert stop_at("")["finished"] is True
     assert fingerprints(out) == fingerprints(finished.out)
     assert not list((out / "training").glob("*.safetensors"))

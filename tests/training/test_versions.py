@@ -16,7 +16,7 @@ from ssa_me.training.adapter_stages import TokenCache
 from ssa_me.training.data import Corpus
 from ssa_me.training.loop import Run
 from ssa_me.training.recipe import Lora, Recipe, Regeneration
-from ssa_me.training.versions import Versions, describe_batch
+from ssa_me.training.versions import Versions, describe_batch, mark, unfinished
 
 RECIPE = Recipe(
     "tiny", adapters=Lora(steps=1, batch=4, rank=2, warmup=0), regeneration=Regeneration(floor=0.7)
@@ -55,12 +55,35 @@ def test_the_adapter_of_a_start_is_trained_on(make_versions, tmp_path):
     assert any(not torch.equal(start[key], on[key]) for key in start)
 
 
-def test_a_stopped_version_is_not_saved(make_versions, tmp_path):
+def test_a_stopped_run_leaves_a_checkpoint_that_can_be_used(make_versions, tmp_path):
+    start, out = tmp_path / "start", tmp_path / "out"
+    assert make_versions("start").train_all(RECIPE, start, None, False) and unfinished(start) == ()
+    longer = Recipe("tiny", adapters=Lora(steps=3, batch=4, rank=2, warmup=0))
     versions = make_versions()
     versions.context.stop.set()
-    longer = Recipe("tiny", adapters=Lora(steps=3, batch=4, rank=2))
-    assert not versions.train("baseline", longer, tmp_path)
-    assert not (tmp_path / "baseline").exists()
+    assert not versions.train_all(longer, out, start, resume=True)
+    assert unfinished(out) == ("baseline", "ssa-me")
+    stopped, before = adapter(out / "baseline"), adapter(start / "baseline")
+    assert any(not torch.equal(stopped[key], before[key]) for key in before), "one step was made"
+    lent = adapter(out / "ssa-me")
+    assert all(torch.equal(lent[key], value) for key, value in adapter(start / "ssa-me").items())
+    load_parts(out / "ssa-me", versions.adapters.backbone.width)
+
+    again = make_versions()  # in the same folder of states
+    assert again.train_all(longer, out, start, resume=True) and unfinished(out) == ()
+    straight = make_versions("straight")
+    assert straight.train_all(longer, tmp_path / "straight", start, resume=False)
+    for version in ("baseline", "ssa-me"):
+        once = adapter(tmp_path / "straight" / version)
+        assert all(torch.equal(once[key], value) for key, value in adapter(out / version).items())
+
+
+def test_a_run_that_died_while_it_wrote_a_version_is_not_taken_for_finished(make_versions, tmp_path):
+    mark(tmp_path, "baseline", finished=False)
+    (tmp_path / "baseline").mkdir()
+    (tmp_path / "baseline" / "adapter_config.json").write_text("{}")
+    assert make_versions().train_all(RECIPE, tmp_path, None, resume=True)
+    assert unfinished(tmp_path) == () and adapter(tmp_path / "baseline")
 
 
 def test_a_batch_is_named_by_the_seeds_of_its_scenes(corpus):
