@@ -39,7 +39,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--public", action="store_true", help="for a public page: nobody can make a gallery, or annotate"
     )
     parser.add_argument(
-        "--annotate", action="store_true", help="on a public page: let visitors annotate and export nevertheless"
+        "--annotate",
+        action="store_true",
+        help="on a public page: let visitors annotate and export nevertheless",
     )
     arguments = parser.parse_args(argv)
     if arguments.port is None:
@@ -96,7 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from app.workspace import Workspace
 
     workspace = Workspace(workspace_folder, arguments.checkpoint, arguments.device, arguments.expert)
-    page = build(workspace, arguments.public, arguments.annotate).queue(max_size=64, default_concurrency_limit=4)
+    page = build(workspace, arguments.public, arguments.annotate).queue(
+        max_size=64, default_concurrency_limit=4
+    )
     page.launch(
         server_name=arguments.host,
         server_port=arguments.port,

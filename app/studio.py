@@ -15,8 +15,8 @@ from app.inspecting import entry_of
 from app.permalink import SearchState
 from app.reports import report_routes
 from app.routes import image_routes
-from app.tabs import failures as failures_tab
 from app.tabs import annotate as annotate_tab
+from app.tabs import failures as failures_tab
 from app.tabs import gallery as gallery_tab
 from app.tabs import inspect as inspect_tab
 from app.tabs import search as search_tab

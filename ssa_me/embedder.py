@@ -321,12 +321,6 @@ class SalientEmbedder:
                 self._exact = self._passes if plain else self._passes.copied()
             yield self._exact
 
-    def embed_redrawn(self, image: Image.Image, drawn: Sequence[BBox]) -> Redrawn:
-        """Both versions' embedding of an image with regions that someone drew (x, y, width, height in pixels) in place of
-        those that are found. Raises InputError where there are too many, or one lies outside of the image."""
-        with self._locked():
-            return embed_redrawn(self._passes, image, drawn)
-
     # --- inside: callers hold the lock -------------------------------------------------------------------------------
 
     @contextmanager
