@@ -23,7 +23,7 @@ from ssa_me.gallery.items import Spaces
 from ssa_me.gallery.store import DATABASE
 from tests.gallery import crashing
 
-POINTS = 6
+POINTS = 5
 ROOT = Path(__file__).parents[2]
 
 
