@@ -282,9 +282,7 @@ class Workspace:
         from ssa_me.gallery.ingest import ingest
 
         def progress(now: Progress) -> None:
-            job.report(
-                f"{gallery.name}: {now.stage}, {now.done} of {now.total}", now.done / max(1, now.total)
-            )
+            job.report(f"{gallery.name}: {now}", now.done / max(1, now.total))
 
         return ingest(gallery, source, embedder, progress=progress, cancelled=job.cancelled)
 

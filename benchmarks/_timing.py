@@ -12,37 +12,29 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks._claim import Claim, conclude
 from ssa_me.embedder import SalientEmbedder
 from ssa_me.scenes import make_scene
 
+__all__ = [
+    "UNSEEN",
+    "Claim",
+    "arguments",
+    "conclude",
+    "load",
+    "pictures",
+    "ratio",
+    "show",
+    "take_turns",
+]
+
 UNSEEN = 2_000_000  # seeds of scenes that nothing trains or shows
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A ratio and what it must keep: at most `limit`, or at least where `at_least`."""
-
-    text: str
-    value: float
-    limit: float
-    at_least: bool = False
-    unit: str = "×"
-
-    @property
-    def holds(self) -> bool:
-        return self.value >= self.limit if self.at_least else self.value <= self.limit
-
-    def __str__(self) -> str:
-        sign = "≥" if self.at_least else "≤"
-        verdict = "holds" if self.holds else "FAILS"
-        return f"{verdict}: {self.text}: {self.value:.2f} {self.unit} ({sign} {self.limit:g} {self.unit})"
 
 
 def arguments(description: str, repeats: int) -> argparse.Namespace:
@@ -111,10 +103,3 @@ def show(seconds: Mapping[str, np.ndarray], each: int = 1) -> None:
     for name, values in seconds.items():
         low, middle, high = statistics.quantiles(values * 1000 / each, n=4)
         print(f"  {name:34s} {middle:8.2f} ms  (quartiles {low:.2f} to {high:.2f})")
-
-
-def conclude(*claims: Claim) -> int:
-    """Print the claims; 0 where all hold, else 1."""
-    for claim in claims:
-        print(claim)
-    return 0 if all(claim.holds for claim in claims) else 1

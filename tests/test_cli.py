@@ -646,11 +646,6 @@ def test_another_checkpoint_is_told_with_the_command_that_embeds_again(
 ):
     other = tmp_path / "other"
     shutil.copytree(checkpoint, other)
-    settings = json.loads((other / "tokenizer_config.json").read_text())
-    (other / "tokenizer_config.json").write_text(json.dumps(settings | {"changed": 1}))
-    (other / "config.json").write_text(
-        (other / "config.json").read_text().replace("rms_norm_eps", "rms_norm_eps")
-    )
     from safetensors.torch import load_file, save_file
 
     (weights,) = other.glob("*.safetensors")
@@ -683,7 +678,7 @@ def test_a_search_is_refined_saved_and_exported(run, data, tmp_path):
     assert first["query"]["unwanted"] == ["blue"]
     assert first["query"]["where"] == ["caption~square", "file_name!=red.png"]
     assert all(len(hits) == 2 for hits in first["results"].values())
-    assert "red.png" not in out
+    assert not any(hit["path"].endswith("red.png") for hits in first["results"].values() for hit in hits)
     assert (tmp_path / "out" / "results.csv").is_file() and (tmp_path / "out" / "thumbnails").is_dir()
     code, out, _ = run("search", "--saved", "squares", "--gallery", tmp_path / "g", "--json")
     assert json.loads(out)["results"] == first["results"]

@@ -322,6 +322,22 @@ def test_a_weight_outside_its_range_is_bad_input(weight, trained, discs):
         trained.embed_query("bird", discs, weight)
 
 
+def test_a_marked_region_is_embedded_as_a_subject_is(trained, discs):
+    width, height = discs.size
+    whole = trained.embed_region(discs, (0, 0, width, height))
+    half = trained.embed_region(discs, (0, 0, width / 2, height))
+    for version in ("baseline", "ssa-me"):
+        assert np.linalg.norm(half[version]) == pytest.approx(1, abs=1e-5)
+        assert not np.allclose(whole[version], half[version], atol=1e-3)
+    assert list(trained.embed_region(discs, (0, 0, 9, 9), versions=("baseline",))) == ["baseline"]
+    found = trained.embed([Sample(image=discs)], subjects=True)
+    (region, *_), rows = found.regions[0], found.subject_vectors["baseline"][0]
+    marked = trained.embed_region(discs, region.bbox, versions=("baseline",))["baseline"]
+    assert int((rows @ marked).argmax()) == 0  # the same place, by area rather than by salience
+    with pytest.raises(InputError, match="no part of the image"):
+        trained.embed_region(discs, (width + 1, 0, 5, 5))
+
+
 @pytest.mark.parametrize("text", [None, "", " \n"])
 def test_an_empty_query_is_bad_input(text, trained):
     with pytest.raises(InputError, match="neither"):

@@ -47,10 +47,8 @@ def _run(args: Namespace, progress: Report) -> Answer:
         if state.stage == "unpacking":
             unpacking(state.done, state.total)
             return
-        left = f", {_duration(state.seconds_left)} left" if state.seconds_left is not None else ""
         progress(
-            f"{state.stage}: {state.done:,} of {state.total:,}{left}"
-            f" ({state.added:,} added, {state.duplicates:,} duplicates, {state.skipped:,} skipped)"
+            f"{state} ({state.added:,} added, {state.duplicates:,} duplicates, {state.skipped:,} skipped)"
         )
 
     try:
@@ -82,13 +80,6 @@ def _source(text: str | None) -> Source:
     if hub is None and not Path(text).exists():
         raise InputError(f"{text} does not exist. Give a folder of images, a zip, or an ImageFolder set.")
     return hub or Path(text)
-
-
-def _duration(seconds: float) -> str:
-    """`50 s`, `12 min` or `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _online(args: Namespace) -> bool:

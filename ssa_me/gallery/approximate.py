@@ -25,6 +25,8 @@ QUERIES = 200
 SEED = 7
 _REFINED = 4
 _LEAST_REFINED = 64
+_A_LIST = 24  # rows that a list is made of
+_WIDER = 1.4
 _CHUNK = 65_536
 
 
@@ -118,14 +120,14 @@ def build(
     alive `(N,)`: rows that count when recall is measured. progress: gets the fraction done, and may raise to stop.
     """
     rows, dimension = vectors.shape
-    lists = max(1, min(round(2 * rows**0.5), rows // 40))
-    sample = np.sort(np.random.default_rng(SEED).permutation(rows)[: 40 * lists])
+    lists = max(1, min(round(4 * rows**0.5), rows // (2 * _A_LIST)))
+    sample = np.sort(np.random.default_rng(SEED).permutation(rows)[: _A_LIST * lists])
     progress(0.0)
     quantizer = faiss.IndexFlatIP(dimension)
     made = faiss.IndexIVFScalarQuantizer(
         quantizer, dimension, lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
     )
-    made.cp.niter, made.cp.seed, made.cp.min_points_per_centroid = 6, SEED, 1
+    made.cp.niter, made.cp.seed, made.cp.min_points_per_centroid = 5, SEED, 1
     made.train(np.ascontiguousarray(vectors[sample]))
     return extend(Approximate(made, 1, 0.0, rows), vectors, alive, queries, progress)
 
@@ -188,7 +190,7 @@ def load(path: Path, dimension: int, rows: int, probes: int, recall: float, trai
 def _tuned(
     index: Approximate, vectors: np.ndarray, alive: np.ndarray | None, queries: np.ndarray
 ) -> Approximate:
-    """With the fewest probes (a power of two) that reach `TARGET`, or all lists."""
+    """With about the fewest probes that reach `TARGET`, or all lists."""
     tenth = _tenth(vectors, alive, queries)
     probes, most = 4, int(index.lists.nlist)
     while True:
@@ -197,7 +199,7 @@ def _tuned(
         recall = _recall(tried, vectors, alive, queries, tenth)
         if recall >= TARGET or probes == most:
             return Approximate(index.lists, probes, recall, index.trained)
-        probes *= 2
+        probes = int(np.ceil(probes * _WIDER))
 
 
 def _tenth(vectors: np.ndarray, alive: np.ndarray | None, queries: np.ndarray) -> np.ndarray:

@@ -55,6 +55,11 @@ class Progress:
     skipped: int = 0
     seconds_left: float | None = None
 
+    def __str__(self) -> str:
+        """`embedding, 64 of 1,000, 5 min left`"""
+        left = "" if self.seconds_left is None else f", {_duration(self.seconds_left)} left"
+        return f"{self.stage}, {self.done:,} of {self.total:,}{left}"
+
 
 @dataclass(frozen=True)
 class IngestReport:
@@ -107,6 +112,13 @@ def ingest(
     except _Cancelled:
         run.was_cancelled = True
     return run.report(time.perf_counter() - started)
+
+
+def _duration(seconds: float) -> str:
+    """`50 s`, `12 min` or `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class _Cancelled(Exception):

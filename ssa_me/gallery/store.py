@@ -26,10 +26,11 @@ from PIL import Image
 from ssa_me.errors import InputError
 from ssa_me.explanation import Region
 from ssa_me.gallery.database import DATABASE, UNFINISHED, Database, set_setting
-from ssa_me.gallery.filters import FIELDS, Filters
+from ssa_me.gallery.filters import Filters
 from ssa_me.gallery.index import VectorIndex
 from ssa_me.gallery.indexes import IndexCard, Indexes
 from ssa_me.gallery.items import Item, NewImage, NewVectors, Spaces
+from ssa_me.gallery.matching import Matching
 from ssa_me.gallery.vectors import append_rows, vector_file, whole_rows
 from ssa_me.images import load_image
 from ssa_me.samples import Subject
@@ -42,6 +43,7 @@ class Gallery:
         self.folder = folder.resolve()
         self.database = Database(self.folder)
         self._indexes = Indexes(self.database)
+        self._matching = Matching(self.database)
 
     @classmethod
     def create(cls, folder: Path, name: str, checkpoint: str) -> Gallery:
@@ -139,19 +141,11 @@ class Gallery:
 
     def matching(self, filters: Filters) -> np.ndarray:
         """Ids `(n,)` of the images that fulfil all conditions, in order."""
-        where, values = filters.sql()
-        with self.database.reading() as db:
-            db.create_function("folded", 1, _folded, deterministic=True)
-            found = db.execute(f"SELECT id FROM images WHERE {where} ORDER BY id", values).fetchall()
-        return np.array([row[0] for row in found], dtype=np.int64)
+        return self._matching.ids(filters)
 
     def fields(self, most: int = 12) -> dict[str, dict[str, int]]:
         """Key → value → images, for keys of the data set's own with at most `most` values: what can be filtered by."""
-        found: dict[str, dict[str, int]] = {}
-        with self.database.reading() as db:
-            for key, value, count in db.execute(FIELDS):
-                found.setdefault(key, {})[value] = count
-        return {key: values for key, values in found.items() if len(values) <= most}
+        return self._matching.fields(most)
 
     # Vectors
 
@@ -399,7 +393,3 @@ def _next_id(db: sqlite3.Connection) -> int:
         "SELECT max(id) FROM images UNION SELECT CAST(value AS INTEGER) FROM settings WHERE key = 'last'"
     )
     return max(row[0] or 0 for row in db.execute(highest)) + 1
-
-
-def _folded(text: object) -> str:
-    return str(text).casefold()

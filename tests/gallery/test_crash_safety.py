@@ -5,6 +5,7 @@ The points are events with files and the database, drawn from a seed; the places
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import random
 import shutil
@@ -53,8 +54,10 @@ def kill(processes) -> Callable[..., int]:
 
 
 def points(count: int, seed: int) -> list[int]:
-    """Events to die at, the first and the last among them."""
-    drawn = random.Random(seed).sample(range(2, count), min(POINTS - 2, max(0, count - 2)))
+    """Events to die at: the first, the last, and one drawn in each of `POINTS` - 2 equal parts between them."""
+    edges = np.linspace(2, count, POINTS - 1).astype(int)
+    draw = random.Random(seed)
+    drawn = [draw.randrange(low, max(low + 1, high)) for low, high in itertools.pairwise(edges)]
     return sorted({1, count, *drawn})
 
 
@@ -128,7 +131,8 @@ def test_removal(tmp_path, full, kill, make_embedder):
         assert gallery.remove(ids) == left[-1] - 14
         for kind in ("thumbnails", "images"):
             assert len(list((folder / kind).rglob("*.jpg"))) == 14
-    assert left[0] == 20 and left[-1] == 14 and any(14 < count < 20 for count in left)
+    assert left == sorted(left, reverse=True), left
+    assert left[0] == 20 and left[-1] == 14 and any(14 < count < 20 for count in left), left
 
 
 def test_embedding_again_keeps_the_old_vectors_until_it_is_done(tmp_path, full, kill, make_embedder):

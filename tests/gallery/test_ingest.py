@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ssa_me.errors import InputError
-from ssa_me.gallery import Gallery, ingest
+from ssa_me.gallery import Gallery, Progress, ingest
 from ssa_me.gallery.ingest import BATCH
 from ssa_me.gallery.items import Spaces
 
@@ -215,3 +215,24 @@ def test_an_image_that_is_gone_when_it_should_be_embedded_again_is_reported(gall
     assert report.again == 4
     assert report.skipped[0][0] == "red.png"
     assert "no longer at" in report.skipped[0][1]
+
+
+def test_progress_tells_the_time_that_is_left(gallery, draw, embedder, tmp_path):
+    seen = []
+    ingest(gallery, _many(tmp_path / "many", draw, 2 * BATCH + 1), embedder, progress=seen.append)
+    assert seen[0].seconds_left is None and seen[1].seconds_left > 0 and seen[-1].seconds_left == 0
+    texts = [str(Progress("embedding", 64, 1000, seconds_left=s)) for s in (None, 50.4, 700.0, 12600.0)]
+    assert texts[0] == "embedding, 64 of 1,000"
+    assert [text.rpartition(", ")[2] for text in texts[1:]] == ["50 s left", "12 min left", "3.5 h left"]
+
+
+def test_cancelling_an_embedding_again_keeps_the_checkpoint_that_was(gallery, draw, make_embedder, tmp_path):
+    ingest(gallery, _many(tmp_path / "many", draw, BATCH + 3), make_embedder("0"))
+    gallery.adopt("fake-0", Spaces(make_embedder("0").info.fingerprints))
+    seen = []
+    report = ingest(
+        gallery, [], make_embedder("1"), progress=seen.append, cancelled=lambda: seen[-1].done >= BATCH
+    )
+    assert (report.cancelled, report.again, gallery.checkpoint) == (True, BATCH, "fake-0")
+    assert gallery.item(1).regions  # of the head that was
+    assert (ingest(gallery, [], make_embedder("1")).again, gallery.checkpoint) == (3, "fake-1")

@@ -66,6 +66,15 @@ def test_conditions(filled, conditions, names):
     assert {filled.item(id).file_name.removesuffix(".png") for id in found} == names
 
 
+def test_a_condition_is_remembered_until_the_gallery_is_written_to(filled):
+    condition = parse_filters(["split=test"])
+    first = filled.matching(condition)
+    assert filled.matching(parse_filters(["split=test"])) is first
+    filled.remove([int(first[0])])
+    assert filled.matching(condition).tolist() == first[1:].tolist()
+    assert filled.fields()["split"] == {"test": 1, "train": 1}
+
+
 @pytest.mark.parametrize("text", ["", "split", "=x", "year>old", "split=", '"$=1', "a" * 600 + "=1"])
 def test_what_is_no_condition_is_refused(text):
     with pytest.raises(InputError, match=r"no condition|no number"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ssa_me.salience.regions import iou, peaks
+from ssa_me.salience.regions import coverage, iou, peaks
 
 
 def grid(rows: int, columns: int, side: float = 10) -> np.ndarray:
@@ -128,3 +128,10 @@ def test_splinters_are_left_out_but_never_the_last_region():
     assert (
         len(peaks(np.array([0.0, 0.0, 0.6], np.float32), boxes, features=shown, likeness=0.3, least=1.0)) == 1
     )
+
+
+def test_coverage_is_the_share_of_each_token_inside_the_box():
+    boxes = np.array([[0, 0, 10, 10], [10, 0, 20, 10], [0, 10, 10, 20], [5, 5, 5, 9]], np.float32)
+    assert coverage(boxes, (5, 0, 10, 20)).tolist() == [0.5, 0.5, 0.5, 0]
+    assert coverage(boxes, (0, 0, 10, 2.5)).tolist() == [0.25, 0, 0, 0]
+    assert coverage(boxes, (-9, -9, 5, 5)).tolist() == [0, 0, 0, 0]
