@@ -32,6 +32,7 @@ from ssa_me.devices import free_bytes, in_batches, is_out_of_memory
 Score = Callable[[Tensor], Tensor]
 MOST_AT_ONCE = 16
 _SHARE = 0.25  # of the free memory, for one batch
+_BESIDE = 2  # a pass needs about as much beside what its graph keeps
 _NOISE = 0.1  # of Gradient SHAP's baselines, as a share of the input's deviation
 _GENERATORS = threading.Lock()  # the process has one set of them, whoever draws
 
