@@ -1,5 +1,6 @@
 """Integrated Gradients of 32 points, of image and words, takes at most 3 seconds, and memory does not grow with the points:
-the peak of one with 256 is at most 1.3 times that of eight with 32, one after the other. The maps of an opened hit are there within 1 second.
+the peak of one with 256 is at most 1.3 times that of eight with 32, one after the other. The maps of an opened hit are
+there within 1 second.
 
 Beside the seconds stands how many forward and backward passes of the image alone they are worth, which depends less on
 the machine. The peak is that of the process above what it held before (on a GPU that of its memory), so it needs Linux.

@@ -90,10 +90,7 @@ def examples_at_once(score: Score, inputs: Tensor) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), torch.enable_grad():
         score(inputs.detach().clone().requires_grad_())
-    weights = (
-        2  # the graph also holds weights, which a batch shares; what it needs beside it is about as much
-    )
-    each = weights * max(1, sum(kept.values()))
+    each = _BESIDE * max(1, sum(kept.values()))
     return max(1, min(MOST_AT_ONCE, int(_SHARE * free_bytes(inputs.device)) // each))
 
 
