@@ -92,10 +92,12 @@ class Backbone:
     def layers(self) -> int:
         return int(self.model.config.get_text_config().num_hidden_layers)
 
-    def pixels(self, images: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
-        """Resized, normalised patches (P, d) of all images in turn and their grids (B, 3), on the CPU."""
+    def pixels(self, images: Sequence[Image.Image], as_seen: bool = False) -> tuple[Tensor, Tensor]:
+        """Resized, normalised patches (P, d) of all images in turn and their grids (B, 3), on the CPU. as_seen: the images
+        already have the size that the model sees them at, and keep it; resized once more some would get another one."""
         try:
-            inputs = self.image_processor(images=list(images), return_tensors="pt")
+            kept = {"do_resize": False} if as_seen else {}
+            inputs = self.image_processor(images=list(images), return_tensors="pt", **kept)
         except ValueError as error:  # such as an aspect ratio beyond 200
             raise InputError(f"The image cannot be read by this model: {first_line(error)}") from error
         return inputs["pixel_values"], inputs["image_grid_thw"]

@@ -91,8 +91,11 @@ class SquarePatches:
         self.side = self.rows * patch
         self.settings = dict(settings)
 
-    def __call__(self, images: Sequence[Image.Image], return_tensors: str = "pt") -> dict[str, Tensor]:
-        """(P, d) patches in raster order, each channels × rows × columns of pixels, and (B, 3) grids."""
+    def __call__(
+        self, images: Sequence[Image.Image], return_tensors: str = "pt", do_resize: bool = True
+    ) -> dict[str, Tensor]:
+        """(P, d) patches in raster order, each channels × rows × columns of pixels, and (B, 3) grids. An image of the
+        square's size stays as it is, so that nothing is left of `do_resize` to obey."""
         resized = [image.resize((self.side, self.side), self.processor.resample) for image in images]
         made = self.processor(images=resized, return_tensors=return_tensors, **self.settings)
         whole = made["pixel_values"].reshape(len(images), self.views, -1, self.side, self.side)[:, 0]

@@ -265,6 +265,70 @@ def test_explain(run, data, tmp_path):
     assert (out_folder / "salience-1.png").is_file()
 
 
+def test_explain_attributes_by_methods(run, data, tmp_path):
+    options = ["--image", data / "red.png", "--text", "a red square", "--out", tmp_path / "maps"]
+    asked = [
+        "--method",
+        "input-x-gradient,saliency",
+        "--region",
+        "8,10,30,30",
+        "--format",
+        "svg",
+        "--of",
+        "ssa-me,difference",
+    ]
+    code, out, err = run("explain", *options, *asked, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert [(entry["method"], entry["model"]) for entry in found["attributions"]] == [
+        ("input-x-gradient", "ssa-me"),
+        ("input-x-gradient", "ssa-me - baseline"),
+        ("saliency", "ssa-me"),
+    ]
+    first = found["attributions"][0]
+    assert {"convergence", "deletion_auc", "insertion_auc", "infidelity"} <= set(first["quality"])
+    assert [word["word"] for word in first["words"]] == ["a", "red", "square"]
+    assert first["quality"]["pointing_game"] in (0, 1)
+    assert {"attribution-saliency.svg", "attribution-input-x-gradient.svg", "attention.png"} <= {
+        Path(file).name for file in found["files"]
+    }
+    assert (tmp_path / "maps" / "attribution-saliency.svg").read_text(encoding="utf-8").count("<svg") == 1
+    assert "trust" in err
+
+
+def test_explain_checks_a_map_and_weighs_image_against_text(run, data, tmp_path):
+    options = [
+        "--image",
+        data / "red.png",
+        "--text",
+        "a red square",
+        "--out",
+        tmp_path / "maps",
+        "--method",
+        "saliency",
+    ]
+    code, out, _ = run("explain", *options, "--of", "ssa-me", "--sanity", "--balance")
+    assert code == 0
+    assert "Saliency" in out and "Held fixed" in out and "shuffled" in out and "image's share" in out
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (["--method", "guesswork"], "no attribution method 'guesswork'"),
+        (["--method", "saliency", "--of", "third"], "no score of 'third'"),
+        (["--method", "saliency", "--of", "difference"], "without a sign"),
+        (["--method", "saliency", "--baseline", "zero"], "zeros is refused"),
+        (["--method", "saliency", "--region", "1,2,3"], "four numbers"),
+    ],
+)
+def test_explain_refuses_attributions_that_make_no_sense(run, data, tmp_path, asked, reason):
+    options = ["--image", data / "red.png", "--text", "a red square", "--out", tmp_path / "maps"]
+    code, out, err = run("explain", *options, *asked)
+    assert code == 2 and out == "" and reason in err
+    assert not (tmp_path / "maps").exists()
+
+
 def test_explain_by_the_whole_pipeline(run, data, tmp_path):
     options = ["--image", data / "red.png", "--text", "a red square on a ground", "--out", tmp_path / "maps"]
     code, out, _ = run("explain", *options, "--salience", "full", "--json")

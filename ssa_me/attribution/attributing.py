@@ -24,9 +24,10 @@ from ssa_me.attribution.absence import (
 )
 from ssa_me.attribution.captum_runs import KeptSets, evaluations, gradient_map, set_map, token_map
 from ssa_me.attribution.result import Attribution, Balance, Part, Word
-from ssa_me.attribution.scores import AtTokens, Held, ImageScores, TextScores
+from ssa_me.attribution.scores import AtTokens, Held, ImageScores
 from ssa_me.attribution.settings import METHODS, Method, Settings, method_of, weights_of
 from ssa_me.attribution.watching import Progress, Watch
+from ssa_me.attribution.word_scores import WordScores
 from ssa_me.byte_cache import ByteCache
 from ssa_me.checkpoint import SSA_ME
 from ssa_me.errors import InputError
@@ -96,7 +97,7 @@ def attribute_with(
     """`attribute` with the passes that `held` gives, without a cache."""
     started, weights = time.perf_counter(), weights_of(method, target, version)
     scores = ImageScores(held, image, text, weights, watch)
-    words = TextScores(held, image, text, weights, watch)
+    words = WordScores(held, image, text, weights, watch)
     if not words.words:
         raise InputError("Nothing of this text is read by the model. Say what to look for in the image.")
     side = _ImageSide(scores, method, settings)
@@ -217,14 +218,12 @@ class _ImageSide:
         return labels.reshape(cells.shape), [names[k] for k in there]
 
 
-def _words(scores: TextScores, method: str, settings: Settings) -> tuple[np.ndarray, Balance]:
+def _words(scores: WordScores, method: str, settings: Settings) -> tuple[np.ndarray, Balance]:
     """The contribution of each word (M,), and what they add up to."""
     complete, count = METHODS[method].complete, len(scores.words)
     if METHODS[method].kind in ("gradient", "tokens"):
         found = gradient_map(method, scores.of_states, scores.states, scores.absent, settings)
-        of_tokens = found[0].double().sum(-1).cpu().numpy()
-        own = scores.labels >= 0
-        values = np.bincount(scores.labels[own], of_tokens[own], count)
+        values = scores.on_words(found[0])
         ends = [float(scores.of_states(end).detach()) for end in (scores.states, scores.absent)]
         return values, Balance(ends[0], ends[1], float(values.sum()), complete)
     kept = KeptSets(scores.of_kept)

@@ -73,7 +73,8 @@ def _map(
     grid: bool,
 ) -> None:
     colours = figures.DIVERGING if METHODS[attribution.method].signed else figures.HEAT
-    axis.imshow(figures.overlay(picture, boxes, attribution.values, scale, grid=grid, colours=colours))
+    grey = np.repeat(np.asarray(Image.fromarray(picture).convert("L"))[..., None], 3, axis=2)
+    axis.imshow(figures.overlay(grey, boxes, attribution.values, scale, grid=grid, colours=colours))
     axis.set_title("contribution of each image token", fontsize=9)
     bar = mpl.cm.ScalarMappable(mpl.colors.Normalize(*scale), colours)
     figure.colorbar(bar, ax=axis, shrink=0.8).ax.tick_params(labelsize=7)
@@ -97,7 +98,7 @@ def _curves(axis: Any, quality: Quality) -> None:
     for name, curve, style in (
         ("deletion", quality.deletion, "-"),
         ("insertion", quality.insertion, "--"),
-        ("random order", quality.random, ":"),
+        ("random removal", quality.random, ":"),
     ):
         if curve is not None:
             axis.plot(curve.fractions, curve.scores, style, label=f"{name}, AUC {curve.auc:.3f}")

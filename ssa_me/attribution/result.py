@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ssa_me.attribution.settings import METHODS, Settings
@@ -108,12 +107,9 @@ class Attribution:
     def in_pixels(self, width: int | None = None, height: int | None = None) -> np.ndarray:
         """The map (H, W) float32 over the image at `width` × `height` pixels, by default its own size; it is spread
         evenly, so that its sum stays what it is."""
-        size = (width or self.image_size[0], height or self.image_size[1])
-        share = self.pixels.size / (size[0] * size[1])
-        shrinks = size[0] < self.pixels.shape[1]
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
-        resized: np.ndarray = cv2.resize(self.pixels, size, interpolation=how) * np.float32(share)
-        return resized
+        down = _overlap(self.pixels.shape[0], height or self.image_size[1])
+        across = _overlap(self.pixels.shape[1], width or self.image_size[0])
+        return down @ self.pixels @ across.T
 
     @property
     def bytes(self) -> int:
@@ -153,3 +149,11 @@ def _balance_json(balance: Balance) -> Mapping[str, float | None]:
         "delta": balance.delta,
         "convergence": balance.convergence,
     }
+
+
+def _overlap(cells: int, pixels: int) -> np.ndarray:
+    """(pixels, cells) float32: the share of each of `cells` even cells that falls to each of `pixels` even pixels."""
+    edges = np.arange(pixels + 1)[:, None] * (cells / pixels)
+    first = np.arange(cells)[None]
+    shares: np.ndarray = np.minimum(edges[1:], first + 1) - np.maximum(edges[:-1], first)
+    return shares.clip(0).astype(np.float32)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from ssa_me.attribution import Attribution, Quality
+    from ssa_me.attribution import Attribution, Quality, Settings
     from ssa_me.embedder import SalientEmbedder
 
 MODELS = ("baseline", "ssa-me", "difference")
@@ -78,6 +78,13 @@ def methods_of(args: Namespace) -> list[str]:
     return names
 
 
+def settings_of(args: Namespace) -> Settings:
+    """The settings that are asked for. InputError for a value out of bounds."""
+    from ssa_me.attribution import Settings
+
+    return Settings(baseline=args.baseline, steps=args.steps, seed=args.seed)
+
+
 def region_of(args: Namespace, image: Image.Image) -> np.ndarray | None:
     """The mask (H, W) of `--region`. InputError where it is no box."""
     from ssa_me.samples import Subject
@@ -95,13 +102,17 @@ def region_of(args: Namespace, image: Image.Image) -> np.ndarray | None:
 
 
 def attribute_all(
-    args: Namespace, embedder: SalientEmbedder, image: Image.Image, methods: Sequence[str], progress: Progress
+    args: Namespace,
+    embedder: SalientEmbedder,
+    image: Image.Image,
+    methods: Sequence[str],
+    settings: Settings,
+    progress: Progress,
 ) -> tuple[list[dict[str, Any]], list[Path]]:
     """The JSON of each method and model, and the figures that were written, one a method."""
-    from ssa_me.attribution import METHODS, Settings, assess, attribute, sanity_check
+    from ssa_me.attribution import METHODS, assess, attribute, sanity_check
     from ssa_me.attribution.drawing import draw, write
 
-    settings = Settings(baseline=args.baseline, steps=args.steps, seed=args.seed)
     region = region_of(args, image)
     entries: list[dict[str, Any]] = []
     files: list[Path] = []
@@ -161,6 +172,9 @@ def attributions_text(entries: Sequence[Mapping[str, Any]]) -> str:
     ]
     header = ["method", "model", "F", "convergence", "deletion", "insertion", "infidelity ÷ zeros", "trust"]
     notes = dict.fromkeys(note for entry in entries for note in (entry["held"], *entry["notes"]))
+    for entry in entries:
+        if "sanity" in entry:
+            notes[f"{entry['title']} of {entry['model']}: {entry['sanity']['reason']}"] = None
     return "\n".join([table(rows, header), *notes])
 
 

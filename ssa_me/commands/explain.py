@@ -51,14 +51,14 @@ def _run(args: Namespace, progress: Progress) -> Answer:
         Query(text, None)  # a text too long, or none at all, is refused as in a search
     if args.out.exists() and not args.out.is_dir():
         raise InputError(f"{args.out} is a file. Give a folder to --out.")
-    methods = attributions.methods_of(args)
+    methods, settings = attributions.methods_of(args), attributions.settings_of(args)
     image = load_image(args.image)
     attributions.region_of(args, image)  # refused before a model is loaded
     embedder = load_embedder(args, progress)
     explanation = embedder.explain(image, args.text, args.phrase, args.salience)
     args.out.mkdir(parents=True, exist_ok=True)
     files = write_figures(explanation, image, args.out, grid=args.grid)
-    entries, drawn = attributions.attribute_all(args, embedder, image, methods, progress)
+    entries, drawn = attributions.attribute_all(args, embedder, image, methods, settings, progress)
     data = explanation.to_json() | {
         "attributions": entries,
         "files": [str(file) for file in [*files, *drawn]],
