@@ -307,8 +307,13 @@ def test_explain_checks_a_map_and_weighs_image_against_text(run, data, tmp_path)
         "--method",
         "saliency",
     ]
-    code, out, _ = run("explain", *options, "--of", "ssa-me", "--sanity", "--balance")
+    code, out, _ = run("explain", *options, "--of", "ssa-me", "--sanity", "--balance", "--report")
     assert code == 0
+    report = (tmp_path / "maps" / "report.html").read_text(encoding="utf-8")
+    assert (
+        "Attribution: Saliency" in report and "explain --image red.png" in report and "--of ssa-me" in report
+    )
+    assert str(tmp_path / "maps" / "report.html") in out
     assert "Saliency" in out and "Held fixed" in out and "shuffled" in out and "image's share" in out
 
 

@@ -24,7 +24,7 @@ function verdict(subject) {
   if (!subject.region) return h("span.bad", { title: "The map for this phrase stays dark: nothing in the image stands out for it" }, "✘ No region found for it");
   if (subject.agrees === false) return h("span.bad", { title: `The region that fits "${subject.phrase}" best is another subject` }, `⚠ Misaligned: annotated as ${subject.label}`);
   if (subject.misaligned) return h("span.bad", {}, `⚠ Misaligned: a rival fits better (${signed(subject.rival_score)} > ${signed(subject.score)})`);
-  const rival = subject.rival_score === null ? "no other region" : `best rival ${signed(subject.rival_score)}`;
+  const rival = subject.rival_score === null ? "no rival elsewhere" : `best rival ${signed(subject.rival_score)}`;
   if (subject.agrees) return h("span.good", {}, `✔ Aligned: annotated as ${subject.label}`, h("span.quiet", {}, ` (${rival})`));
   if (subject.rival_score === null) return h("span.quiet", {}, `Found; ${rival}`);
   return h("span.good", {}, "✔ Aligned", h("span.quiet", {}, ` (${rival})`));
@@ -45,7 +45,8 @@ function heading(value, region, at) {
 function cell(value, phrase, region) {
   const scores = Object.fromEntries(VERSIONS.map(([version]) => [version, value.scores[version][phrase]]));
   const own = value.regions[region].owner === phrase;
-  const wins = bestOf(scores["ssa-me"]) === region, won = bestOf(scores.baseline) === region;
+  const there = value.subjects[phrase].region !== null; // what is not found has no best region
+  const wins = there && bestOf(scores["ssa-me"]) === region, won = there && bestOf(scores.baseline) === region;
   const said = [own ? "its own region" : "", wins ? "SSA-ME's best" : "", won ? "the baseline's best" : ""].filter(Boolean).join(", ");
   return h(`td${own ? ".own" : ""}${wins ? ".wins" : ""}`, { "data-region": region, title: `${FORMULA}${said ? `; ${said}` : ""}`, onmouseenter: () => lightRegion(region, phrase), onmouseleave: rest },
     h("span.ssa-me", { style: { "--share": Math.max(0, scores["ssa-me"][region]) } }, wins ? "▲ " : "", signed(scores["ssa-me"][region])),

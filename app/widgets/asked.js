@@ -1,7 +1,7 @@
 // value: {gallery, text, image: hash | null, id: n | null, settings, token, shown: {thumb, name, caption} | undefined,
 // query_image: {url} | undefined, link, note}. Triggers "ask" after it has put what was entered into the value.
 // Server function: images({entry, gallery, offset}) -> {items, offset, limit, count} | {error}: those to choose from.
-const { h, icon, visitAddress, copyAddress } = studio;
+const { h, icon, visitAddress, whenSeen, isSeen, copyAddress } = studio;
 let entered = {};
 let picking = null; // the images to choose from, while the chooser is open
 
@@ -86,7 +86,7 @@ function update() {
   entered = { text: "", image: null, id: null, settings: {}, ...value };
   form.classList.remove("busy");
   text.value = entered.text || "";
-  if (entered.link && element.isConnected) visitAddress(entered.link);
+  if (entered.link && isSeen(element)) visitAddress(entered.link);
   close();
   render();
 }
@@ -95,5 +95,6 @@ document.addEventListener("click", (event) => {
   const open = element.querySelector("details[open]");
   if (open && !open.contains(event.target)) open.removeAttribute("open");
 });
+whenSeen(element, () => entered.link && visitAddress(entered.link));
 watch("value", update);
 update();

@@ -3,7 +3,7 @@
 // {title, text, samples: [{id, thumb, name, caption}], arrival}}.
 // Triggers "open" {id, state} and "similar" {id}. Says "open" {id, hits: {version: hit}, state} and "closed" to the opened image's widget.
 // Hears "conditioned" from the query bar: another salience for the image that is open.
-const { h, say, hear, time, setAddress, copyAddress, icon } = studio;
+const { h, say, hear, time, setAddress, whenSeen, copyAddress, icon } = studio;
 let opened = null;
 let answer = null; // the lists that are shown
 
@@ -155,7 +155,6 @@ function update() {
   window.studioToken = value.token;
   if (!fresh) {
     opened = window.studioOpened?.id ?? null;
-    setAddress(value.link, opened);
     return mark();
   }
   opened = window.studioOpened = null;
@@ -191,5 +190,6 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+whenSeen(element, () => answer && setAddress(answer.link, opened));
 watch("value", update);
 update();

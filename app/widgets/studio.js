@@ -154,6 +154,16 @@ window.studio = (() => {
   }
   // Another tab's address, which its own parts have built; the search keeps its link for when it is shown again.
   const visitAddress = (query) => history.replaceState(null, "", location.pathname + query);
+  // Run `work` whenever the element comes to be seen: its tab is chosen, or it is new in the page.
+  function whenSeen(element, work) {
+    let seen = false;
+    new ResizeObserver(() => {
+      const now = isSeen(element);
+      if (now && !seen) work();
+      seen = now;
+    }).observe(element);
+  }
+  const isSeen = (element) => element.getClientRects().length > 0;
   async function copyAddress(button) {
     const before = button.lastChild.textContent;
     try {
@@ -173,5 +183,5 @@ window.studio = (() => {
   }
   const percent = (share) => `${(share * 100).toFixed(share < 0.0995 ? 1 : 0)} %`;
   const time = (seconds) => (seconds === null || seconds === undefined ? "" : seconds < 0.00005 ? "< 0.1 ms" : seconds < 0.00995 ? `${(seconds * 1000).toFixed(1)} ms` : seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`);
-  return { h, icon, colour, gradient, paint, setAddress, visitAddress, copyAddress, say, hear, percent, time };
+  return { h, icon, colour, gradient, paint, setAddress, visitAddress, whenSeen, isSeen, copyAddress, say, hear, percent, time };
 })();

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 MODELS = ("baseline", "ssa-me", "difference")
 _PERMUTED = 4  # generated queries whose sides take the place of this one's
 _PERMUTED_SEED = 3_000_000
+
+
+@dataclass(frozen=True)
+class Attributed:
+    """entries: the JSON of each method and model. files: the figures, one a method. found: the same, a group a method."""
+
+    entries: list[dict[str, Any]]
+    files: list[Path]
+    found: list[tuple[tuple[Attribution, Quality], ...]]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -108,14 +118,15 @@ def attribute_all(
     methods: Sequence[str],
     settings: Settings,
     progress: Progress,
-) -> tuple[list[dict[str, Any]], list[Path]]:
-    """The JSON of each method and model, and the figures that were written, one a method."""
+) -> Attributed:
+    """Every method and model that is asked for; the figures are written."""
     from ssa_me.attribution import METHODS, assess, attribute, sanity_check
     from ssa_me.attribution.drawing import draw, write
 
     region = region_of(args, image)
     entries: list[dict[str, Any]] = []
     files: list[Path] = []
+    groups: list[tuple[tuple[Attribution, Quality], ...]] = []
     for method in methods:
         found: list[tuple[Attribution, Quality]] = []
         for model in _names(args.of):
@@ -141,7 +152,8 @@ def attribute_all(
                 f"{METHODS[method].title} of {made.model}: {made.seconds:.1f} s, trust {quality.verdict.level}"
             )
         files.append(write(draw(image, found, args.grid), args.out / f"attribution-{method}.{args.format}"))
-    return entries, files
+        groups.append(tuple(found))
+    return Attributed(entries, files, groups)
 
 
 def balance_json(embedder: SalientEmbedder, image: Image.Image, text: str) -> dict[str, Any]:

@@ -15,9 +15,11 @@ from ssa_me.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ssa_me.embedder import SalientEmbedder
     from ssa_me.explanation import Alignment, Explanation
 
 _TITLES = {"baseline": "Baseline", "ssa-me": "SSA-ME"}
+REPORT = "report.html"
 _STAGES = ("semantic", "expert", "fused", "head", "gain")
 _REGION, _RIVAL = (60, 220, 90), (255, 90, 60)
 
@@ -35,6 +37,9 @@ def _arguments(parser: ArgumentParser) -> None:
     add_salience(parser)
     parser.add_argument(
         "--grid", action="store_true", help="paint the model's true grid instead of smoothing"
+    )
+    parser.add_argument(
+        "--report", action="store_true", help="also write all of it as one self-contained page, report.html"
     )
     attributions.add_arguments(parser)
 
@@ -58,14 +63,44 @@ def _run(args: Namespace, progress: Progress) -> Answer:
     explanation = embedder.explain(image, args.text, args.phrase, args.salience)
     args.out.mkdir(parents=True, exist_ok=True)
     files = write_figures(explanation, image, args.out, grid=args.grid)
-    entries, drawn = attributions.attribute_all(args, embedder, image, methods, settings, progress)
-    data = explanation.to_json() | {
-        "attributions": entries,
-        "files": [str(file) for file in [*files, *drawn]],
-    }
+    made = attributions.attribute_all(args, embedder, image, methods, settings, progress)
+    files += made.files
+    if args.report:
+        files.append(_write_report(args, image, explanation, embedder, made))
+    data = explanation.to_json() | {"attributions": made.entries, "files": [str(file) for file in files]}
     if args.balance:
         data["balance"] = attributions.balance_json(embedder, image, args.text)
     return Answer(data, _text(data))
+
+
+def _write_report(
+    args: Namespace,
+    image: Image.Image,
+    explanation: Explanation,
+    embedder: SalientEmbedder,
+    made: attributions.Attributed,
+) -> Path:
+    """All of it as one HTML file."""
+    from ssa_me.attribution.reporting import attribution_section
+    from ssa_me.report.inspection import EMBEDDED, Inspection, inspection_page
+
+    options = []
+    if args.method:
+        options = ["--method", args.method, "--of", args.of, "--baseline", args.baseline]
+        options += ["--steps", str(args.steps), "--seed", str(args.seed)]
+    inspection = Inspection(
+        name=args.image.name,
+        text=args.text.strip(),
+        explanation=explanation,
+        attention=explanation.attention,
+        models=embedder.info.fingerprints,
+        checkpoint=str(args.checkpoint) if args.checkpoint else EMBEDDED,
+        options=options,
+    )
+    further = [attribution_section(image, group) for group in made.found if group]
+    path = Path(args.out) / REPORT
+    path.write_text(inspection_page(image, inspection, further), encoding="utf-8")
+    return path
 
 
 def write_figures(

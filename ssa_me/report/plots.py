@@ -76,7 +76,7 @@ def subject_figure(image: Image.Image, boxes: np.ndarray, alignment: Alignment, 
     return figure
 
 
-def save(figure: Figure, kind: Format, dpi: int = 200) -> bytes:
+def save(figure: Figure, kind: Format, dpi: int = 120) -> bytes:
     """The figure as a file's bytes."""
     buffer = io.BytesIO()
     options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {}
