@@ -41,8 +41,9 @@ def setup_value(workspace: Workspace, gallery: object, public: bool) -> Json:
     """What can be run, what runs, and which runs are kept."""
     job = workspace.failures.job
     runs, trouble = attempt(workspace.failures.kept)
-    state = job.state if job else None
+    state, model = job.state if job else None, workspace.model()
     return {
+        "models": dict(model.fingerprints) if model else None,
         "gallery": gallery,
         "kinds": {"captions": KINDS["captions"]} if public else KINDS,
         "rankings": RANKINGS,

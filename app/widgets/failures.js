@@ -19,7 +19,7 @@ const HISTOGRAMS = {
   length: ["Words", "Words of the query"], size: ["Size of the subject", "Its share of the right image's area"],
 };
 const COLUMNS = [
-  ["query", "Query", "", "The query, what it asks to be bound, and its weakest phrase"], ["target", "Right image", "", "The right image that SSA-ME ranks best"],
+  ["query", "Query", "", "The query, what it asks to be bound, and its weakest phrase"], ["target", "Right image", "image", "The right image that SSA-ME ranks best"],
   ["rank_baseline", "Baseline", "number", "The baseline's rank of the best right image; ties count against it"], ["rank_ssa_me", "SSA-ME", "number", "SSA-ME's rank of the best right image; ties count against it"],
   ["gain", "Gained", "number", "The baseline's rank less SSA-ME's"], ["top", "First instead", "wide", "What each model puts first where that is not right"],
   ["alignment", "Alignment", "number wide", "cos(e(p), a) of the phrase that fits worst and its region; a dash where no region lies on its subject"],

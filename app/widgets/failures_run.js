@@ -1,4 +1,4 @@
-// value: {gallery, kinds: {id: title}, rankings: {id: title}, closed, runs: [{id, title, gallery, ranking, done}], trouble,
+// value: {models: {version: fingerprint} | null, gallery, kinds: {id: title}, rankings: {id: title}, closed, runs: [{id, title, gallery, ranking, done}], trouble,
 // job: {name, phase, message, fraction, result: {run}} | null}. Triggers "run" {kind, ranking, n, file, name}, "resume" {run}
 // and "cancel". Says "failures-open" {run} to the table, and keeps in studio.failures which run a visitor finds at first.
 const { h, say } = studio;
@@ -93,6 +93,7 @@ function update() {
   render();
   const here = runs.find((run) => run.done && run.gallery === value.gallery) || runs.find((run) => run.done);
   studio.failures.latest = here?.id || null;
+  studio.failures.models = value.models;
   if (job?.phase === "running") watched = true;
   else if (watched && job?.phase === "done") {
     watched = false;

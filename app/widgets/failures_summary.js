@@ -28,6 +28,11 @@ function verdict({ name, value, interval: [low, high] }) {
   return h(`span.${better ? "good" : "bad"}`, { title: better ? "SSA-ME is better" : "The baseline is better" }, better ? "▲" : "▼");
 }
 
+function otherModel({ fingerprints }) {
+  const models = studio.failures?.models;
+  return models && Object.entries(models).some(([version, print]) => fingerprints[version] !== print);
+}
+
 function render({ run, measures }) {
   const far = (rank) => Math.max(1e-9, ...measures.filter(({ name }) => (name === "mean_rank") === rank).flatMap(({ interval: [low, high] }) => [-low, high]));
   const rows = measures.map((measure) => h("tr", {},
@@ -42,6 +47,7 @@ function render({ run, measures }) {
     h("h2", {}, run.name, h("span.facts", {}, facts.join(" · "))),
     h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, ""), h("th.number.baseline", { scope: "col" }, h("i.mark"), "Baseline"), h("th.number.ssa-me", { scope: "col" }, h("i.mark"), "SSA-ME"),
       h("th.number", { scope: "col", title: "SSA-ME less baseline on the same queries; 95 % interval by paired bootstrap, clustered by image or scene" }, "Difference"), h("th.picture", { scope: "col" }))), h("tbody", {}, rows)),
+    otherModel(run) ? h("p.note", {}, "Another model made this run than the one that is loaded now. Run the queries again to compare.") : null,
     run.notes.map((note) => h("p.note", {}, note)), skipped));
 }
 

@@ -59,9 +59,11 @@ class FailureRun:
 
 
 def run_id(queries: QuerySet, gallery: Gallery, fingerprints: Mapping[str, str], ranking: str) -> str:
-    """16 hexadecimal digits of the run: the same queries, gallery and models give the same, so that it can go on."""
+    """16 hexadecimal digits of the run: the same queries, models and embedded images of a gallery give the same, so that
+    it can go on."""
+    embedded = len(gallery) - len(gallery.lacking(Spaces(fingerprints)))
     prints = (f"{version}={fingerprint}" for version, fingerprint in sorted(fingerprints.items()))
-    return digest(queries.digest, str(gallery.folder), str(len(gallery)), ranking, *prints)[:16]
+    return digest(queries.digest, str(gallery.folder), str(embedded), ranking, *prints)[:16]
 
 
 def mine(

@@ -125,7 +125,8 @@ def _drawn(
             )
         ]
         buffer = io.BytesIO()
-        Image.fromarray(sheet(panels)).quantize(128).save(buffer, "PNG", optimize=True)
+        few = Image.fromarray(sheet(panels)).quantize(128, method=Image.Quantize.FASTOCTREE)
+        few.save(buffer, "PNG")
         yield buffer.getvalue(), _said(row, names)
 
 

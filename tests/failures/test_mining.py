@@ -156,6 +156,13 @@ def test_a_run_has_the_name_of_what_it_asks(gallery, embedder):
     assert first != run_id(asked, gallery, prints | {"ssa-me": "other"}, "vector")
 
 
+def test_a_run_is_another_once_more_images_are_embedded(gallery, embedder, monkeypatch):
+    asked, prints = caption_queries(gallery.items(0, 10)), embedder.info.fingerprints
+    whole = run_id(asked, gallery, prints, "vector")
+    monkeypatch.setattr(Gallery, "lacking", lambda self, spaces: [1, 2])
+    assert run_id(asked, gallery, prints, "vector") != whole
+
+
 def test_the_first_images_of_a_query(gallery, embedder, ids):
     assert first_images(gallery, embedder, "red", "vector", (), 2)["baseline"] == [
         ids["red"],
