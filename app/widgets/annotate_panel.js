@@ -88,7 +88,7 @@ studio.annotationEffect = ({ ask }) => {
       ...queries.map(({ query: text, changes }) => h("div.query", {}, h("h4", {}, text), changes.length ? h("table", {},
         h("thead", {}, h("tr", {}, ["Image", "Model", "Alignment", "Rank", "Rank + subjects"].map((title, at) => h(`th${at > 1 ? ".number" : ""}`, { scope: "col", title: at === 2 ? "max cos(e(query), a) over the image's regions" : null }, title)))),
         h("tbody", {}, changes.map(({ thumb, name, phrases, versions }) => Object.entries(versions).map(([version, change], at) => row(version, change,
-          at ? null : h("th", { scope: "rowgroup", rowspan: Object.keys(versions).length }, h("img", { src: thumb, alt: "" }), h("span", {}, phrases.join(", ") || name)), at))))) : h("p.quiet", {}, "No judged image is concerned."))));
+          at ? null : h("th", { scope: "rowgroup", rowspan: Object.keys(versions).length }, h("div.what", {}, h("img", { src: thumb, alt: "" }), h("span", {}, phrases.join(", ") || name))), at))))) : h("p.quiet", {}, "No judged image is concerned."))));
   }
   const node = h("div.change", {}, h("h3", {}, "What would this change?"),
     h("form.row", { onsubmit: run }, query, go), result);
