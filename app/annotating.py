@@ -59,10 +59,9 @@ class Annotating:
     def arrive(self, sent: Mapping[str, Any]) -> Json:
         """Where an annotator is: the item to go on with, or what to do first. `sent`: gallery, name, order, filters."""
         gallery_id = self._gallery_id(sent)
-        job = self._jobs.get(gallery_id)
-        if job is not None and job.running:
+        store, job = self.store(gallery_id), self._jobs.get(gallery_id)
+        if job is not None and job.running and store.count() == 0:
             return {"gallery": gallery_id, "preparing": _job_view(job)}
-        store = self.store(gallery_id)
         failed = _job_view(job) if job is not None and job.state.phase == "failed" else None
         if store.count() == 0:
             subjects = any(item.subjects for item in self._workspace.gallery(gallery_id).items(0, 20))
@@ -75,8 +74,14 @@ class Annotating:
         return shown | {"gallery": gallery_id, "progress": self.progress(gallery_id), "judges": store.judges}
 
     def prepare(self, sent: Mapping[str, Any]) -> Json:
-        """Begin to fill a gallery's queue from its "data" or by the "model"; a job, of which there is one at a time."""
+        """Begin to fill a gallery's queue from its "data" or by the "model"; a job, of which there is one at a time. With
+        `stop` it ends with what was found so far, with `look` it is only looked at."""
         gallery_id, source = self._gallery_id(sent), sent.get("source")
+        job = self._jobs.get(gallery_id)
+        if sent.get("stop") or sent.get("look"):
+            if job is not None and sent.get("stop"):
+                job.cancel()
+            return {"gallery": gallery_id, "preparing": _job_view(job) if job else None}
         if source not in ("data", "model"):
             raise InputError("Subjects can be proposed from the data or by the model. Choose one of them.")
         with self._lock:

@@ -67,11 +67,12 @@ def stroke_of(value: object, size: tuple[int, int]) -> np.ndarray | None:
 
 def _mask(value: object) -> Mapping[str, Any]:
     """A mask as it was sent: bounded before anything is made of it."""
-    if isinstance(value, Mapping) and isinstance(value.get("counts"), list):
-        size, counts = value.get("size"), value["counts"]
-        whole = isinstance(size, Sequence) and len(size) == 2 and all(type(n) is int for n in size)
-        if whole and all(0 < n <= MASK_LONGEST for n in size) and all(type(n) is int for n in counts):
-            return {"size": list(size), "counts": counts}
+    if isinstance(value, Mapping):
+        size, counts = value.get("size"), value.get("counts")
+        if isinstance(size, list) and isinstance(counts, list) and len(size) == 2:
+            whole = all(type(n) is int for n in (*size, *counts))
+            if whole and all(0 < n <= MASK_LONGEST for n in size):
+                return {"size": size, "counts": counts}
     raise InputError("The mask did not arrive whole. Paint it again.")
 
 

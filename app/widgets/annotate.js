@@ -13,10 +13,7 @@ let passed = [], pending = null; // pending: what could not be saved yet
 
 const editor = studio.regions({ onchange: edited, onchoose: choose });
 
-const ORDERS = { uncertainty: "most uncertain first", misalignment: "most misaligned first", disagreement: "models disagree first", random: "in random order", images: "image by image" };
-const STATUSES = { "": "open subjects", accepted: "accepted", fixed: "fixed", added: "added", rejected: "rejected", disputed: "disputed", skipped: "skipped" };
-const DONE = { accept: "accepted", fix: "fixed", add: "added", reject: "rejected", skip: "skipped" };
-const MARKS = { accepted: "✔", fixed: "✎", added: "+", rejected: "✘", skipped: "↷", disputed: "?" };
+const { ORDERS, STATUSES, SOURCES, DONE, MARKS } = studio.annotationWords;
 
 // Parts that stay while items come and go.
 const part = {
@@ -52,7 +49,7 @@ async function arrive() {
     answer = await ask("arrive", {});
   } catch (error) {
     if (!element.isConnected) return;
-    message(error.closed ? "Look, but do not touch" : "Nothing to annotate yet", words(error));
+    message(error.closed ? "Annotating is switched off here" : "Nothing to annotate yet", words(error));
     if (!error.closed) setTimeout(() => element.isConnected && !item && arrive(), 2000);
     return;
   }
@@ -74,7 +71,8 @@ function message(title, text, ...more) {
 }
 
 function preparing({ message: text, fraction }) {
-  message("The queue is being filled", text, h("progress", fraction === null ? { "aria-label": "Progress" } : { max: 1, value: fraction, "aria-label": "Progress" }));
+  const stop = h("button.main", { type: "button", onclick: () => { stop.disabled = true; ask("prepare", { stop: true }).catch(() => {}); } }, "Stop, and use what was found");
+  message("The queue is being filled", text, h("progress", fraction === null ? { "aria-label": "Progress" } : { max: 1, value: fraction, "aria-label": "Progress" }), fraction === null ? "" : h("p", {}, stop));
   setTimeout(() => element.isConnected && !item && arrive(), 700);
 }
 
@@ -111,7 +109,7 @@ function frame() {
   const tool = (kind, label, key, work) => h("button.tool", { type: "button", "data-tool": kind, title: `${label} (${key})`, onclick: work }, label, h("kbd", { "aria-hidden": "true" }, key));
   element.replaceChildren(h("div.annotate", {},
     h("header.top", {},
-      h("div.queue", {}, choice(STATUSES, filters.status || "", (status) => filter({ status }), "Which subjects"), choice(ORDERS, order, reorder, "Order of the queue"), search),
+      h("div.queue", {}, choice(STATUSES, filters.status || "", (status) => filter({ status }), "Which subjects"), choice(ORDERS, order, reorder, "Order of the queue"), choice(SOURCES, filters.source || "", (source) => filter({ source }), "Who proposed it"), search),
       h("div.meter", { title: "Subjects that are settled, of all" }, h("span.track", {}, part.bar), part.share),
       part.state, part.who,
       h("button.tool.help", { type: "button", title: "All keys (?)", "aria-label": "All keys", onclick: () => keysDialog.showModal() }, "?")),
@@ -146,7 +144,7 @@ function receive(answer) {
 
 function finished() {
   item = null;
-  const narrowed = filters.phrase || filters.status;
+  const narrowed = filters.phrase || filters.status || filters.source;
   part.about.textContent = "";
   part.list.replaceChildren();
   part.caption.textContent = "";
@@ -265,12 +263,12 @@ function fix() {
 async function step(work, sent) {
   if (busy) return;
   busy = true;
+  pending = null; // whatever waited to be tried again is overtaken by this
   const from = item && { id: item.id };
   if (work !== "go") saved("busy", "Saving …");
   element.querySelector(".desk")?.classList.add("busy");
   try {
     const answer = await ask(work, sent);
-    pending = null;
     if (work !== "go") {
       if (from && !sent.adds) keepDraft(from.id, null);
       saved("done", `Saved ${new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" })}`);
@@ -281,8 +279,8 @@ async function step(work, sent) {
     warn(words(error));
     if (work !== "go") saved("failed", error.said ? "Not saved" : "Not saved yet");
     if (!error.said) {
-      pending = () => step(work, sent);
-      setTimeout(() => { const again = pending; pending = null; again?.(); }, 2500);
+      const again = pending = () => step(work, sent);
+      setTimeout(() => { if (element.isConnected && pending === again) again(); }, 2500);
     }
   } finally {
     busy = false;
@@ -361,16 +359,7 @@ function reorder(value) {
 }
 
 // Keys.
-const KEYS = [
-  ["A, Enter", "accept", () => decide("accept")], ["F", "fix; again: save the fix", fix], ["R, X", "reject", () => decide("reject")], ["S", "skip", () => decide("skip")],
-  ["1 … 9", "choose among the image's subjects"], ["J, K", "next, previous, without a decision"], ["N", "add a subject", add], ["T", "edit the phrase", () => part.phrase.select()],
-  ["B, P, E", "box, brush, eraser"], ["[ ]", "smaller, larger brush"], ["G", "snap to edges, from the box or the strokes", snap], ["Delete", "no mask, back to the box", () => editor.clear()],
-  ["← → ↑ ↓", "nudge by one pixel, with Shift by ten, with Alt resize"], ["+ − 0", "zoom in, out, fit; Ctrl and wheel at the pointer, middle button to move"], ["Shift and drag", "draw a new box inside of the old one"],
-  ["H", "hide or show all overlays", hide], ["Ctrl Z, Ctrl Shift Z", "undo, redo: of edits, then of decisions"], ["Esc", "back: out of the drag, the tool, the change"], ["?", "these keys"],
-];
-const keysDialog = h("dialog.keys", { "aria-label": "All keys", onclick: (event) => event.target === keysDialog && keysDialog.close() },
-  h("div.body", {}, h("button.tool.close", { type: "button", "aria-label": "Close", onclick: () => keysDialog.close() }, icon("close", 16)), h("h2", {}, "Keys"),
-    h("dl", {}, KEYS.map(([key, text]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, text)]))));
+const keysDialog = studio.annotationKeys();
 const SIMPLE = { a: () => decide("accept"), Enter: () => decide("accept"), f: fix, r: () => decide("reject"), x: () => decide("reject"), s: () => decide("skip"), j: next, k: previous, PageDown: next, PageUp: previous,
   n: add, t: () => part.phrase.select(), b: () => use("box"), p: () => use("brush"), e: () => use("eraser"), "[": () => editor.size(0.8), "]": () => editor.size(1.25), g: snap, Delete: () => editor.clear(), Backspace: () => editor.clear(),
   h: hide, Escape: back, "?": () => keysDialog.showModal(), "+": () => editor.zoom(1.4), "=": () => editor.zoom(1.4), "-": () => editor.zoom(1 / 1.4), 0: () => editor.zoom(0) };

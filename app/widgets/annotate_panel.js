@@ -28,6 +28,16 @@ studio.annotationPanel = ({ ask, state }) => {
   }
   const format = (kind, title, hint) => h("button", { type: "button", title: hint, onclick: () => work("export", { format: kind }, download) }, title);
 
+  const filling = h("p.said", { role: "status" });
+  async function fill(source) {
+    try {
+      for (let now = (await ask("prepare", { source })).preparing; now; now = now.phase === "running" ? (await wait(), (await ask("prepare", { look: true })).preparing) : null) filling.textContent = now.message;
+    } catch (error) {
+      filling.textContent = error.said ? error.message : "The server does not answer. Try again in a moment.";
+    }
+  }
+  const wait = () => new Promise((done) => setTimeout(done, 1000));
+
   const NAMES = { pending: "open", accepted: "accepted", fixed: "fixed", added: "added", rejected: "rejected", disputed: "disputed", skipped: "skipped" };
   function show({ progress, judges: wanted, name, left }) {
     counts.replaceChildren(...Object.entries(NAMES).filter(([status]) => progress.counts[status]).map(([status, title]) => h("div", {}, h("dt", {}, title), h("dd", {}, progress.counts[status].toLocaleString("en")))));
@@ -46,7 +56,8 @@ studio.annotationPanel = ({ ask, state }) => {
   }
 
   node.replaceChildren(
-    h("div.block", {}, h("h3", {}, "Progress"), counts, people),
+    h("div.block", {}, h("h3", {}, "Progress"), counts, people,
+      h("div.row.more", {}, h("span.quiet", {}, "More proposals"), h("button", { type: "button", onclick: () => fill("data") }, "From the data"), h("button", { type: "button", onclick: () => fill("model") }, "By the model")), filling),
     h("div.block", {}, h("h3", {}, "Agreement"), agreement, h("label.row", {}, h("span.quiet", {}, "Each subject is judged by"), judges),
       h("h3.second", {}, "Export"), h("p.quiet", {}, "What is accepted, fixed or added; the choices above the image apply."),
       h("div.formats", {}, format("imagefolder", "ImageFolder", "A zip of the images with metadata.jsonl: what training and evaluation read"), format("coco", "COCO JSON", "Categories, boxes, masks as RLE, the phrase as caption"), format("csv", "CSV", "A row a subject")), said),
@@ -88,9 +99,34 @@ studio.annotationEffect = ({ ask }) => {
       ...queries.map(({ query: text, changes }) => h("div.query", {}, h("h4", {}, text), changes.length ? h("table", {},
         h("thead", {}, h("tr", {}, ["Image", "Model", "Alignment", "Rank", "Rank + subjects"].map((title, at) => h(`th${at > 1 ? ".number" : ""}`, { scope: "col", title: at === 2 ? "max cos(e(query), a) over the image's regions" : null }, title)))),
         h("tbody", {}, changes.map(({ thumb, name, phrases, versions }) => Object.entries(versions).map(([version, change], at) => row(version, change,
-          at ? null : h("th", { scope: "rowgroup", rowspan: Object.keys(versions).length }, h("img", { src: thumb, alt: "" }), h("span", {}, phrases.join(", ") || name)), at))))) : h("p.quiet", {}, "No judged image is concerned."))));
+          at ? null : h("th", { scope: "rowgroup", rowspan: Object.keys(versions).length }, h("div.what", {}, h("img", { src: thumb, alt: "" }), h("span", {}, phrases.join(", ") || name))), at))))) : h("p.quiet", {}, "No judged image is concerned."))));
   }
   const node = h("div.change", {}, h("h3", {}, "What would this change?"),
     h("form.row", { onsubmit: run }, query, go), result);
   return { node };
+};
+
+// What orders, statuses, sources and verdicts are called.
+studio.annotationWords = {
+  ORDERS: { uncertainty: "most uncertain first", misalignment: "most misaligned first", disagreement: "models disagree first", random: "in random order", images: "image by image" },
+  STATUSES: { "": "open subjects", accepted: "accepted", fixed: "fixed", added: "added", rejected: "rejected", disputed: "disputed", skipped: "skipped" },
+  SOURCES: { "": "from anywhere", data: "from the data", model: "by the model", human: "by annotators" },
+  DONE: { accept: "accepted", fix: "fixed", add: "added", reject: "rejected", skip: "skipped" },
+  MARKS: { accepted: "✔", fixed: "✎", added: "+", rejected: "✘", skipped: "↷", disputed: "?" },
+};
+
+// The dialog that lists all keys.
+studio.annotationKeys = () => {
+  const { h, icon } = studio;
+  const KEYS = [
+    ["A, Enter", "accept"], ["F", "fix; again: save the fix"], ["R, X", "reject"], ["S", "skip"],
+    ["1 … 9", "choose among the image's subjects"], ["J, K", "next, previous, without a decision"], ["N", "add a subject"], ["T", "edit the phrase"],
+    ["B, P, E", "box, brush, eraser"], ["[ ]", "smaller, larger brush"], ["G", "snap to edges, from the box or the strokes"], ["Delete", "no mask, back to the box"],
+    ["← → ↑ ↓", "nudge by one pixel, with Shift by ten, with Alt resize"], ["+ − 0", "zoom in, out, fit; Ctrl and wheel at the pointer, middle button to move"], ["Shift and drag", "draw a new box inside of the old one"],
+    ["H", "hide or show all overlays"], ["Ctrl Z, Ctrl Shift Z", "undo, redo: of edits, then of decisions"], ["Esc", "back: out of the drag, the tool, the change"], ["?", "these keys"],
+  ];
+  const keysDialog = h("dialog.keys", { "aria-label": "All keys", onclick: (event) => event.target === keysDialog && keysDialog.close() },
+    h("div.body", {}, h("button.tool.close", { type: "button", "aria-label": "Close", onclick: () => keysDialog.close() }, icon("close", 16)), h("h2", {}, "Keys"),
+      h("dl", {}, KEYS.map(([key, text]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, text)]))));
+  return keysDialog;
 };

@@ -80,6 +80,7 @@ studio.regions = ({ onchange = () => {}, onchoose = () => {} } = {}) => {
   }
   function told() {
     shape = null;
+    stale = true;
     paint();
     onchange();
   }
@@ -148,16 +149,19 @@ studio.regions = ({ onchange = () => {}, onchoose = () => {} } = {}) => {
     if (now?.box && !now.mask && tool === "box") for (const { at } of corners(now.box)) handle(left + at[0] * scale, top + at[1] * scale);
     if (pointer && tool !== "box") ring(pointer, scale, left, top);
   }
-  let shade = null;
-  // All that a mask leaves out is dimmed.
+  let shade = null, stale = true; // the veil over what the mask leaves out, and whether it is that of another mask
   function veil(left, top, w, h2) {
-    if (shade?.width !== now.mask.width || shade?.height !== now.mask.height) shade = sheet();
-    const ink = shade.getContext("2d");
-    ink.globalCompositeOperation = "copy";
-    ink.fillStyle = "rgb(8 9 12 / 50%)";
-    ink.fillRect(0, 0, shade.width, shade.height);
-    ink.globalCompositeOperation = "destination-out";
-    ink.drawImage(now.mask, 0, 0);
+    const scale = Math.min(1, 640 / Math.max(now.mask.width, now.mask.height)), [width, height] = [Math.ceil(now.mask.width * scale), Math.ceil(now.mask.height * scale)];
+    if (shade?.width !== width || shade?.height !== height) { shade = h("canvas", { width, height }); stale = true; }
+    if (stale) {
+      const ink = shade.getContext("2d", { willReadFrequently: true });
+      ink.globalCompositeOperation = "copy";
+      ink.fillStyle = "rgb(8 9 12 / 50%)";
+      ink.fillRect(0, 0, width, height);
+      ink.globalCompositeOperation = "destination-out";
+      ink.drawImage(now.mask, 0, 0, width, height);
+      stale = false;
+    }
     context.drawImage(shade, left, top, w, h2);
   }
   function outline([x, y, w, h2], index, { scale, left, top }, chosen) {
@@ -216,8 +220,11 @@ studio.regions = ({ onchange = () => {}, onchoose = () => {} } = {}) => {
       ink.lineTo(to[0] * across + 0.01, to[1] * down);
       ink.stroke();
     }
-    shape = null;
+    stale = true;
+    const reach = [Math.min(from[0], to[0]), Math.min(from[1], to[1]), Math.max(from[0], to[0]), Math.max(from[1], to[1])].map((at, n) => at + (n < 2 ? -brush : brush) / 2);
+    if (!erasing) shape = shape ? union(shape, between(reach.slice(0, 2), reach.slice(2))) : null; // counted anew when the stroke ends
   }
+  const union = (a, b) => between([Math.min(a[0], b[0]), Math.min(a[1], b[1])], [Math.max(a[0] + a[2], b[0] + b[2]), Math.max(a[1] + a[3], b[1] + b[3])]);
   function fill(of, [x, y, w, h2]) {
     const [across, down] = scaleOfMask();
     pen(of).fillRect(Math.round(x * across), Math.round(y * down), Math.round(w * across), Math.round(h2 * down));
@@ -232,7 +239,7 @@ studio.regions = ({ onchange = () => {}, onchoose = () => {} } = {}) => {
     else {
       const grip = !event.shiftKey && handleAt(point, touch ? 22 : 10);
       if (grip) drag = { kind: "resize", grip, box: [...now.box], from: point };
-      else if (!event.shiftKey && holds(boxNow(), point)) drag = { kind: "move", from: point, start: state() };
+      else if (!event.shiftKey && holds(boxNow(), point)) drag = { kind: "move", from: point, start: state(), box: boxNow() };
       else drag = { kind: "draw", from: point };
       drag.start = drag.start || state();
     }
@@ -252,7 +259,8 @@ studio.regions = ({ onchange = () => {}, onchoose = () => {} } = {}) => {
       if (drag.kind === "draw") { now.mask = null; now.box = between(drag.from, point); }
       else if (drag.kind === "move") shift(drag.start, dx, dy);
       else now.box = resized(drag.box, drag.grip, dx, dy);
-      shape = null;
+      shape = drag.kind === "move" && now.mask ? inside([drag.box[0] + dx, drag.box[1] + dy, drag.box[2], drag.box[3]]) : null;
+      stale = true;
     }
     paint();
   }
@@ -264,8 +272,11 @@ studio.regions = ({ onchange = () => {}, onchoose = () => {} } = {}) => {
     if (start.box) now.box = inside([start.box[0] + dx, start.box[1] + dy, start.box[2], start.box[3]]);
     if (!start.mask) return;
     const [across, down] = scaleOfMask();
-    now.mask = sheet();
-    pen(now.mask).drawImage(start.mask, Math.round(dx * across), Math.round(dy * down));
+    if (!drag) now.mask = sheet();
+    const ink = pen(now.mask); // the one that is dragged: its past has a copy
+    ink.globalCompositeOperation = "copy";
+    ink.drawImage(start.mask, Math.round(dx * across), Math.round(dy * down));
+    ink.globalCompositeOperation = "source-over";
   }
   function end(event) {
     if (!drag) return;
@@ -274,7 +285,7 @@ studio.regions = ({ onchange = () => {}, onchoose = () => {} } = {}) => {
     if (done.kind === "stroke") return told();
     if (done.kind === "pan") return;
     if (done.moved) {
-      if (done.kind === "draw" && Math.min(now.box[2], now.box[3]) < 2) { now = done.start; shape = null; return paint(); }
+      if (done.kind === "draw" && Math.min(now.box[2], now.box[3]) < 2) { now = done.start; shape = null; stale = true; return paint(); }
       if (done.kind === "draw") strokes = { inside: null, outside: null };
       past.push(done.start);
       future = [];
@@ -284,7 +295,7 @@ studio.regions = ({ onchange = () => {}, onchoose = () => {} } = {}) => {
     if (index !== null && index !== current) onchoose(index);
   }
   function cancel() {
-    if (drag?.start) { now = drag.start; shape = null; }
+    if (drag?.start) { now = drag.start; shape = null; stale = true; }
     drag = null;
     paint();
   }
@@ -318,6 +329,7 @@ studio.regions = ({ onchange = () => {}, onchoose = () => {} } = {}) => {
     future = [];
     strokes = { inside: null, outside: null };
     shape = null;
+    stale = true;
     const original = subjects[index] || { phrase: "", bbox: null, mask: null };
     first = JSON.stringify({ phrase: original.phrase, bbox: original.bbox, mask: original.mask });
     touchEdits = index < 0;

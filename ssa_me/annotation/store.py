@@ -268,7 +268,7 @@ class AnnotationStore:
         """The number of items with two judges or more; Krippendorff's alpha of keeping and rejecting over them; and the
         mean overlap (IoU) of the regions that were kept."""
         query = """SELECT s.item, s.annotator, s.verdict, d.subject FROM standing s JOIN decisions d ON d.id = s.decision
-            JOIN items i ON i.id = s.item WHERE i.judges > 1 AND s.verdict <> 'skip' ORDER BY s.item, s.annotator"""
+            JOIN items i ON i.id = s.item WHERE i.judges > 1 AND i.truth IS NULL AND s.verdict <> 'skip' ORDER BY s.item, s.annotator"""
         verdicts: dict[int, dict[str, str]] = {}
         regions: dict[int, list[Subject]] = {}
         with self._database.reading() as db:

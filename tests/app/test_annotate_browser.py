@@ -109,7 +109,8 @@ def test_judge_fix_undo_reload_and_export_by_keyboard(visit: Visit, tmp_path: Pa
 
 def test_digits_choose_a_snap_gives_a_mask_and_keys_are_shown(visit: Visit) -> None:
     page = arrive(visit, "Bob")
-    page.locator("#studio-annotate .queue select").last.select_option("images")
+    page.get_by_label("Order of the queue").select_option("images")
+    playwright.expect(page.locator(".desk.busy")).to_have_count(0)
     playwright.expect(page.locator(".subjects button")).not_to_have_count(1)
     names = page.locator(".subjects button span").all_inner_texts()
     page.keyboard.press("2")
@@ -125,6 +126,22 @@ def test_digits_choose_a_snap_gives_a_mask_and_keys_are_shown(visit: Visit) -> N
     playwright.expect(page.get_by_role("button", name="Add", exact=False).first).to_be_visible()
     page.keyboard.press("Escape")
     playwright.expect(page.locator(".phrase")).to_have_value(names[1])
+
+
+def test_without_a_connection_a_decision_waits_and_is_saved_once(visit: Visit) -> None:
+    page = arrive(visit, "Dee")
+    phrase = page.input_value(".phrase")
+    before = page.inner_text(".meter .number")
+    page.route(re.compile("component_server"), lambda route: route.abort())
+    page.keyboard.press("a")
+    playwright.expect(page.locator(".save")).to_have_text("Not saved yet")
+    assert page.input_value(".phrase") == phrase, "nothing else is shown before it is saved"
+    page.unroute(re.compile("component_server"))
+    playwright.expect(page.locator(".save")).to_contain_text("Saved ")
+    assert page.inner_text(".meter .number") != before
+    assert page.locator(".people td.number").first.inner_text() == "1"
+    assert visit.trouble and all("ERR_FAILED" in text for text in visit.trouble)
+    visit.trouble.clear()
 
 
 @pytest.mark.parametrize("visit", [(390, 844)], indirect=True)

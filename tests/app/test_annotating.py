@@ -63,6 +63,18 @@ def test_a_gallery_without_a_queue_says_what_there_is_to_do(workspace: Workspace
         workspace.annotating.prepare({"gallery": "scenes", "source": "thin air"})
 
 
+def test_more_proposals_come_while_others_are_judged(filled: Workspace, annotating: Annotating) -> None:
+    before = annotating.progress("scenes")["total"]
+    annotating.prepare(ANN | {"source": "model"})
+    assert annotating.prepare(ANN | {"look": True})["preparing"]["phase"] in ("running", "done")
+    assert "item" in annotating.arrive(ANN), "nobody has to wait for it"
+    annotating.prepare(ANN | {"stop": True})
+    assert annotating._jobs["scenes"].wait(60).phase in ("done", "failed")
+    assert annotating.progress("scenes")["total"] >= before
+    with annotating.store("scenes")._database.writing() as db:
+        db.execute("DELETE FROM items WHERE source = 'model'")
+
+
 def test_an_item_shows_its_subjects_and_the_next_one_is_here_ahead(annotating: Annotating) -> None:
     assert annotating.arrive({"gallery": "scenes"})["nameless"]
     answer = annotating.arrive(ANN)
