@@ -36,6 +36,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--workspace", type=Path, default=HERE / "workspace", help="folder for all that is written"
     )
     parser.add_argument("--public", action="store_true", help="for a public page: nobody can make a gallery")
+    parser.add_argument(
+        "--training",
+        action="store_true",
+        help="on a public page: let visitors bring data and train (default: off there, on elsewhere)",
+    )
     arguments = parser.parse_args(argv)
     if arguments.port is None:
         wanted = os.environ.get("PORT", "7860")
@@ -91,7 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from app.workspace import Workspace
 
     workspace = Workspace(workspace_folder, arguments.checkpoint, arguments.device, arguments.expert)
-    page = build(workspace, arguments.public).queue(max_size=64, default_concurrency_limit=4)
+    page = build(workspace, arguments.public, arguments.training).queue(
+        max_size=64, default_concurrency_limit=4
+    )
     page.launch(
         server_name=arguments.host,
         server_port=arguments.port,

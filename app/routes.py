@@ -1,4 +1,4 @@
-"""Addresses of images: thumbnails and full images of a gallery by id, uploads by content hash. Knows no Gradio.
+"""Addresses of files: images of a gallery by id, uploads by content hash, versions of the model by id. Knows no Gradio.
 
 A client names a gallery and a number, never a file: the workspace maps them, and everything else is a 404.
 """
@@ -18,6 +18,7 @@ from ssa_me.errors import InputError
 
 LONGEST = 1280
 CACHE_BYTES = 64 * 2**20
+_FRESH = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _HEADERS = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
 
 
@@ -48,7 +49,17 @@ def image_routes(workspace: Workspace) -> list[Route]:
             is_png = file.read(4) == b"\x89PNG"
         return FileResponse(path, media_type="image/png" if is_png else "image/jpeg", headers=_HEADERS)
 
+    def version(request: Request) -> Response:
+        path, name = workspace.training.exported(request.path_params["version"])
+        return FileResponse(path, media_type="application/zip", filename=name, headers=_FRESH)
+
+    def sample_set(_: Request) -> Response:
+        path, name = workspace.training.sample_set()
+        return FileResponse(path, media_type="application/zip", filename=name, headers=_FRESH)
+
     return [
+        Route("/studio/version/{version}", _or_not_found(version)),
+        Route("/studio/sample-set", _or_not_found(sample_set)),
         Route("/studio/thumb/{gallery}/{item:int}", _or_not_found(thumbnail)),
         Route("/studio/image/{gallery}/{item:int}", _or_not_found(image)),
         Route("/studio/upload/{digest}", _or_not_found(upload)),
@@ -60,6 +71,6 @@ def _or_not_found(answer: Callable[[Request], Response]) -> Callable[[Request], 
         try:
             return answer(request)
         except (InputError, OverflowError):
-            return PlainTextResponse("There is no such image.", status_code=404)
+            return PlainTextResponse("There is no such file.", status_code=404)
 
     return endpoint

@@ -14,7 +14,9 @@ from app.permalink import SearchState
 from app.routes import image_routes
 from app.tabs import gallery as gallery_tab
 from app.tabs import search as search_tab
+from app.tabs import train as train_tab
 from app.theme import STYLE, THEME
+from app.training import Allowed
 from app.views import model_view
 from app.widgets import SHARED_SCRIPT, widget
 from app.workspace import Workspace
@@ -27,6 +29,7 @@ class _Parts:
     masthead: gr.HTML
     tabs: gr.Tabs
     search: search_tab.SearchTab
+    train: train_tab.TrainTab
     gallery: gallery_tab.GalleryTab
     clock: gr.Timer
     find: Any
@@ -40,8 +43,10 @@ class _Parts:
         return [self.search.ranking, self.search.notice]
 
 
-def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
-    """The page of a workspace. On a `public` one nobody can make a gallery."""
+def build(workspace: Workspace, public: bool = False, training: bool = False) -> gr.Blocks:
+    """The page of a workspace. On a `public` one nobody can make a gallery or delete anything, or train unless `training`
+    is allowed."""
+    allowed = Allowed.on(public, training)
     with gr.Blocks(
         title="SSA-ME studio", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)
     ) as page:
@@ -49,12 +54,16 @@ def build(workspace: Workspace, public: bool = False) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Search", id="search"):
                 search = search_tab.create(workspace, masthead)
+            with gr.Tab("Train", id="train"):
+                train = train_tab.create(workspace, allowed)
             with gr.Tab("Gallery", id="gallery"):
                 gallery = gallery_tab.create(workspace, masthead, public)
         clock = gr.Timer(0.7, active=False)
         api.create(workspace)
-        parts = _Parts(masthead, tabs, search, gallery, clock, search_tab.search_event(workspace))
+        parts = _Parts(masthead, tabs, search, train, gallery, clock, search_tab.search_event(workspace))
         _on_arrival(workspace, page, parts)
+        page.load(lambda: train_tab.arrive(workspace, allowed), None, train.arrived, **HIDDEN)
+        train.versions.use(lambda: gr.Timer(active=True), None, clock, **HIDDEN)
         _while_starting(workspace, parts)
         _on_another_gallery(workspace, parts)
         _on_similar(workspace, parts)

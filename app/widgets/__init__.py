@@ -5,6 +5,9 @@
     notice      one line that says what went wrong with a query, or what to know of its results
     ranking     both lists side by side; the same image lights up in both
     opened      the opened image: both attentions and their difference, the salience's stages, its subjects
+    trainform   what a run is made of: data with its check, recipe, estimate
+    runs        runs of training as they stand, with a curve for each objective
+    versions    the versions of the model, and the before and after of one
     grid        a gallery's images, a page at a time
     progress    a gallery in the making: progress, counts, and what was skipped and why
 
