@@ -79,6 +79,9 @@ def settled(training: Training) -> list[Job]:
         jobs = training.queue.jobs()
         open_ = [j for j in jobs if j.phase in ("waiting", "running")]
         open_ += [j for j in jobs if j.phase == "done" and not {"version", "noted"} & set(j.details)]
+        made = [j for j in jobs if j.details.get("version")]
+        if len([j for j in jobs if j.kind == "compare"]) < len(made):
+            return None
         return None if open_ else jobs
 
     return list(until(rest))
