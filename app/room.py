@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from ssa_me.errors import InputError
+from ssa_me.jobs import read_json
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
     from ssa_me.training.recipe import Recipe
 
 _GB = 1e9
+_PIXELS, _TEXT = 448 * 448, 16
 _PROGRAM_GB = 0.9
 """What Python, PyTorch and the page's libraries take beside weights and activations."""
 
@@ -54,6 +56,16 @@ def _planned(
 
     steps = {BASELINE: Step(batch, chunks), SSA_ME: Step(batch, chunks, phrases=2.0, phrase_share=share / 2)}
     return plan(checkpoint / "config.json", targets, rank, steps)
+
+
+def tokens_of(checkpoint: Path) -> int:
+    """Tokens of an image with a caption, by the most pixels that the checkpoint's processor keeps, 448 × 448 at most."""
+    table = read_json(checkpoint / "preprocessor_config.json") or {}
+    size = table.get("size")
+    most = size.get("longest_edge") if isinstance(size, dict) else None
+    side = int(table.get("patch_size") or 14) * int(table.get("merge_size") or 2)
+    pixels = min(int(most or _PIXELS), _PIXELS)
+    return max(1, pixels // side**2) + _TEXT
 
 
 def free_gb(device: str) -> tuple[float, float]:

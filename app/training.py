@@ -160,7 +160,14 @@ class Training:
         device = room.device_of(self._workspace)
         rates = self._rates(parameters, device)
         found = estimates.estimate(
-            plan.recipe, plan.data.images, parameters, device, room.cores(), rates, memory
+            plan.recipe,
+            plan.data.images,
+            parameters,
+            device,
+            room.cores(),
+            room.tokens_of(plan.start.checkpoint),
+            rates,
+            memory,
         ).to_json()
         return found | {"parameters": parameters, "device": device} | room.shared(device, found["memory_gb"])
 

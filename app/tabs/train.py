@@ -24,9 +24,9 @@ from ssa_me.errors import InputError
 Json = dict[str, Any]
 COLOURS = {"Baseline": "#2f6db8", "SSA-ME": "#cf6410", "Backbone": "#6a707a", "Sight": "#6a707a"}
 PLOTS = {
-    "loss": ("Loss", "all objectives together, on the batches trained on"),
-    "recall@1": ("Recall@1", "held-out images: how often a caption finds its own image first"),
-    "pointing": ("Pointing game", "held-out regions: how often attention's peak lies in the named region"),
+    "loss": "Loss, all objectives (trained on)",
+    "recall@1": "Recall@1 (held out)",
+    "pointing": "Pointing game (held out)",
 }
 _EVERY = 1.0
 
@@ -85,12 +85,14 @@ class _Desk:
         tasks: tuple[Task | None, ...] = (self.training.data.check, self.training.importing)
         return any(task is not None and task.running for task in tasks)
 
-    def plots(self, run: str | None) -> list[pd.DataFrame]:
+    def plots(self, run: str | None) -> list[Any]:
+        """The curves of a run; a plot without a point is not shown."""
         if run is None:
-            return [_frame([]) for _ in PLOTS]
+            return [gr.LinePlot(_frame([]), visible="hidden") for _ in PLOTS]
         log = self.training.log_of(self.training.queue.job(run))
         curves = {"loss": log.losses, "recall@1": log.held_out, "pointing": log.held_out}
-        return [_frame(train_view.rows(curves[name], name)) for name in PLOTS]
+        points = [train_view.rows(curves[name], name) for name in PLOTS]
+        return [gr.LinePlot(_frame(rows), visible=True if rows else "hidden") for rows in points]
 
     def act(self, what: str, work: Callable[[], object]) -> bool:
         """Whether `work`, which needs leave for `what`, was done; the visitor is told why not."""
@@ -116,7 +118,7 @@ def create(workspace: Workspace, allowed: Allowed) -> TrainTab:
                 file_count="multiple",
                 file_types=["image", ".zip", ".jsonl"],
                 elem_id="train-files",
-                height=120,
+                height=140,
                 visible=allowed.bring,
             )
             form = widget("trainform")
@@ -125,11 +127,11 @@ def create(workspace: Workspace, allowed: Allowed) -> TrainTab:
             with gr.Row(elem_classes="studio-plots"):
                 plots = tuple(_plot(name) for name in PLOTS)
             versions = widget("versions")
-            bring = gr.File(
-                label="Import a version: a zip of a checkpoint",
+            bring = gr.UploadButton(
+                "Import a version: a zip of a checkpoint",
                 file_types=[".zip"],
                 elem_id="train-import",
-                height=90,
+                size="sm",
                 visible=allowed.bring,
             )
     tab = TrainTab(form, runs, versions, plots, gr.State(dict), gr.Timer(_EVERY, active=False))
@@ -217,7 +219,7 @@ def _on_runs(desk: _Desk, tab: TrainTab) -> None:
     tab.timer.tick(tick, [tab.chosen, tab.form], tab.arrived, concurrency_limit=None, **HIDDEN)
 
 
-def _on_versions(desk: _Desk, tab: TrainTab, bring: gr.File) -> None:
+def _on_versions(desk: _Desk, tab: TrainTab, bring: gr.UploadButton) -> None:
     """Versions are used, renamed, deleted, compared and imported."""
 
     training = desk.training
@@ -259,15 +261,13 @@ def _on_versions(desk: _Desk, tab: TrainTab, bring: gr.File) -> None:
 
 
 def _plot(name: str) -> gr.LinePlot:
-    title, caption = PLOTS[name]
     return gr.LinePlot(
         _frame([]),
         x="step",
         y="value",
         color="model",
         color_map=COLOURS,
-        title=title,
-        caption=caption,
+        title=PLOTS[name],
         x_title="step",
         y_title=" ",
         color_title=" ",
@@ -275,6 +275,7 @@ def _plot(name: str) -> gr.LinePlot:
         min_width=200,
         show_label=False,
         buttons=[],
+        visible="hidden",
         elem_id=f"train-plot-{name.replace('@', '-')}",
     )
 
