@@ -36,12 +36,19 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--workspace", type=Path, default=HERE / "workspace", help="folder for all that is written"
     )
     parser.add_argument(
-        "--public", action="store_true", help="for a public page: nobody can make a gallery, or annotate"
+        "--public",
+        action="store_true",
+        help="for a public page: nobody can make a gallery, annotate or train",
     )
     parser.add_argument(
         "--annotate",
         action="store_true",
         help="on a public page: let visitors annotate and export nevertheless",
+    )
+    parser.add_argument(
+        "--training",
+        action="store_true",
+        help="on a public page: let visitors bring data and train (default: off there, on elsewhere)",
     )
     arguments = parser.parse_args(argv)
     if arguments.port is None:
@@ -98,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from app.workspace import Workspace
 
     workspace = Workspace(workspace_folder, arguments.checkpoint, arguments.device, arguments.expert)
-    page = build(workspace, arguments.public, arguments.annotate).queue(
+    page = build(workspace, arguments.public, arguments.annotate, arguments.training).queue(
         max_size=64, default_concurrency_limit=4
     )
     page.launch(

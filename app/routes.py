@@ -1,4 +1,5 @@
-"""Addresses of files: thumbnails and images of a gallery by id, uploads by content hash, exports by token. No Gradio.
+"""Addresses of files: images of a gallery by id, uploads by content hash, exports by token, versions of the model by id. Knows
+no Gradio.
 
 A client names a gallery and a number, never a file: the workspace maps them, and everything else is a 404.
 """
@@ -18,6 +19,7 @@ from ssa_me.errors import InputError
 
 LONGEST = 1280
 CACHE_BYTES = 64 * 2**20
+_FRESH = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _HEADERS = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
 
 
@@ -53,7 +55,17 @@ def image_routes(workspace: Workspace) -> list[Route]:
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
         return FileResponse(path, media_type="application/octet-stream", filename=name, headers=headers)
 
+    def version(request: Request) -> Response:
+        path, name = workspace.training.exported(request.path_params["version"])
+        return FileResponse(path, media_type="application/zip", filename=name, headers=_FRESH)
+
+    def sample_set(_: Request) -> Response:
+        path, name = workspace.training.sample_set()
+        return FileResponse(path, media_type="application/zip", filename=name, headers=_FRESH)
+
     return [
+        Route("/studio/version/{version}", _or_not_found(version)),
+        Route("/studio/sample-set", _or_not_found(sample_set)),
         Route("/studio/thumb/{gallery}/{item:int}", _or_not_found(thumbnail)),
         Route("/studio/image/{gallery}/{item:int}", _or_not_found(image)),
         Route("/studio/upload/{digest}", _or_not_found(upload)),

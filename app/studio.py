@@ -20,7 +20,9 @@ from app.tabs import failures as failures_tab
 from app.tabs import gallery as gallery_tab
 from app.tabs import inspect as inspect_tab
 from app.tabs import search as search_tab
+from app.tabs import train as train_tab
 from app.theme import STYLE, THEME
+from app.training import Allowed
 from app.views import model_view
 from app.widgets import SHARED_SCRIPTS, widget
 from app.workspace import Workspace
@@ -38,6 +40,7 @@ class _Parts:
     search: search_tab.SearchTab
     inspect: inspect_tab.InspectTab
     failures: failures_tab.FailuresTab
+    train: train_tab.TrainTab
     gallery: gallery_tab.GalleryTab
     clock: gr.Timer
     find: Any
@@ -51,8 +54,12 @@ class _Parts:
         return [self.search.ranking, self.search.notice]
 
 
-def build(workspace: Workspace, public: bool = False, annotating: bool = False) -> gr.Blocks:
-    """The page of a workspace. On a `public` one nobody can make a gallery, or annotate unless `annotating` is allowed."""
+def build(
+    workspace: Workspace, public: bool = False, annotating: bool = False, training: bool = False
+) -> gr.Blocks:
+    """The page of a workspace. On a `public` one nobody can make a gallery or delete anything, nor annotate or train unless
+    `annotating` or `training` is allowed."""
+    allowed = Allowed.on(public, training)
     with gr.Blocks(
         title="SSA-ME studio", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)
     ) as page:
@@ -66,13 +73,17 @@ def build(workspace: Workspace, public: bool = False, annotating: bool = False) 
                 failures = failures_tab.create(workspace, tab, masthead, public)
             with gr.Tab("Annotate", id="annotate"):
                 annotate_tab.create(workspace.annotating, annotating or not public, search_tab.EXAMPLES)
+            with gr.Tab("Train", id="train"):
+                train = train_tab.create(workspace, allowed)
             with gr.Tab("Gallery", id="gallery"):
                 gallery = gallery_tab.create(workspace, masthead, public)
         clock = gr.Timer(0.7, active=False)
         api.create(workspace)
         find = search_tab.search_event(workspace)
-        parts = _Parts(masthead, tabs, search, inspect, failures, gallery, clock, find)
+        parts = _Parts(masthead, tabs, search, inspect, failures, train, gallery, clock, find)
         _on_arrival(workspace, page, parts)
+        page.load(lambda: train_tab.arrive(workspace, allowed), None, train.arrived, **HIDDEN)
+        train.versions.use(lambda: gr.Timer(active=True), None, clock, **HIDDEN)
         _while_starting(workspace, parts)
         _on_another_gallery(workspace, parts)
         _on_similar(workspace, parts)

@@ -25,6 +25,7 @@ from app.failures import FailureRuns
 from app.inspecting import Inspector
 from app.jobs import Job, JobState
 from app.permalink import SearchState
+from app.training import Training
 from app.uploads import Upload, UploadStore
 from ssa_me.errors import InputError
 
@@ -71,7 +72,7 @@ class Workspace:
         load: Callable[[], SalientEmbedder] | None = None,
     ) -> None:
         self.folder = folder.resolve()
-        self.checkpoint, self._device, self._expert = checkpoint, device, expert
+        self.checkpoint, self.device, self._expert = checkpoint, device, expert
         self._demo_images = demo_images
         self._load = load or self._load_embedder
         self._galleries_folder = self.folder / "galleries"
@@ -83,6 +84,7 @@ class Workspace:
         self._lock = threading.RLock()
         self._start = Job("start", self._prepare)
         self._ingest: Job | None = None
+        self.training = Training(self)
         self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, json_bytes)
         self.inspector = Inspector(self)
         self.annotating = Annotating(self)
@@ -92,7 +94,16 @@ class Workspace:
     def start(self) -> Workspace:
         """Load the model, then open or build the demo gallery, in the background."""
         self._start.start()
+        self.training.start()
         return self
+
+    def reload(self) -> None:
+        """Load the model anew, in the background, where another version is to be used. InputError while one is loaded."""
+        with self._lock:
+            if self._start.running:
+                raise InputError("A model is being loaded. Wait for it, then choose again.")
+            self._embedder = None
+            self._start = Job("start", self._prepare).start()
 
     @property
     def starting(self) -> JobState:
@@ -329,7 +340,8 @@ class Workspace:
         from ssa_me.embedder import SalientEmbedder
 
         maps = self.folder / "maps"
-        return SalientEmbedder.load(self.checkpoint, self._device, expert=self._expert, maps=maps)
+        checkpoint = self.training.checkpoint_in_use() or self.checkpoint
+        return SalientEmbedder.load(checkpoint, self.device, expert=self._expert, maps=maps)
 
     def _prepare(self, job: Job) -> JobState:
         job.report("Loading the model …")

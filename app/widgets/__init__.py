@@ -11,6 +11,9 @@
     redraw      regions to draw, and where the image then stands in the ranking
     attribution pixels and words that make the score, how far that is to be trusted, image against text
     annotate    the queue of proposed subjects: judging, fixing, progress, exports; `regions` is its editor
+    trainform   what a run is made of: data with its check, recipe, estimate
+    runs        runs of training as they stand, with a curve for each objective
+    versions    the versions of the model, and the before and after of one
     grid        a gallery's images, a page at a time
     failures_run      which queries to run, how far they are, and the runs that are kept
     failures_summary  a run's measures for both models, with the interval of their difference

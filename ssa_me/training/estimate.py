@@ -13,11 +13,10 @@ from typing import Any
 from ssa_me.checkpoint import BASELINE, SSA_ME, VERSIONS
 from ssa_me.training.recipe import Recipe
 
-FLOPS = {"cpu": 8e9, "cuda": 5e13}
+FLOPS = {"cpu": 2e10, "cuda": 5e13}
 """Arithmetic a second that a training step gets out of one core of a CPU, and of a GPU: cautious round numbers."""
 _PASSES = {BASELINE: 4.0, SSA_ME: 5.5}
 """Forward passes' worth of arithmetic a sample takes: image, text, questions, and backward through frozen weights."""
-_TOKENS = 256
 _START = 15.0
 _PREPARED = 40.0
 """Seconds to start, and images a second that are decoded and seen by the vision tower (by one core)."""
@@ -48,13 +47,14 @@ def estimate(
     parameters: int,
     device: str,
     cores: int,
+    tokens: int = 256,
     rates: Mapping[str, float] | None = None,
     memory: Mapping[str, Any] | None = None,
 ) -> Estimate:
-    """Of a run of `recipe` on `images` images. rates: samples a second by stage, of an earlier run; memory: `versions` of
+    """Of a run of `recipe` on `images` images. tokens: of an image with its text. rates: samples a second by stage, of an earlier run; memory: `versions` of
     a plan's report."""
     power = FLOPS["cuda"] if device.startswith("cuda") else FLOPS["cpu"] * cores
-    guessed = {v: power / (2.0 * parameters * _TOKENS * _PASSES[v]) for v in VERSIONS}
+    guessed = {v: power / (2.0 * parameters * tokens * _PASSES[v]) for v in VERSIONS}
     known = {v: rates[v] for v in VERSIONS if rates and rates.get(v)}
     lora, base = recipe.adapters, recipe.base
     stages = {v: lora.steps * lora.batch / (known.get(v) or guessed[v]) for v in VERSIONS}

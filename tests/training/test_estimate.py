@@ -1,0 +1,34 @@
+"""Time and memory before a run, by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from ssa_me.training.estimate import FLOPS, estimate
+from ssa_me.training.recipe import Base, Lora, Recipe
+
+RECIPE = Recipe("r", adapters=Lora(steps=100, batch=10))
+
+
+def test_by_measured_rates() -> None:
+    found = estimate(RECIPE, 800, 10**6, "cpu", 2, rates={"baseline": 50.0, "ssa-me": 25.0})
+    assert found.stages == {"baseline": 20.0, "ssa-me": 40.0} and found.measured
+    assert found.seconds == pytest.approx(15 + 800 / 80 + 60)
+    assert found.memory_gb is None
+
+
+def test_by_the_models_size_as_a_guess() -> None:
+    found = estimate(RECIPE, 0, 10**6, "cpu", 2, tokens=100)
+    # 2 · 10⁶ weights · 100 tokens · 4 passes = 8e8 a sample
+    assert found.stages["baseline"] == pytest.approx(1000 * 8e8 / (2 * FLOPS["cpu"]))
+    assert found.stages["ssa-me"] == pytest.approx(1000 * 1.1e9 / (2 * FLOPS["cpu"])) and not found.measured
+    assert estimate(RECIPE, 0, 10**6, "cuda:0", 2, tokens=100).seconds < found.seconds
+    assert not estimate(RECIPE, 0, 10**6, "cpu", 2, rates={"baseline": 5.0}).measured
+
+
+def test_a_new_backbone_and_the_larger_memory() -> None:
+    recipe = Recipe("r", base=Base(steps=10, batch=10), adapters=Lora(steps=1, batch=10))
+    memory = {"baseline": {"memory_gb": {"total": 1.25}}, "ssa-me": {"memory_gb": {"total": 2.5}}}
+    found = estimate(recipe, 0, 10**6, "cpu", 1, rates={"base": 4.0}, memory=memory)
+    assert found.stages["base"] == 25.0 and found.memory_gb == 2.5
+    assert set(found.to_json()) == {"seconds", "stages", "measured", "memory_gb"}
