@@ -27,7 +27,7 @@ from app.views import model_view
 from app.widgets import SHARED_SCRIPTS, widget
 from app.workspace import Workspace
 
-SHOWN = ("inspect", "failures", "gallery")
+SHOWN = ("inspect", "failures", "annotate", "train", "gallery")
 """The tabs beside the first that a link can open."""
 
 
