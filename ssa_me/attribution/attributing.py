@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ssa_me.embedder import SalientEmbedder
 
 REST = "the rest"
-_ZERO = 0.05  # a baseline whose numbers are below this share of the image's is zero to the model
+_ZERO = 0.05  # normalised pixels of this size are zero to the model
 _FAINT = 0.25  # of the change of the score: less than that in all says little
 AttributionCache = ByteCache[Attribution]
 

@@ -32,6 +32,7 @@ from ssa_me.devices import free_bytes, in_batches, is_out_of_memory
 Score = Callable[[Tensor], Tensor]
 MOST_AT_ONCE = 16
 _SHARE = 0.25  # of the free memory, for one batch
+_BESIDE = 2  # a pass needs about as much beside what its graph keeps
 _NOISE = 0.1  # of Gradient SHAP's baselines, as a share of the input's deviation
 _GENERATORS = threading.Lock()  # the process has one set of them, whoever draws
 
@@ -89,10 +90,7 @@ def examples_at_once(score: Score, inputs: Tensor) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), torch.enable_grad():
         score(inputs.detach().clone().requires_grad_())
-    weights = (
-        2  # the graph also holds weights, which a batch shares; what it needs beside it is about as much
-    )
-    each = weights * max(1, sum(kept.values()))
+    each = _BESIDE * max(1, sum(kept.values()))
     return max(1, min(MOST_AT_ONCE, int(_SHARE * free_bytes(inputs.device)) // each))
 
 
