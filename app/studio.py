@@ -11,12 +11,12 @@ import gradio as gr
 from app import answers, api, permalink
 from app.answers import HIDDEN
 from app.permalink import SearchState
+from app.permissions import Allowed
 from app.routes import image_routes
 from app.tabs import gallery as gallery_tab
 from app.tabs import search as search_tab
 from app.tabs import train as train_tab
 from app.theme import STYLE, THEME
-from app.training import Allowed
 from app.views import model_view
 from app.widgets import SHARED_SCRIPT, widget
 from app.workspace import Workspace

@@ -92,10 +92,8 @@ class Workspace:
         return self
 
     def reload(self) -> None:
-        """Load the model anew, in the background, where another version is to be used. InputError while one is loaded."""
+        """Load the model anew, in the background, where another version is to be used."""
         with self._lock:
-            if self._start.running:
-                raise InputError("A model is being loaded. Wait for it, then choose again.")
             self._embedder = None
             self._start = Job("start", self._prepare).start()
 

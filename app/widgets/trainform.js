@@ -46,7 +46,7 @@ function report(set) {
 function sources(value) {
   const pick = (source, more) => trigger("check", { source, ...more });
   const gallery = h("select", { "aria-label": "Gallery", id: "train-gallery" }, value.galleries.map((g) => h("option", { value: g.id }, `${g.name} (${n(g.count)})`)));
-  const scenes = h("input", { type: "number", min: 10, max: 20000, value: 200, "aria-label": "Number of scenes" });
+  const scenes = h("input", { type: "number", min: 10, max: 4000, value: 200, "aria-label": "Number of scenes" });
   const busy = value.check?.phase === "running";
   const button = (text, act) => h("button", { type: "button", disabled: busy, onclick: act }, text);
   return h("div.sources", {},
