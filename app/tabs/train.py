@@ -143,6 +143,8 @@ def create(workspace: Workspace, allowed: Allowed) -> TrainTab:
 
 def arrive(workspace: Workspace, allowed: Allowed) -> list[Any]:
     """Values of `TrainTab.arrived` for a visitor who comes: what runs is found again."""
+    if workspace.starting.phase == "running":  # the libraries of training come after the model, not before it
+        return [{"loading": True}, gr.skip(), gr.skip(), *[gr.skip() for _ in PLOTS], gr.Timer(active=True)]
     desk = _Desk(workspace, allowed)
     return [desk.form(), *desk.board(None)]
 
@@ -207,6 +209,8 @@ def _on_runs(desk: _Desk, tab: TrainTab) -> None:
         return [now, *desk.board(now)]
 
     def tick(chosen: Json, shown: Json | None) -> list[Any]:
+        if desk.workspace.starting.phase == "running" and "sets" not in (shown or {}):
+            return [gr.skip() for _ in tab.arrived]
         check = desk.training.data.check
         before = ((shown or {}).get("check") or {}).get("phase")
         moved = check is not None and (check.running or before == "running")

@@ -1,7 +1,7 @@
 // value: {allowed: {train, delete, bring}, closed, sets: [{id, name, source, images, scenes, report}], galleries: [{id, name, count}],
 // annotations, check: {phase, message, fraction, result: {set}} | null, recipes: [{name, title, text, steps, batch, chunks,
-// attention, subject, misalignment, head}], versions: [{id, name}], quotas, estimate: {…} | null, trouble}.
-// Triggers "check" {source, gallery, count}, "cancel", "drop" {set}, "ask" {settings}, "start" {settings}.
+// attention, subject, misalignment, head}], versions: [{id, name}], quotas, estimate: {…} | null, trouble}
+// or {loading: true}. Triggers "check" {source, gallery, count}, "cancel", "drop" {set}, "ask" {settings}, "start" {settings}.
 const { h, icon } = studio;
 const WEIGHTS = [["attention", "Attention on the regions"], ["subject", "Phrase against subject"], ["misalignment", "Wrong region wins"], ["head", "Salience head"]];
 const chosen = { data: null, recipe: "balanced", start: "base", name: "" }; // what the visitor has set; survives new values
@@ -102,7 +102,7 @@ function start(value) {
 
 function render() {
   const value = props.value;
-  if (!value?.sets) return;
+  if (!value?.sets) return element.replaceChildren(value?.loading ? h("p.closed", { role: "status" }, "The model is being loaded …") : "");
   const fresh = value.check?.result?.set;
   if (fresh && fresh !== seen) { seen = fresh; chosen.data = fresh; ask(); }
   if (!value.sets.some((s) => s.id === chosen.data)) { chosen.data = value.sets[0]?.id || null; ask(); }
