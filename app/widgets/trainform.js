@@ -18,7 +18,7 @@ function set(key, value, quietly) {
   ask();
 }
 function ask() {
-  clearTimeout(asking);
+  clearTimeout(asking); // what is typed is in `chosen` at once, so that a value that comes meanwhile takes nothing away
   if (chosen.data) asking = setTimeout(() => trigger("ask", { settings: { ...chosen } }), 350);
 }
 
@@ -76,7 +76,7 @@ function data(value) {
 
 function number(label, key, recipe, hint, step) {
   const value = chosen[key] ?? recipe[key];
-  return h("label", { title: hint }, h("span", {}, label), h("input", { type: "number", min: step ? 0 : 1, step: step || 1, value, name: key, onchange: (e) => set(key, e.target.value === "" ? recipe[key] : Number(e.target.value), true) }));
+  return h("label", { title: hint }, h("span", {}, label), h("input", { type: "number", min: step ? 0 : 1, step: step || 1, value, name: key, oninput: (e) => (chosen[key] = e.target.value), onchange: (e) => set(key, e.target.value === "" ? recipe[key] : Number(e.target.value), true) }));
 }
 
 function recipes(value) {
@@ -88,7 +88,7 @@ function recipes(value) {
     h("details.more", {}, h("summary", {}, "Weights of the objectives"), h("p.quiet", {}, "How much each of SSA-ME's objectives counts beside the contrast of texts and images. 0 switches one off. The baseline learns by contrast alone."),
       h("div.grid", {}, WEIGHTS.map(([key, title]) => number(title, key, recipe, title, 0.05)))),
     h("div.grid.two", {}, h("label", {}, h("span", {}, "Start from"), h("select", { name: "start", onchange: (e) => set("start", e.target.value, true) }, value.versions.map((v) => h("option", { value: v.id, selected: v.id === chosen.start }, v.name)))),
-      h("label", {}, h("span", {}, "Name of the version"), h("input", { type: "text", maxlength: 60, name: "name", placeholder: "made of data and recipe", value: chosen.name, onchange: (e) => set("name", e.target.value, true) }))));
+      h("label", {}, h("span", {}, "Name of the version"), h("input", { type: "text", maxlength: 60, name: "name", placeholder: "made of data and recipe", value: chosen.name, oninput: (e) => (chosen.name = e.target.value) }))));
 }
 
 function start(value) {
@@ -107,11 +107,14 @@ function render() {
   if (fresh && fresh !== seen) { seen = fresh; chosen.data = fresh; ask(); }
   if (!value.sets.some((s) => s.id === chosen.data)) { chosen.data = value.sets[0]?.id || null; ask(); }
   if (!value.versions.some((v) => v.id === chosen.start)) chosen.start = "base";
-  const focus = element.contains(document.activeElement) ? document.activeElement.name || document.activeElement.id : null;
+  const active = element.contains(document.activeElement) ? document.activeElement : null;
+  const focus = active ? active.name || active.id : null, caret = active?.type === "text" ? active.selectionStart : null;
   const open = [...element.querySelectorAll("details.more")].map((d) => d.open);
   element.replaceChildren(h("div.form", {}, value.closed ? h("p.closed", { role: "note" }, value.closed) : null, data(value), recipes(value), start(value)));
   element.querySelectorAll("details.more").forEach((d, i) => { if (open[i] !== undefined && open.length === element.querySelectorAll("details.more").length) d.open = open[i]; });
-  if (focus) element.querySelector(`[name="${focus}"], #${CSS.escape(focus)}`)?.focus();
+  const again = focus ? element.querySelector(`[name="${focus}"], #${CSS.escape(focus)}`) : null;
+  again?.focus();
+  if (again && caret !== null) again.setSelectionRange(caret, caret);
 }
 
 watch("value", render);
