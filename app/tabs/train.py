@@ -276,7 +276,7 @@ def _plot(name: str) -> gr.LinePlot:
         x_title="step",
         y_title=" ",
         y_lim=[0, None if name == "loss" else 1],
-        y_axis_format="~g",
+        y_axis_format=None if name == "loss" else ".2~f",
         color_title=" ",
         height=190,
         min_width=200,
