@@ -13,6 +13,7 @@ from app.answers import HIDDEN
 from app.failures_routes import failure_routes
 from app.inspecting import entry_of
 from app.permalink import SearchState
+from app.permissions import Allowed
 from app.reports import report_routes
 from app.routes import image_routes
 from app.tabs import annotate as annotate_tab
@@ -22,7 +23,6 @@ from app.tabs import inspect as inspect_tab
 from app.tabs import search as search_tab
 from app.tabs import train as train_tab
 from app.theme import STYLE, THEME
-from app.training import Allowed
 from app.views import model_view
 from app.widgets import SHARED_SCRIPTS, widget
 from app.workspace import Workspace

@@ -64,7 +64,7 @@ def _parquet_rows(path: Path) -> Iterable[tuple[int, Any]]:
         raise InputError(
             f"Reading {path.name} needs pyarrow: pip install pyarrow, or give the subset as .jsonl."
         )
-    import pandas
+    import pandas  # type: ignore[import-untyped]
 
     try:
         table = pandas.read_parquet(path)
