@@ -107,7 +107,7 @@ class Attributions:
 
     def _key(self, state: SearchState, settings: InspectSettings, kind: str) -> str:
         prints = dict(self._embedder().info.fingerprints)
-        of = [prints, state.gallery, state.hit, state.text, kind]
+        of: list[object] = [prints, state.gallery, state.hit, state.text, kind]
         if kind == "balance":
             of += [state.image]
         else:
