@@ -43,7 +43,7 @@ def create(workspace: Workspace) -> None:
         def work() -> dict[str, Any]:
             digest = workspace.uploads.add(*_read(image)).hash if image else None
             values = {"text": text, "image": digest, "weight": image_weight, "k": k} | {"salience": salience}
-            return workspace.search_json(read_state(values, gallery), names)
+            return workspace.searching.json(read_state(values, gallery), names)
 
         return _or_error(work)
 

@@ -66,7 +66,7 @@ def build(
         masthead = widget("masthead", masthead_value(workspace, None))
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Search", id="search"):
-                search = search_tab.create(workspace, masthead)
+                search = search_tab.create(workspace, masthead, public)
             with gr.Tab("Inspect", id="inspect"):
                 inspect = inspect_tab.create(workspace, masthead)
             with gr.Tab("Failures", id="failures") as tab:

@@ -12,7 +12,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,13 +25,13 @@ from app.failures import FailureRuns
 from app.inspecting import Inspector
 from app.jobs import Job, JobState
 from app.permalink import SearchState
+from app.searching import Searching, salience_of, wanted
 from app.training import Training
 from app.uploads import Upload, UploadStore
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
     from ssa_me.embedder import SalientEmbedder
-    from ssa_me.explanation import SalienceMode
     from ssa_me.gallery.ingest import IngestReport, Progress, Source
     from ssa_me.gallery.store import Gallery
     from ssa_me.model_info import ModelInfo
@@ -41,12 +41,6 @@ DEMO_NAME = "Scenes"
 DEMO_SEED = 500_001  # far from the seeds that the embedded model was trained on
 DEMO_SOURCE = "source"
 EXPLANATION_BYTES = 64 * 2**20
-REMEDY = "The Gallery tab says whether they are being embedded, and can embed them again."
-RANKINGS = {
-    "vector": ("baseline", "ssa-me"),
-    "subjects": ("baseline+subjects", "ssa-me+subjects"),
-    "rerank": ("baseline+rerank", "ssa-me+rerank"),
-}
 
 
 @dataclass(frozen=True)
@@ -86,6 +80,7 @@ class Workspace:
         self._ingest: Job | None = None
         self.training = Training(self)
         self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, json_bytes)
+        self.searching = Searching(self)
         self.inspector = Inspector(self)
         self.annotating = Annotating(self)
 
@@ -181,26 +176,17 @@ class Workspace:
     def query_image(self, digest: str | None) -> Upload | None:
         return self.uploads.describe(digest) if digest else None
 
-    def search(self, state: SearchState, rankings: Sequence[str] | None = None) -> views.Json:
+    def search(self, state: SearchState, rankings: Sequence[str] = ()) -> views.Json:
         """Both lists of a search as the page shows them. Raises InputError where the query makes no sense."""
-        result, gallery, gallery_id = self._search(
-            state, rankings or RANKINGS[permalink.parse_method(state.method)]
-        )
-        return views.search_view(gallery_id, gallery, result)
-
-    def search_json(self, state: SearchState, rankings: Sequence[str]) -> dict[str, Any]:
-        """The same search as the commands print it, but that a hit has `file_name` and `url` instead of `path`."""
-        result, gallery, gallery_id = self._search(state, rankings)
-        return views.result_json(gallery_id, gallery, result)
+        return self.searching.view(state, rankings)
 
     def explain(self, state: SearchState, item_id: int) -> views.Json:
         """What the page shows of an opened image. Raises InputError where gallery or image is gone."""
-        gallery_id = self._gallery_id(state)
+        gallery_id = self.gallery_id(state)
         gallery = self.gallery(gallery_id)
         item = gallery.item(item_id)
         embedder = self.embedder()
-        text = state.text.strip() or None
-        salience = _salience(state.salience)
+        text, salience = wanted(state.text), salience_of(state.salience)
         prints = tuple(embedder.info.fingerprints.items())
         key = (prints, gallery_id, str(gallery.folder), item_id, text, salience)
         view = self._explanations.get(key)
@@ -223,7 +209,7 @@ class Workspace:
         """The explanation of an image that is in no gallery, as the commands print it (without files)."""
         from ssa_me.images import load_image
 
-        explanation = self.embedder().explain(load_image(image, name), text, salience=_salience(salience))
+        explanation = self.embedder().explain(load_image(image, name), text, salience=salience_of(salience))
         return explanation.to_json() | {"files": []}
 
     # Building galleries
@@ -367,31 +353,11 @@ class Workspace:
         if len(gallery) < self._demo_images or gallery.lacking(Spaces(embedder.info.fingerprints)):
             self._add(job, gallery, gallery.folder / DEMO_SOURCE, embedder)
 
-    def _gallery_id(self, state: SearchState) -> str:
+    def gallery_id(self, state: SearchState) -> str:
+        """The id of a search's gallery, else the first. Raises InputError where there is none."""
         gallery_id = state.gallery or self.default_gallery()
         if gallery_id is None and self.starting.phase == "running":
             raise InputError("The demo gallery is still being made. Search again in a moment.")
         if gallery_id is None:
             raise InputError("There is no gallery yet. Make one in the Gallery tab.")
         return gallery_id
-
-    def _search(self, state: SearchState, rankings: Sequence[str]) -> tuple[Any, Gallery, str]:
-        from ssa_me.gallery.results import Query
-        from ssa_me.gallery.search import search
-
-        state = replace(state, k=permalink.parse_count(state.k), weight=permalink.parse_weight(state.weight))
-        if state.is_empty:
-            raise InputError("There is nothing to search for. Type a text, add an image, or both.")
-        gallery_id = self._gallery_id(state)
-        gallery = self.gallery(gallery_id)
-        image = self.uploads.image(state.image) if state.image else None
-        query = Query(state.text.strip() or None, image, state.weight)
-        salience = _salience(state.salience)
-        result = search(
-            gallery, self.embedder(), query, tuple(rankings), state.k, remedy=REMEDY, salience=salience
-        )
-        return result, gallery, gallery_id
-
-
-def _salience(value: object) -> SalienceMode:
-    return "full" if permalink.parse_salience(value) == "full" else "head"

@@ -4,26 +4,25 @@
 // the page before the maps are; says "step", "close" and "salience" back. Triggers "inspect" {id, state}.
 const { h, icon, paint, gradient, say, hear, percent, time, copyAddress } = studio;
 const look = { opacity: 0.9, smooth: true };
-let shown = window.studioOpened || null; // {id, hits, state}: what the lists have opened
+let shown = window.studioOpened || null; // {id, places: [{version, title, hit}], state}: what the lists have opened
 let arriving = false; // the image was just opened: bring it into view once its maps are here
 let chosen = 0; // the subject whose regions are drawn
 let painters = [];
 
 const VERSIONS = [["baseline", "Baseline"], ["ssa-me", "SSA-ME"]];
 
-function place([version, title]) {
-  const hit = shown.hits[version];
-  return h(`span.place.${version}`, { title: hit ? `Score ${hit.score.toFixed(4)}: cosine of the query's and the image's embedding` : "Not among the results shown" },
+function place({ version, title, hit }) {
+  return h(`span.place.${version}`, { title: hit ? `Score ${hit.score.toFixed(4)} under this ranking` : "Not among the results shown" },
     h("i.dot", { "aria-hidden": "true" }), title, hit ? [h("strong", {}, ` #${hit.rank}`), h("span.number", {}, ` ${hit.score.toFixed(3)}`)] : h("span.number", {}, " not listed"));
 }
 
 function head() {
-  const hit = Object.values(shown.hits).find(Boolean) || {};
+  const hit = shown.places.find((place) => place.hit)?.hit || {};
   const value = current();
   const copy = h("button.tool.wide", { type: "button", title: "Copy a link to this opened image", onclick: () => copyAddress(copy) }, icon("link", 14), h("span", {}, "Copy link"));
   return h("header", {},
     h("div.title", {}, h("h2", {}, hit.caption || value?.captions?.[0] || hit.name || value?.name || `Image ${shown.id}`),
-      h("p", {}, VERSIONS.map(place), h("span.file", {}, hit.name || value?.name || ""))),
+      h("p", {}, shown.places.map(place), h("span.file", {}, hit.name || value?.name || ""))),
     h("div.tools", {}, h("button.tool.wide", { type: "button", title: "Look closely in the Inspect tab", onclick: () => trigger("inspect", { id: shown.id, state: shown.state }) }, icon("loupe", 15), h("span", {}, "Inspect")), copy,
       h("button.tool", { type: "button", title: "Previous result (←)", "aria-label": "Previous result", onclick: () => say("step", -1) }, icon("previous", 18)),
       h("button.tool", { type: "button", title: "Next result (→)", "aria-label": "Next result", onclick: () => say("step", 1) }, icon("next", 18)),
@@ -173,7 +172,7 @@ function bringIntoView() {
 }
 
 function waiting() {
-  const hit = Object.values(shown.hits).find(Boolean);
+  const hit = shown.places.find((place) => place.hit)?.hit;
   const ghost = (title) => h("figure", {}, h("div.stack.ghost", { style: { "--shape": hit ? `${hit.width} / ${hit.height}` : "1" } }), h("figcaption", {}, h("strong", {}, title), h("span", {}, "…")));
   const first = hit ? h("figure", {}, h("div.stack", { style: { "--shape": `${hit.width} / ${hit.height}` } }, h("img", { src: hit.thumb, alt: hit.caption })), h("figcaption", {}, h("strong", {}, "Image"))) : ghost("Image");
   return h("div.attention", { "aria-busy": "true" }, h("div.row.four", {}, first, ghost("Baseline attention"), ghost("SSA-ME attention"), ghost("Difference")));
