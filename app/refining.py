@@ -53,9 +53,9 @@ class Refining:
     def refinement(self) -> Refinement:
         """The same for the library. Raises InputError where a condition is none."""
         from ssa_me.gallery.filters import parse_filters
-        from ssa_me.gallery.refine import Refinement
+        from ssa_me.gallery.refine import Refinement, SortKey
 
-        sort = "alignment" if self.sort == "alignment" else "score"
+        sort: SortKey = "alignment" if self.sort == "alignment" else "score"
         return Refinement(parse_filters(self.where), self.least_alignment, self.hide_duplicates, sort)
 
     def to_json(self) -> dict[str, Any]:

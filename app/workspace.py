@@ -26,6 +26,7 @@ from app.inspecting import Inspector
 from app.jobs import Job, JobState
 from app.permalink import SearchState
 from app.searching import Searching, salience_of, wanted
+from app.tending import Tending
 from app.training import Training
 from app.uploads import Upload, UploadStore
 from ssa_me.errors import InputError
@@ -78,9 +79,11 @@ class Workspace:
         self._lock = threading.RLock()
         self._start = Job("start", self._prepare)
         self._ingest: Job | None = None
+        self._files: tuple[Path, ...] = ()
         self.training = Training(self)
         self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, json_bytes)
         self.searching = Searching(self)
+        self.tending = Tending(self)
         self.inspector = Inspector(self)
         self.annotating = Annotating(self)
 
@@ -229,8 +232,27 @@ class Workspace:
         with self._lock:
             self._check_idle()
             gallery_id = self._free_id(clean)
+            self._files = tuple(files)
             self._ingest = Job(clean, lambda job: self._build(job, gallery_id, clean, files))
             return self._ingest.start()
+
+    def start_adding(self, gallery_id: object, files: Sequence[Path]) -> Job:
+        """Begin to add uploaded files to a gallery that is there. Raises InputError where that cannot be."""
+        gallery, name = self.gallery(gallery_id), permalink.check_gallery_id(gallery_id)
+        if not files or not all(file.is_file() for file in files):
+            raise InputError("There are no files to add (any more). Choose a zip or images first.")
+        with self._lock:
+            self._check_idle()
+            self._files = tuple(files)
+            self._ingest = Job(gallery.name, lambda job: self._extend(job, name, gallery, files))
+            return self._ingest.start()
+
+    def resume(self) -> Job:
+        """Go on with the files of an ingest that was cancelled. Raises InputError where there is none."""
+        state = self._ingest.state if self._ingest else None
+        if state is None or state.phase != "cancelled" or not state.result.get("gallery") or not self._files:
+            raise InputError("There is nothing to go on with. Choose the files again.")
+        return self.start_adding(state.result["gallery"], self._files)
 
     def start_refresh(self, gallery_id: object) -> Job:
         """Begin to embed those images of a gallery that the loaded model has no vectors of. Raises InputError where
@@ -250,6 +272,7 @@ class Workspace:
 
         with self._lock:
             self._check_idle()
+            self._files = ()
             self._ingest = Job(gallery.name, work)
             return self._ingest.start()
 
@@ -266,14 +289,32 @@ class Workspace:
     def _build(self, job: Job, gallery_id: str, name: str, files: Sequence[Path]) -> JobState:
         job.report("Waiting for the model …")
         embedder = self.embedder()
-        zips = [file for file in files if file.suffix.lower() == ".zip"]
-        others = [(file.name, file) for file in files if file.suffix.lower() != ".zip"]
         with self._building(gallery_id, name, embedder) as gallery:
-            result = IngestCounts()
-            sources: list[Source] = [*zips, *([others] if others else [])]
-            for source in sources:
-                result.add(source, partial(self._add, job, gallery, source, embedder))
+            result = self._take(job, gallery, files, embedder)
             return self._finish(job, gallery, gallery_id, result.to_json())
+
+    def _extend(self, job: Job, gallery_id: str, gallery: Gallery, files: Sequence[Path]) -> JobState:
+        job.report("Waiting for the model …")
+        counts = self._take(job, gallery, files, self.embedder())
+        result = counts.to_json() | {"gallery": gallery_id}
+        # what an interrupted ingest of the same files had taken in already is no duplicate
+        result["duplicates"] = [pair for pair in result["duplicates"] if pair[0] != pair[1]]
+        holds = f"{gallery.name} holds {len(gallery):,} images, {counts.added:,} of them new"
+        if job.cancelled():
+            return JobState("cancelled", f"Cancelled. {holds}.", None, result)
+        return JobState("done", f"{holds}.", 1.0, result)
+
+    def _take(
+        self, job: Job, gallery: Gallery, files: Sequence[Path], embedder: SalientEmbedder
+    ) -> IngestCounts:
+        """Ingest uploaded files: each zip, then all images."""
+        others = [(file.name, file) for file in files if file.suffix.lower() != ".zip"]
+        zips = [file for file in files if file.suffix.lower() == ".zip"]
+        sources: list[Source] = [*zips, *([others] if others else [])]
+        counts = IngestCounts()
+        for source in sources:
+            counts.add(source, partial(self._add, job, gallery, source, embedder))
+        return counts
 
     def _add(self, job: Job, gallery: Gallery, source: Source, embedder: SalientEmbedder) -> IngestReport:
         from ssa_me.gallery.ingest import ingest

@@ -65,6 +65,19 @@ def query_value(workspace: Workspace, state: SearchState) -> dict[str, Any]:
     }
 
 
+def like_value(workspace: Workspace, sent: dict[str, Any]) -> dict[str, Any]:
+    """What the query bar shows for more like a region of an opened image: {id, region, state} as the browser sent it. Raises
+    InputError where it makes no sense."""
+    values = sent.get("state")
+    values = values if isinstance(values, dict) else {}
+    asked = read_state(values, values.get("gallery"))
+    found = workspace.searching.like(asked.gallery, sent.get("id"), sent.get("region"))
+    refining = replace(asked.refining, region=found.refining.region, only="")
+    return query_value(
+        workspace, replace(asked, text="", image=found.image, models=(), hit=None, refining=refining)
+    )
+
+
 def image_value(digest: str, width: int, height: int) -> dict[str, Any]:
     return {"hash": digest, "width": width, "height": height, "url": views.upload_url(digest)}
 

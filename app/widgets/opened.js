@@ -1,7 +1,7 @@
 // value: {token, id, name, captions, image, size: [w, h], boxes: [[x0, y0, x1, y1]], attention: {version: [n]}, on_image,
 // similarity, stages: [{name, title, hint, values}], regions, subjects: [{phrase, score, scores, region, rival, rival_score,
 // misaligned, label, agrees, attention, salience}], seconds, salience, source, described} or {token, id, error}. Hears "open" and "closed" from the lists, which are on
-// the page before the maps are; says "step", "close" and "salience" back. Triggers "inspect" {id, state}.
+// the page before the maps are; says "step", "close" and "salience" back. Triggers "inspect" {id, state} and "like" {id, region: [x, y, w, h], state}.
 const { h, icon, paint, gradient, say, hear, percent, time, copyAddress } = studio;
 const look = { opacity: 0.9, smooth: true };
 let shown = window.studioOpened || null; // {id, places: [{version, title, hit}], state}: what the lists have opened
@@ -46,6 +46,50 @@ function panel(value, title, note, values, options) {
     h("figcaption", {}, h("strong", {}, title), note));
 }
 
+const like = (region) => trigger("like", { id: shown.id, region: region.map((number) => Math.round(number * 10) / 10), state: shown.state });
+
+// The picture, on which a box can be drawn: more like what is in it is searched for. The table below offers it by keyboard.
+function picture(value) {
+  const figure = panel(value, "Image", h("span.number", {}, `${value.size[0]} × ${value.size[1]} px`), null);
+  const stack = figure.querySelector(".stack"), marks = figure.querySelector(".marks");
+  const button = h("button.part", { type: "button", "aria-pressed": "false", title: "Draw a box on the image: more images with such a subject are searched for", onclick: () => arm(button.getAttribute("aria-pressed") === "false") }, "More like a part");
+  let from = null, box = null;
+  function arm(on) {
+    button.setAttribute("aria-pressed", String(on));
+    button.textContent = on ? "Draw a box …" : "More like a part";
+    stack.classList.toggle("drawing", on);
+  }
+  const at = (event) => {
+    const frame = stack.getBoundingClientRect();
+    return [[event.clientX - frame.left, frame.width], [event.clientY - frame.top, frame.height]].map(([pixels, whole], axis) => Math.max(0, Math.min(1, pixels / whole)) * value.size[axis]);
+  };
+  stack.addEventListener("pointerdown", (event) => {
+    if (!stack.classList.contains("drawing")) return;
+    event.preventDefault();
+    stack.setPointerCapture(event.pointerId);
+    from = at(event);
+    box = h("rect.drawn", { rx: 1 });
+    marks.replaceChildren(box);
+  });
+  stack.addEventListener("pointermove", (event) => from && size(at(event)));
+  const size = (to) => {
+    const region = [Math.min(from[0], to[0]), Math.min(from[1], to[1]), Math.abs(to[0] - from[0]), Math.abs(to[1] - from[1])];
+    ["x", "y", "width", "height"].forEach((name, index) => box.setAttribute(name, region[index]));
+    return region;
+  };
+  stack.addEventListener("pointerup", (event) => {
+    if (!from) return;
+    const region = size(at(event));
+    from = null;
+    arm(false);
+    if (region[2] >= 4 && region[3] >= 4) like(region);
+    else choose(chosen);
+  });
+  stack.addEventListener("pointercancel", () => { from = null; arm(false); choose(chosen); });
+  figure.querySelector("figcaption").append(button);
+  return figure;
+}
+
 function scaleBar(scale, low, high, what, hint) {
   return h("div.scale", { title: hint }, h("span.what", {}, what), h("span.number", {}, low), h("i", { style: { background: gradient(scale) } }), h("span.number", {}, high));
 }
@@ -69,7 +113,7 @@ function attention(value) {
   const onImage = (version) => h("span.number", { title: "The share of the last token's attention that falls on the image; the rest falls on the prompt" }, `${percent(value.on_image[version])} on the image`);
   return h("div.attention", {},
     h("div.row.four", {},
-      panel(value, "Image", h("span.number", {}, `${value.size[0]} × ${value.size[1]} px`), null),
+      picture(value),
       panel(value, "Baseline attention", onImage("baseline"), () => first, { low: 0, high, scale: "share" }),
       panel(value, "SSA-ME attention", onImage("ssa-me"), () => second, { low: 0, high, scale: "share" }),
       panel(value, "Difference", h("span", {}, "SSA-ME − baseline"), () => difference, { low: -far, high: far, scale: "difference" })),
@@ -146,7 +190,8 @@ function subjects(value) {
       h("th.number", { scope: "col", title: "Alignment score of SSA-ME: cos(e(phrase), a) with a the region's vector" }, "SSA-ME"),
       h("th", { scope: "col", title: "The part of each model's attention on the image that lies inside the region" }, "Attention inside"), h("th", { scope: "col" }, "Verdict"))),
     h("tbody", {}, value.subjects.map(subjectRow))),
-    h("p.key", {}, h("i.region"), "the phrase's region", h("i.rival"), "best rival region"));
+    h("p.key", {}, h("i.region"), "the phrase's region", h("i.rival"), "best rival region",
+      value.subjects.some((subject) => subject.region) ? h("button.part", { type: "button", title: "Search for images with a subject like the chosen phrase's region", onclick: () => value.subjects[chosen].region && like(value.subjects[chosen].region) }, "More like this region") : null));
 }
 
 // Draw the chosen subject's regions on every picture, and its own map.

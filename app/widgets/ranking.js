@@ -150,6 +150,15 @@ function keys(event) {
   if (event.key in steps) { event.preventDefault(); walk(from, steps[event.key]); }
 }
 
+// The results as files; the address says which search.
+function exports() {
+  const kinds = [["csv", "Table (CSV)"], ["json", "JSON"], ["zip", "Both, with thumbnails (zip)"]];
+  const file = ([kind, name]) => h("a", { download: "", onclick: (event) => { event.currentTarget.href = `studio/results/results.${kind}${answer.link}`; menu.open = false; }, href: `studio/results/results.${kind}${answer.link}` }, name);
+  const menu = h("details.export", { onkeydown: (event) => { if (event.key === "Escape" && menu.open) { event.stopPropagation(); menu.open = false; menu.firstChild.focus(); } } },
+    h("summary.copy", { title: "Save both lists as a file" }, icon("save", 14), h("span", {}, "Export")), h("div.menu", {}, kinds.map(file)));
+  return menu;
+}
+
 function render() {
   const value = answer || props.value;
   if (!value) return;
@@ -168,7 +177,7 @@ function render() {
         h("strong", {}, `${value.shared} of ${k}`), ` in both lists`),
       value.unwanted.length ? h("span.without", { title: "What is unwanted is taken off the query's vector, and off images with such a subject" }, `without ${value.unwanted.join(", ")}`) : null,
       h("span.took", {}, value.query_seconds === null ? "" : `query embedded in ${time(value.query_seconds)}`),
-      copy),
+      exports(), copy),
     h("div.lists", { onkeydown: keys }, value.lists.map(column)));
   for (const row of element.querySelectorAll("ol")) row.querySelector(".hit").tabIndex = 0;
 }
