@@ -8,15 +8,11 @@ from tests.app.test_browser_tour import Visit, chromium, playwright, pytestmark,
 def test_filters_compare_leave_out_and_go_into_the_link(visit: Visit) -> None:  # noqa: F811
     page, expect = visit.open(), playwright.expect
     visit.ask("a red car")
-    page.keyboard.press("Escape")
     page.locator("#studio-ranking .hit").first.focus()
     page.keyboard.press("f")
     panel = page.get_by_role("group", name="Filters")
     expect(panel).to_be_visible()
     panel.get_by_label("First list").select_option("ssa-me+subjects")
-    print(page.url, page.inner_text("#studio-notice"), panel.inner_text())
-    page.wait_for_timeout(8000)
-    print(page.url, page.inner_text("#studio-notice"), panel.inner_text())
     page.wait_for_function("location.search.includes('lists=')")
     expect(page.locator("#studio-ranking .list h2").first).to_contain_text("SSA-ME + subjects")
     expect(page.get_by_label("Ranking", exact=True)).to_have_value("mixed")
