@@ -56,7 +56,7 @@ studio.filters = ({ look, keep, recall, forget, changed, pairs, duplicate, keeps
 
   // What is kept
   const saved = h("select", { "aria-label": "Open a kept query or view", onchange: () => saved.value && work(() => recall(JSON.parse(saved.value))) });
-  const name = h("input.name", { type: "text", maxlength: 80, placeholder: "name", "aria-label": "Name to keep this under" });
+  const name = h("input.name", { type: "text", maxlength: 80, placeholder: "name", "aria-label": "Keep it as" });
   const told = h("span.told", { role: "status" });
   const keeping = (kind, title, hint) => h("button", { type: "button", title: hint, onclick: () => work(async () => { await keep({ kind, name: name.value }); name.value = ""; return "Kept."; }) }, title);
   const drop = h("button", { type: "button", title: "Forget the one that is chosen", onclick: () => saved.value && work(async () => { await forget(JSON.parse(saved.value)); return "Forgotten."; }) }, "Forget");

@@ -55,7 +55,7 @@ def test_more_like_a_part_that_is_drawn_and_kept_by_name(visit: Visit) -> None: 
     expect(page.locator("#studio-query .picture svg.part")).to_be_visible()
     page.get_by_role("button", name="Filters", exact=True).click()
     panel = page.get_by_role("group", name="Filters")
-    panel.get_by_label("Name to keep this under").fill("a corner")
+    panel.get_by_label("Keep it as").fill("a corner")
     panel.get_by_role("button", name="Keep query").click()
     expect(panel.locator(".told")).to_have_text("Kept.")
     visit.ask("a blue bird")
