@@ -38,8 +38,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--public",
-        action="store_true",
-        help="for a public page: nobody can make a gallery, annotate or train",
+        action=argparse.BooleanOptionalAction,
+        default="SPACE_ID" in os.environ,
+        help="for a public page: nobody can make a gallery, annotate or train (default: on a Space)",
     )
     parser.add_argument(
         "--annotate",

@@ -35,6 +35,7 @@ from ssa_me.errors import InputError
 if TYPE_CHECKING:
     from app.workspace import Workspace
     from ssa_me.annotation import AnnotationStore, Decision, Item
+    from ssa_me.samples import Record
 
 Json = dict[str, Any]
 
@@ -167,6 +168,13 @@ class Annotating:
             if gallery_id not in self._stores or not path.is_file():
                 self._stores[gallery_id] = AnnotationStore.open(path)
             return self._stores[gallery_id]
+
+    def validated(self, gallery_id: str) -> list[Record]:
+        """The images of a gallery with the subjects that were accepted, fixed or added, to train on."""
+        from ssa_me.annotation import export
+
+        gallery = self._workspace.gallery(gallery_id)
+        return export.records(self.store(gallery_id).outcomes(), lambda id: gallery.item(id).path)
 
     # Tools
 

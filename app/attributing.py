@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ssa_me.attribution import Attribution, Quality, Settings
     from ssa_me.embedder import SalientEmbedder
     from ssa_me.gallery.items import Item
+    from ssa_me.samples import BBox
 
 KINDS = ("map", "sanity", "balance")
 MODELS = ("ssa-me", "baseline", "difference")
@@ -106,11 +107,12 @@ class Attributions:
 
     def _key(self, state: SearchState, settings: InspectSettings, kind: str) -> str:
         prints = dict(self._embedder().info.fingerprints)
-        of = [prints, state.gallery, state.hit, state.text, kind, settings.regions]
+        of: list[object] = [prints, state.gallery, state.hit, state.text, kind]
         if kind == "balance":
             of += [state.image]
         else:
             of += [settings.attribution, settings.target, settings.baseline, settings.steps, settings.seed]
+            of += [_regions(settings)]
         return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:32]
 
     def _task(self, state: SearchState, settings: InspectSettings) -> _Task:
@@ -123,7 +125,7 @@ class Attributions:
         model = settings.target or MODELS[0]
         if model not in MODELS:
             raise InputError(f"There is no score of {model!r}. Choose of {', '.join(MODELS)}.")
-        named = tuple((f"region {n}", box) for n, box in enumerate(settings.regions or (), start=1))
+        named = tuple((f"region {n}", box) for n, box in enumerate(_regions(settings) or (), start=1))
         region, name = _known_region(item, self._inspector.explanation(state, settings).subjects.phrases)
         return _Task(
             image,
@@ -207,6 +209,14 @@ class Attributions:
             del self._jobs[key]
 
 
+def _regions(settings: InspectSettings) -> tuple[BBox, ...] | None:
+    """The drawn regions as far as the method takes regions away; any other is not moved by them."""
+    from ssa_me.attribution import METHODS
+
+    method = METHODS.get(settings.attribution or METHOD)
+    return settings.regions if method is not None and method.features == "subjects" else None
+
+
 def options() -> Json:
     """What can be chosen, for the panel: methods, baselines, models, and the formulas of the numbers."""
     from ssa_me.attribution import BASELINES, FORMULAS, METHODS
@@ -217,6 +227,7 @@ def options() -> Json:
             "title": method.title,
             "summary": method.summary,
             "signed": method.signed,
+            "regions": method.features == "subjects",
             "source": method.source,
         }
         for name, method in METHODS.items()

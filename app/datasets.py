@@ -33,6 +33,8 @@ _ID = re.compile(r"[0-9a-f]{12}")
 _FILE, _DATA = "set.json", "data"
 _SCENES_HELD_OUT, _EVALUATION_SEED = 60, 1_400_000
 _PAGE = 500
+MOST_SCENES = 4_000
+"""A scene comes with its twins, and all of them are held in memory."""
 Validated = Callable[[str], "list[Record]"]
 """The records of a gallery's validated subjects, by its id."""
 
@@ -146,8 +148,8 @@ class DataSets:
         """Begin to draw the scenes that are held out of a run on `count` generated ones with their twins."""
         from ssa_me.scenes.twins import TWINS
 
-        if type(count) is not int or not 10 <= count <= 20_000:
-            raise InputError("Give a number of scenes between 10 and 20,000.")
+        if type(count) is not int or not 10 <= count <= MOST_SCENES:
+            raise InputError(f"Give a number of scenes between 10 and {MOST_SCENES:,}.")
 
         def work(job: Job, out: Path) -> Report:
             from ssa_me.samples import read_image_folder

@@ -59,13 +59,23 @@ def _planned(
 
 
 def tokens_of(checkpoint: Path) -> int:
-    """Tokens of an image with a caption, by the most pixels that the checkpoint's processor keeps, 448 × 448 at most."""
+    """Tokens of an image with a caption, by the pixels that the checkpoint's processor keeps."""
     table = read_json(checkpoint / "preprocessor_config.json") or {}
+    side = int(table.get("patch_size") or 14) * int(table.get("merge_size") or 2)
+    return max(1, _pixels(table) // side**2) + _TEXT
+
+
+def images_gb(checkpoint: Path, images: int) -> float:
+    """What prepared images take in the machine's memory: three channels in 16 bits, twice for the patches' two moments."""
+    pixels = _pixels(read_json(checkpoint / "preprocessor_config.json") or {})
+    return images * pixels * 3 * 2 * 2 / _GB
+
+
+def _pixels(table: Mapping[str, Any]) -> int:
+    """The most pixels of an image that a processor's settings keep, 448 × 448 at most."""
     size = table.get("size")
     most = size.get("longest_edge") if isinstance(size, dict) else None
-    side = int(table.get("patch_size") or 14) * int(table.get("merge_size") or 2)
-    pixels = min(int(most or _PIXELS), _PIXELS)
-    return max(1, pixels // side**2) + _TEXT
+    return min(int(most or _PIXELS), _PIXELS)
 
 
 def free_gb(device: str) -> tuple[float, float]:
@@ -79,11 +89,12 @@ def free_gb(device: str) -> tuple[float, float]:
     return memory.available / _GB, memory.total / _GB
 
 
-def shared(device: str, needed_gb: float | None) -> dict[str, Any]:
-    """What a run shares with the page, in a sentence, with the numbers behind it."""
+def shared(device: str, needed_gb: float | None, images_gb: float) -> dict[str, Any]:
+    """What a run shares with the page, in a sentence, with the numbers behind it. images_gb: they lie in the machine's
+    memory, wherever the model is."""
     free, total = free_gb(device)
     on_gpu = device.startswith("cuda")
-    needed = None if needed_gb is None else round(needed_gb + (0.5 if on_gpu else _PROGRAM_GB), 2)
+    needed = None if needed_gb is None else round(needed_gb + (0.5 if on_gpu else _PROGRAM_GB + images_gb), 2)
     what = "GPU" if on_gpu else "processor and memory"
     slower = "the page's model stays there" if on_gpu else "searching is slower while it runs"
     told = f"The run shares the {what} with this page: {slower}. {free:.1f} of {total:.1f} GB are free."

@@ -14,6 +14,7 @@ from app.exports import export_routes
 from app.failures_routes import failure_routes
 from app.inspecting import entry_of
 from app.permalink import SearchState
+from app.permissions import Allowed
 from app.reports import report_routes
 from app.routes import image_routes
 from app.tabs import annotate as annotate_tab
@@ -23,12 +24,11 @@ from app.tabs import inspect as inspect_tab
 from app.tabs import search as search_tab
 from app.tabs import train as train_tab
 from app.theme import STYLE, THEME
-from app.training import Allowed
 from app.views import model_view
 from app.widgets import SHARED_SCRIPTS, widget
 from app.workspace import Workspace
 
-SHOWN = ("inspect", "failures", "gallery")
+SHOWN = ("inspect", "failures", "annotate", "train", "gallery")
 """The tabs beside the first that a link can open."""
 
 

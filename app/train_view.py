@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.jobs import Job as Task
-from app.training import RECIPES, WEIGHTS, Allowed, Training, log_path
+from app.permissions import Allowed
+from app.run_plan import RECIPES, WEIGHTS
+from app.training import Training, log_path
 from ssa_me.jobs import Job, TrainingLog, tail
 from ssa_me.jobs.logs import Curve, read_log
 

@@ -1,7 +1,7 @@
 """What the Train tab asks of a workspace: data, runs and their curves, versions. Knows no page and loads no model itself.
 
-Runs are processes of their own (`ssa_me.jobs`), so that they outlive page and program. Everything that is asked for is
-checked here, whether it is allowed among it: any value can come from a forged request.
+Runs are processes of their own (`ssa_me.jobs`), so that they outlive page and program. Every value is checked here, since
+any can come from a forged request; whether a visitor may ask for it (`permissions`) is the caller's to check.
 """
 
 from __future__ import annotations
@@ -11,82 +11,35 @@ import logging
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.datasets import DataSet, DataSets
+from app.datasets import DataSets, Validated
 from app.jobs import Job as Task
 from app.jobs import JobState
+from app.run_plan import RECIPES, WEIGHTS, Plan, Quotas, adjusted
 from ssa_me.errors import InputError
 from ssa_me.jobs import Job, JobQueue, TrainingLog, read_json, read_log
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
     from ssa_me.shelf import ModelVersion, Shelf
-    from ssa_me.training.recipe import Recipe
 
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
-
-RECIPES = ("fast", "balanced", "full")
-WEIGHTS = ("attention", "subject", "misalignment", "head")
-_ADJUSTED = {"steps": int, "batch": int, "chunks": int} | dict.fromkeys(WEIGHTS, float)
-CLOSED = {
-    "train": "Training is switched off on this page. Run SSA-ME studio on your own machine: python app.py",
-    "delete": "Nothing can be deleted on this page. Run SSA-ME studio on your own machine: python app.py",
-    "bring": "Data and versions cannot be brought here. Run SSA-ME studio on your own machine: python app.py",
-}
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """What visitors may do: train, delete, and bring data and versions of their own."""
-
-    train: bool = True
-    delete: bool = True
-    bring: bool = True
-
-    @classmethod
-    def on(cls, public: bool, training: bool = False) -> Allowed:
-        """Everything on a page of one's own; nothing on a public one, but training and its data where that is wanted."""
-        return cls(train=training, delete=False, bring=training) if public else cls()
-
-    def check(self, what: str) -> None:
-        """InputError where `what` is switched off."""
-        if not {"train": self.train, "delete": self.delete, "bring": self.bring}[what]:
-            raise InputError(CLOSED[what])
-
-
-@dataclass(frozen=True)
-class Quotas:
-    """What one run may ask for, and how many may wait."""
-
-    steps: int = 20_000
-    batch: int = 2_048
-    waiting: int = 10
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A run that is asked for, checked: its data, recipe as adjusted, and the version that it starts from."""
-
-    data: DataSet
-    recipe: Recipe
-    start: ModelVersion
-    name: str
 
 
 class Training:
     """The data sets, runs and versions of a workspace. Thread-safe as that is."""
 
     def __init__(
-        self, workspace: Workspace, quotas: Quotas = Quotas(), queue: JobQueue | None = None
+        self, workspace: Workspace, quotas: Quotas | None = None, validated: Validated | None = None
     ) -> None:
-        self._workspace, self.quotas = workspace, quotas
+        """`validated`: where the validated subjects of a gallery come from, None where there are none."""
+        self._workspace, self.quotas = workspace, quotas or Quotas()
         folder = workspace.folder
-        self.data = DataSets(folder / "data", workspace.gallery)
-        self.queue = queue or JobQueue(folder / "runs")
+        self.data = DataSets(folder / "data", workspace.gallery, validated=validated)
+        self.queue = JobQueue(folder / "runs")
         self._shelf: Shelf | None = None
         self._import: Task | None = None
         self._lock = threading.RLock()
@@ -143,7 +96,7 @@ class Training:
         data = self.data.get(sent.get("data"))
         if sent.get("recipe") not in RECIPES:
             raise InputError(f"Choose a recipe: {', '.join(RECIPES)}.")
-        recipe = _adjusted(load_recipe(str(sent["recipe"])), sent, self.quotas)
+        recipe = adjusted(load_recipe(str(sent["recipe"])), sent, self.quotas)
         if data.scenes:
             recipe = dataclasses.replace(recipe, scenes=dataclasses.replace(recipe.scenes, count=data.scenes))
         start = self.shelf.version(sent.get("start") or "base")
@@ -169,7 +122,9 @@ class Training:
             rates,
             memory,
         ).to_json()
-        return found | {"parameters": parameters, "device": device} | room.shared(device, found["memory_gb"])
+        held = room.images_gb(plan.start.checkpoint, plan.data.images * plan.recipe.views)
+        told = room.shared(device, found["memory_gb"], held)
+        return found | {"parameters": parameters, "device": device} | told
 
     def begin(self, sent: Mapping[str, Any]) -> Job:
         """Put a run into the queue. Raises InputError as `plan` does, where too many wait, or where memory is short."""
@@ -235,6 +190,8 @@ class Training:
 
     def use(self, id: object) -> ModelVersion:
         """Work with a version from now on: the model is loaded anew."""
+        if self._workspace.starting.phase == "running":
+            raise InputError("A model is being loaded. Wait for it, then choose again.")
         version = self.shelf.use(id)
         self._workspace.reload()
         return version
@@ -386,43 +343,3 @@ def _keep_log(job: Job) -> None:
     inside = job.folder / "out" / "training" / "log.jsonl"
     if inside.is_file():
         shutil.copyfile(inside, job.folder / "log.jsonl")
-
-
-def _adjusted(recipe: Recipe, sent: Mapping[str, Any], quotas: Quotas) -> Recipe:
-    """The recipe with the steps, batch and weights that a form asks for, within the quotas."""
-    wanted: dict[str, Any] = {}
-    for key, kind in _ADJUSTED.items():
-        if sent.get(key) in (None, ""):
-            continue
-        try:
-            number = float(sent[key])
-            value = kind(number)
-        except (TypeError, ValueError, OverflowError):
-            raise InputError(f"{key} is {str(sent[key])[:20]!r}; give a number.") from None
-        if value != number or not 0 <= number < float("inf"):
-            raise InputError(
-                f"{key} is {number:g}; give a {'whole ' if kind is int else ''}number of 0 or more."
-            )
-        wanted[key] = value
-    steps, batch = wanted.get("steps", recipe.adapters.steps), wanted.get("batch", recipe.adapters.batch)
-    if not 1 <= steps <= quotas.steps:
-        raise InputError(f"Give between 1 and {quotas.steps:,} steps, not {steps:,}.")
-    if not 2 <= batch <= quotas.batch:
-        raise InputError(f"Give a batch between 2 and {quotas.batch:,} images, not {batch:,}.")
-    chunks = wanted.get("chunks", recipe.adapters.chunks)
-    if not 1 <= chunks <= batch:
-        raise InputError(f"A batch of {batch} is cut into 1 to {batch} chunks, not {chunks}.")
-    given = {"steps": steps, "batch": batch, "chunks": chunks}
-    lora = dataclasses.replace(recipe.adapters, warmup=min(recipe.adapters.warmup, steps // 10 + 1), **given)
-    base = recipe.base if not recipe.base.steps else dataclasses.replace(recipe.base, **given)
-    every = max(1, min(recipe.held_out.every, steps // 5 or 1))
-    return dataclasses.replace(
-        recipe,
-        adapters=lora,
-        base=base,
-        save_every=max(1, min(recipe.save_every, steps // 4 or 1)),
-        objectives=dataclasses.replace(
-            recipe.objectives, **{k: v for k, v in wanted.items() if k in WEIGHTS}
-        ),
-        held_out=dataclasses.replace(recipe.held_out, every=every),
-    )

@@ -80,12 +80,12 @@ class Workspace:
         self._start = Job("start", self._prepare)
         self._ingest: Job | None = None
         self._files: tuple[Path, ...] = ()
-        self.training = Training(self)
         self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, json_bytes)
         self.searching = Searching(self)
         self.tending = Tending(self)
         self.inspector = Inspector(self)
         self.annotating = Annotating(self)
+        self.training = Training(self, validated=self.annotating.validated)
 
     # Starting
 
@@ -96,10 +96,8 @@ class Workspace:
         return self
 
     def reload(self) -> None:
-        """Load the model anew, in the background, where another version is to be used. InputError while one is loaded."""
+        """Load the model anew, in the background, where another version is to be used."""
         with self._lock:
-            if self._start.running:
-                raise InputError("A model is being loaded. Wait for it, then choose again.")
             self._embedder = None
             self._start = Job("start", self._prepare).start()
 

@@ -71,7 +71,7 @@ def _filled(folder: Path) -> tuple[Annotating, AnnotationStore]:
     images = [
         NewImage(f"{n:064x}", f"{n}.jpg", gallery.copy_path(f"{n:064x}"), 640, 480) for n in range(IMAGES)
     ]
-    gallery.write(images, NewVectors("head", [()] * IMAGES, {}), "none")
+    gallery.write(images, NewVectors("head", [()] * IMAGES, {}))
     random = np.random.default_rng(0)
     proposals = [
         Proposal(

@@ -28,7 +28,6 @@ from ssa_me.salience.subjects import split_phrases
 PAIRED = 3
 """So many subjects of an image, its most salient, stand in pairs."""
 PLACE = 6
-_GATE = 20.0  # a step of the optimiser moves the gates by this many times its rate
 
 
 class SubjectComposition(nn.Module):
@@ -52,7 +51,7 @@ class SubjectComposition(nn.Module):
         """Where training starts: subjects of an image and of a text count `share` times their own vectors, pairs half of
         that."""
         with torch.no_grad():
-            self.gates.copy_(torch.tensor([share, share / 2, share]) / _GATE)
+            self.gates.copy_(torch.tensor([share, share / 2, share]))
 
     def subjects(self, hidden: Tensor, tokens: Tensor, valid: Tensor, regions: Tensor) -> Tensor:
         """a_k (B, K, D) float32 of unit length: hidden states H and image tokens V (B, N, D) under regions (B, K, N).
@@ -86,14 +85,14 @@ class SubjectComposition(nn.Module):
         self, vector: Tensor, subjects: Tensor, present: Tensor, pairs: Tensor, paired: Tensor
     ) -> Tensor:
         """e (B, D) of unit length out of e_last (B, D), subjects (B, K, D) and pairs (B, P, D) where they are there."""
-        single, double, _ = (_GATE * self.gates).float()
+        single, double, _ = self.gates.float()
         return F.normalize(
             vector + single * _share(self.bound(subjects), present) + double * _share(pairs, paired), dim=-1
         )
 
     def compose_text(self, vector: Tensor, phrases: Tensor, present: Tensor) -> Tensor:
         """e(t) (B, D) of unit length out of e_last (B, D) and the phrases (B, K, D) of each text where they are there."""
-        share = (_GATE * self.gates[2]).float()
+        share = self.gates[2].float()
         return F.normalize(vector + share * _share(self.bound(phrases), present), dim=-1)
 
     def bound(self, things: Tensor) -> Tensor:

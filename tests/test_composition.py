@@ -28,7 +28,7 @@ def moved() -> SubjectComposition:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(torch.randn_like(parameter))
-        module.gates.copy_(torch.tensor([0.03, -0.02, 0.04]))
+        module.gates.copy_(torch.tensor([0.6, -0.4, 0.8]))
     return module
 
 
@@ -146,7 +146,6 @@ def test_composed_by_hand(moved):
     present[1, 2] = paired[1, 1] = paired[1, 2] = False
     found = moved.compose(vector, subjects, present, pairs, paired)
     bound = F.normalize(subjects + moved.bind(subjects), dim=-1)
-    # the gates .03 and -.02 stand for .6 and -.4
     first = vector[0] + 0.6 * bound[0].sum(0) / 3**0.5 - 0.4 * pairs[0].sum(0) / 3**0.5
     second = vector[1] + 0.6 * bound[1, :2].sum(0) / 2**0.5 - 0.4 * pairs[1, 0]
     torch.testing.assert_close(found, F.normalize(torch.stack([first, second]), dim=-1))
@@ -174,7 +173,7 @@ def test_a_text_composed_by_hand(fresh, moved):
     vector, phrases, present, *_ = everything()
     present[1, 1:] = False
     torch.testing.assert_close(fresh.compose_text(vector, phrases, present), vector)
-    bound = F.normalize(phrases + moved.bind(phrases), dim=-1)  # the gate .04 stands for .8
+    bound = F.normalize(phrases + moved.bind(phrases), dim=-1)
     by_hand = torch.stack([vector[0] + 0.8 * bound[0].sum(0) / 3**0.5, vector[1] + 0.8 * bound[1, 0]])
     torch.testing.assert_close(moved.compose_text(vector, phrases, present), F.normalize(by_hand, dim=-1))
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 
 from app import train_view
 from app.answers import HIDDEN, attempt
 from app.jobs import Job as Task
-from app.training import CLOSED, Allowed
+from app.permissions import CLOSED, Allowed
 from app.widgets import widget
 from app.workspace import Workspace
 from ssa_me.errors import InputError
@@ -134,7 +134,7 @@ def create(workspace: Workspace, allowed: Allowed) -> TrainTab:
                 size="sm",
                 visible=allowed.bring,
             )
-    tab = TrainTab(form, runs, versions, plots, gr.State(dict), gr.Timer(_EVERY, active=False))
+    tab = TrainTab(form, runs, versions, plots, gr.State({}), gr.Timer(_EVERY, active=False))
     _on_data(desk, tab, files)
     _on_runs(desk, tab)
     _on_versions(desk, tab, bring)
@@ -143,6 +143,8 @@ def create(workspace: Workspace, allowed: Allowed) -> TrainTab:
 
 def arrive(workspace: Workspace, allowed: Allowed) -> list[Any]:
     """Values of `TrainTab.arrived` for a visitor who comes: what runs is found again."""
+    if workspace.starting.phase == "running":  # the libraries of training come after the model, not before it
+        return [{"loading": True}, gr.skip(), gr.skip(), *[gr.skip() for _ in PLOTS], gr.Timer(active=True)]
     desk = _Desk(workspace, allowed)
     return [desk.form(), *desk.board(None)]
 
@@ -180,9 +182,10 @@ def _on_data(desk: _Desk, tab: TrainTab, files: gr.File) -> None:
         return desk.form(found, trouble)
 
     def begin(chosen: Json, event: gr.EventData) -> list[Any]:
-        started: list[str] = []
-        desk.act("train", lambda: started.append(desk.training.begin(_settings(event)).id))
-        return [{**(chosen or {}), "run": started[0]} if started else chosen, *desk.board({**(chosen or {}), "run": next(iter(started), None)})]  # fmt: skip
+        """A run that was started is looked at, unless it waits for another that runs."""
+        started = desk.act("train", lambda: desk.training.begin(_settings(event)))
+        now = {**(chosen or {}), "run": None} if started else chosen
+        return [now, *desk.board(now)]
 
     files.upload(upload, files, [files, tab.form, tab.timer], **HIDDEN)
     tab.form.check(check, None, [tab.form, tab.timer], **HIDDEN)
@@ -206,6 +209,8 @@ def _on_runs(desk: _Desk, tab: TrainTab) -> None:
         return [now, *desk.board(now)]
 
     def tick(chosen: Json, shown: Json | None) -> list[Any]:
+        if desk.workspace.starting.phase == "running" and "sets" not in (shown or {}):
+            return [gr.skip() for _ in tab.arrived]
         check = desk.training.data.check
         before = ((shown or {}).get("check") or {}).get("phase")
         moved = check is not None and (check.running or before == "running")
@@ -238,7 +243,7 @@ def _on_versions(desk: _Desk, tab: TrainTab, bring: gr.UploadButton) -> None:
     def remove(chosen: Json, event: gr.EventData) -> list[Any]:
         return done("delete", lambda: training.shelf.delete(_sent(event).get("id")), chosen)
 
-    def compare(chosen: Json, event: gr.EventData) -> list[Any]:
+    def compare_two(chosen: Json, event: gr.EventData) -> list[Any]:
         sent = _sent(event)
         work = lambda: training.compare(sent.get("before"), sent.get("after"), sent.get("data"))  # noqa: E731
         return done("train", work, chosen)
@@ -255,7 +260,7 @@ def _on_versions(desk: _Desk, tab: TrainTab, bring: gr.UploadButton) -> None:
     tab.versions.use(use, tab.chosen, tab.arrived, **HIDDEN)
     tab.versions.rename(rename, tab.chosen, tab.arrived, **HIDDEN)
     tab.versions.remove(remove, tab.chosen, tab.arrived, **HIDDEN)
-    tab.versions.compare(compare, tab.chosen, tab.arrived, **HIDDEN)
+    tab.versions.compare(compare_two, tab.chosen, tab.arrived, **HIDDEN)
     tab.versions.result(result, tab.chosen, [tab.chosen, *tab.board], **HIDDEN)
     bring.upload(take, [bring, tab.chosen], [bring, *tab.board], **HIDDEN)
 
@@ -270,6 +275,8 @@ def _plot(name: str) -> gr.LinePlot:
         title=PLOTS[name],
         x_title="step",
         y_title=" ",
+        y_lim=[0, None if name == "loss" else 1],
+        y_axis_format=None if name == "loss" else ".2~f",
         color_title=" ",
         height=190,
         min_width=200,

@@ -1,4 +1,4 @@
-// value: {token, image, entry: what is inspected, methods: [{name, title, summary, signed, source}], baselines: {name: words},
+// value: {token, image, entry: what is inspected, methods: [{name, title, summary, signed, regions, source}], baselines: {name: words},
 // formulas: {name: words}, defaults} or null. Triggers "adjust" {attribution, target, baseline, steps, seed}. Server functions:
 // begin({entry, kind: "map" | "sanity" | "balance"}), look({key}), stop({key}) -> {key, phase, message, fraction, result}.
 const { h, paint, gradient, percent, time } = studio;
@@ -32,7 +32,8 @@ async function compute(kind) {
 function keyOf(value) {
   if (!value) return "";
   const { gallery, text, id, settings: s } = value.entry;
-  return JSON.stringify([gallery, text, id, s.attribution, s.target, s.baseline, s.steps, s.seed, s.regions]);
+  const drawn = props.value?.methods.find(({ name }) => name === s.attribution)?.regions ? s.regions : null;
+  return JSON.stringify([gallery, text, id, s.attribution, s.target, s.baseline, s.steps, s.seed, drawn]);
 }
 
 function progress(kind) {
@@ -181,6 +182,7 @@ function render() {
   if (!value) { asked = ""; return element.replaceChildren(); }
   const { settings, text } = value.entry;
   const key = keyOf(value), pair = JSON.stringify([value.entry.gallery, value.entry.id, text, value.entry.image]);
+  if (key !== asked && states.map?.phase === "running" && states.map.key) server.stop({ key: states.map.key });
   if (key !== asked) states = { map: null, sanity: null, balance: states.pair === pair ? states.balance : null, pair };
   wanted = Object.fromEntries(Object.entries(value.defaults).map(([name, standard]) => [name, settings[name] || settings[name] === 0 ? settings[name] : standard]));
   if (!text?.trim()) {

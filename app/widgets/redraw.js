@@ -112,18 +112,16 @@ function draw() {
 function place({ version, title, before, after, count }) {
   const moved = before.rank - after.rank;
   const of = `Rank of this image among ${count.toLocaleString("en")} of the gallery`;
-  if (!props.value.drawn) return h(`tr.${version}`, {}, h("th", { scope: "row" }, h("i.dot", { "aria-hidden": "true" }), title), h("td.rank", { title: of }, h("strong", {}, `#${before.rank}`), h("span.quiet", {}, ` of ${count.toLocaleString("en")}`)), h("td"), h("td.number", {}, before.score.toFixed(4)), h("td"));
+  if (!props.value.drawn) return h(`tr.${version}`, {}, h("th", { scope: "row" }, h("i.dot", { "aria-hidden": "true" }), title), h("td.rank", { title: of }, h("strong", {}, `#${before.rank}`), h("span.quiet", {}, ` of ${count.toLocaleString("en")}`)), h("td"), h("td.number", { title: before.score.toFixed(4) }, before.score.toFixed(3)));
   const sign = moved === 0 ? h("span.same", {}, "same rank") : h(`span.${moved > 0 ? "up" : "down"}`, {}, `${moved > 0 ? "▲" : "▼"} ${Math.abs(moved)}`);
-  const change = after.score - before.score;
   return h(`tr.${version}`, {}, h("th", { scope: "row" }, h("i.dot", { "aria-hidden": "true" }), title),
     h("td.rank", { title: of }, h("span", {}, `#${before.rank}`), " → ", h("strong", {}, `#${after.rank}`)), h("td", {}, sign),
-    h("td.number", { title: "The score by which the ranking sorts" }, `${before.score.toFixed(4)} → ${after.score.toFixed(4)}`),
-    h("td.number.change", {}, `${change < 0 ? "−" : "+"}${Math.abs(change).toFixed(4)}`));
+    h("td.number", { title: `The score by which the ranking sorts: ${before.score.toFixed(4)} → ${after.score.toFixed(4)}` }, `${before.score.toFixed(3)} → ${after.score.toFixed(3)}`));
 }
 
 function results(value) {
   if (!value.places.length) return h("p.quiet", {}, "Enter a query to see where the image ranks, and how the rank changes with the regions.");
-  return [h("table", {}, h("caption", {}, value.drawn ? "With the regions as drawn" : "As the gallery holds it"), h("thead", {}, h("tr", {}, ["Ranking", "Rank", "", "Score", value.drawn ? "Change" : ""].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, value.places.map(place))),
+  return [h("table", {}, h("caption", {}, value.drawn ? "With the regions as drawn" : "As the gallery holds it"), h("thead", {}, h("tr", {}, ["Ranking", "Rank", "", "Score"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, value.places.map(place))),
     h("p.quiet", {}, "With other regions the image is embedded again, with these as its salience. Nothing is written to the gallery. The baseline's one vector reads no regions, so its rank stays.", value.note ? ` ${value.note}` : "")];
 }
 

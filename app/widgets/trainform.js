@@ -1,7 +1,7 @@
 // value: {allowed: {train, delete, bring}, closed, sets: [{id, name, source, images, scenes, report}], galleries: [{id, name, count}],
 // annotations, check: {phase, message, fraction, result: {set}} | null, recipes: [{name, title, text, steps, batch, chunks,
-// attention, subject, misalignment, head}], versions: [{id, name}], quotas, estimate: {…} | null, trouble}.
-// Triggers "check" {source, gallery, count}, "cancel", "drop" {set}, "ask" {settings}, "start" {settings}.
+// attention, subject, misalignment, head}], versions: [{id, name}], quotas, estimate: {…} | null, trouble}
+// or {loading: true}. Triggers "check" {source, gallery, count}, "cancel", "drop" {set}, "ask" {settings}, "start" {settings}.
 const { h, icon } = studio;
 const WEIGHTS = [["attention", "Attention on the regions"], ["subject", "Phrase against subject"], ["misalignment", "Wrong region wins"], ["head", "Salience head"]];
 const chosen = { data: null, recipe: "balanced", start: "base", name: "" }; // what the visitor has set; survives new values
@@ -18,7 +18,7 @@ function set(key, value, quietly) {
   ask();
 }
 function ask() {
-  clearTimeout(asking);
+  clearTimeout(asking); // what is typed is in `chosen` at once, so that a value that comes meanwhile takes nothing away
   if (chosen.data) asking = setTimeout(() => trigger("ask", { settings: { ...chosen } }), 350);
 }
 
@@ -46,7 +46,7 @@ function report(set) {
 function sources(value) {
   const pick = (source, more) => trigger("check", { source, ...more });
   const gallery = h("select", { "aria-label": "Gallery", id: "train-gallery" }, value.galleries.map((g) => h("option", { value: g.id }, `${g.name} (${n(g.count)})`)));
-  const scenes = h("input", { type: "number", min: 10, max: 20000, value: 200, "aria-label": "Number of scenes" });
+  const scenes = h("input", { type: "number", min: 10, max: 4000, value: 200, "aria-label": "Number of scenes" });
   const busy = value.check?.phase === "running";
   const button = (text, act) => h("button", { type: "button", disabled: busy, onclick: act }, text);
   return h("div.sources", {},
@@ -76,7 +76,7 @@ function data(value) {
 
 function number(label, key, recipe, hint, step) {
   const value = chosen[key] ?? recipe[key];
-  return h("label", { title: hint }, h("span", {}, label), h("input", { type: "number", min: step ? 0 : 1, step: step || 1, value, name: key, onchange: (e) => set(key, e.target.value === "" ? recipe[key] : Number(e.target.value), true) }));
+  return h("label", { title: hint }, h("span", {}, label), h("input", { type: "number", min: step ? 0 : 1, step: step || 1, value, name: key, oninput: (e) => (chosen[key] = e.target.value), onchange: (e) => set(key, e.target.value === "" ? recipe[key] : Number(e.target.value), true) }));
 }
 
 function recipes(value) {
@@ -88,7 +88,7 @@ function recipes(value) {
     h("details.more", {}, h("summary", {}, "Weights of the objectives"), h("p.quiet", {}, "How much each of SSA-ME's objectives counts beside the contrast of texts and images. 0 switches one off. The baseline learns by contrast alone."),
       h("div.grid", {}, WEIGHTS.map(([key, title]) => number(title, key, recipe, title, 0.05)))),
     h("div.grid.two", {}, h("label", {}, h("span", {}, "Start from"), h("select", { name: "start", onchange: (e) => set("start", e.target.value, true) }, value.versions.map((v) => h("option", { value: v.id, selected: v.id === chosen.start }, v.name)))),
-      h("label", {}, h("span", {}, "Name of the version"), h("input", { type: "text", maxlength: 60, name: "name", placeholder: "made of data and recipe", value: chosen.name, onchange: (e) => set("name", e.target.value, true) }))));
+      h("label", {}, h("span", {}, "Name of the version"), h("input", { type: "text", maxlength: 60, name: "name", placeholder: "made of data and recipe", value: chosen.name, oninput: (e) => (chosen.name = e.target.value) }))));
 }
 
 function start(value) {
@@ -102,16 +102,19 @@ function start(value) {
 
 function render() {
   const value = props.value;
-  if (!value?.sets) return;
+  if (!value?.sets) return element.replaceChildren(value?.loading ? h("p.closed", { role: "status" }, "The model is being loaded …") : "");
   const fresh = value.check?.result?.set;
   if (fresh && fresh !== seen) { seen = fresh; chosen.data = fresh; ask(); }
   if (!value.sets.some((s) => s.id === chosen.data)) { chosen.data = value.sets[0]?.id || null; ask(); }
   if (!value.versions.some((v) => v.id === chosen.start)) chosen.start = "base";
-  const focus = element.contains(document.activeElement) ? document.activeElement.name || document.activeElement.id : null;
+  const active = element.contains(document.activeElement) ? document.activeElement : null;
+  const focus = active ? active.name || active.id : null, caret = active?.type === "text" ? active.selectionStart : null;
   const open = [...element.querySelectorAll("details.more")].map((d) => d.open);
   element.replaceChildren(h("div.form", {}, value.closed ? h("p.closed", { role: "note" }, value.closed) : null, data(value), recipes(value), start(value)));
   element.querySelectorAll("details.more").forEach((d, i) => { if (open[i] !== undefined && open.length === element.querySelectorAll("details.more").length) d.open = open[i]; });
-  if (focus) element.querySelector(`[name="${focus}"], #${CSS.escape(focus)}`)?.focus();
+  const again = focus ? element.querySelector(`[name="${focus}"], #${CSS.escape(focus)}`) : null;
+  again?.focus();
+  if (again && caret !== null) again.setSelectionRange(caret, caret);
 }
 
 watch("value", render);

@@ -125,7 +125,7 @@ class Regeneration:
     floor: float = 0.5
     enhance: bool = True
     compose: bool = True
-    share: float = 1.0
+    share: float = 1.5
     implicit: bool = False
     likeness: float = 0.3
 

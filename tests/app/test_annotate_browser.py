@@ -139,7 +139,7 @@ def test_without_a_connection_a_decision_waits_and_is_saved_once(visit: Visit) -
     page.unroute(re.compile("component_server"))
     playwright.expect(page.locator(".save")).to_contain_text("Saved ")
     assert page.inner_text(".meter .number") != before
-    assert page.locator(".people td.number").first.inner_text() == "1"
+    assert page.locator(".people tr", has_text="Dee").locator("td.number").first.inner_text() == "1"
     assert visit.trouble and all("ERR_FAILED" in text for text in visit.trouble)
     visit.trouble.clear()
 

@@ -138,6 +138,11 @@ def test_drawn_regions_are_what_is_taken_away(desk: Attributions, calls: Calls) 
     drawn = replace(ASKED, attribution="kernel-shap", regions=((1, 2, 30, 40),))
     ended(desk, desk.begin(STATE, drawn, "map"))
     assert calls.asked[0]["settings"].regions == (("region 1", (1, 2, 30, 40)),)
+    gradients = replace(drawn, attribution="saliency")
+    first = desk.begin(STATE, gradients, "map")
+    assert desk.begin(STATE, replace(gradients, regions=None), "map")["key"] == first["key"], "it reads none"
+    ended(desk, first)
+    assert calls.asked[1]["settings"].regions == ()
 
 
 def test_the_annotated_subject_is_what_the_pointing_game_asks_for(

@@ -33,6 +33,15 @@ def test_the_port_comes_from_the_argument_or_the_environment(
     assert entry.parse([]).host == "127.0.0.1"
 
 
+def test_a_space_is_public_unless_it_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, entry: ModuleType
+) -> None:
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    assert not entry.parse([]).public and entry.parse(["--public"]).public
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    assert entry.parse([]).public and not entry.parse(["--no-public"]).public
+
+
 @pytest.mark.parametrize(
     "arguments", [["--port", "0"], ["--port", "70000"], ["--checkpoint", "/nowhere/at/all"]]
 )

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from app import room, studio
+from app.permissions import CLOSED, Allowed
+from app.run_plan import Quotas
 from app.train_view import board_view, comparison_view, form_view
-from app.training import CLOSED, Allowed, Quotas, Training
+from app.training import Training
 from app.workspace import Workspace
 from ssa_me.errors import InputError
 from ssa_me.jobs import Job, JobQueue
@@ -259,7 +261,8 @@ def test_a_stopped_run_is_kept_as_it_is(workspace: Workspace, sample: str) -> No
 
 
 def test_a_version_goes_out_comes_in_and_is_used(workspace: Workspace) -> None:
-    training = workspace.training
+    training = workspace.start().training
+    assert workspace._start.wait(60).phase == "done"
     packed, name = training.exported("base")
     assert name.endswith(".zip")
     state = training.bring(packed, "Back").wait(120)
@@ -310,7 +313,7 @@ class Sent:
         ("use", ({}, Sent({"id": "base"}))),
         ("rename", ({}, Sent({"id": "a" * 12, "name": "x"}))),
         ("remove", ({}, Sent({"id": "a" * 12}))),
-        ("compare", ({}, Sent({"before": "base", "after": "a" * 12, "data": "b" * 12}))),
+        ("compare_two", ({}, Sent({"before": "base", "after": "a" * 12, "data": "b" * 12}))),
         ("take", ("a.zip", {})),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssa_me.gallery.index import VectorIndex
-from ssa_me.gallery.search import mix
+from ssa_me.gallery.searcher import mix
 from ssa_me.gallery.standing import standing
 
 QUERY = np.array([1, 0], np.float32)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from ssa_me.errors import InputError
+from ssa_me.training import loop
 from ssa_me.training.loop import Run, fit, learning_rate, stopping_on_signals
 from ssa_me.training.recipe import Schedule
 
@@ -167,6 +170,25 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(make_run):
     assert fit("line", straight, QUICK, make_run("straight"), False) is True
     assert_equal(weights_of(resumed), weights_of(straight))
     assert not list(run.folder.glob("*.partial"))
+
+
+def test_on_a_full_disk_the_state_before_stays(make_run, monkeypatch):
+    run, save = make_run(save_every=2), loop.save_file
+
+    def full(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+        save(tensors, path, metadata)
+        if metadata["step"] == "6":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(loop, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        fit("line", Line(), QUICK, run, False)
+    assert not list(run.folder.glob("*.partial"))
+    monkeypatch.undo()
+    again, straight = Line(), Line()
+    assert fit("line", again, QUICK, run, resume=True) and again.steps == [4, 5, 6, 7]
+    assert fit("line", straight, QUICK, make_run("straight"), False)
+    assert_equal(weights_of(again), weights_of(straight))
 
 
 def test_a_stop_at_the_last_step_is_the_end(make_run):

@@ -161,8 +161,7 @@ def test_in_parts_the_gradient_is_the_same(make_stage, take, pairs, version):
     expected, found = gradients(plain), gradients(cached)
     assert expected.keys() == found.keys()
     for key, value in expected.items():
-        near = 1e-4 if key.endswith("gates") else 1e-5  # a gate counts twentyfold
-        torch.testing.assert_close(found[key], value, atol=near, rtol=1e-3, msg=lambda m, k=key: f"{k}: {m}")
+        torch.testing.assert_close(found[key], value, atol=1e-5, rtol=1e-3, msg=lambda m, k=key: f"{k}: {m}")
 
 
 def test_ssa_me_reads_images_that_are_regenerated(make_stage, take, pairs):

@@ -216,7 +216,7 @@ def test_fine_tuning_keeps_the_floor_and_widths_of_its_start(
     )
     assert run(request, silent)["finished"]
     start, end = (json.loads((f / "ssa-me" / "ssa_me.json").read_text()) for f in (trained_checkpoint, out))
-    assert end == start | {"description": "Fine-tuned on 2 images of photographs."}
+    assert end == start | {"claims": True, "description": "Fine-tuned on 2 images of photographs."}
     assert SalientEmbedder.load(out, device="cpu").info.trained == {"baseline": True, "ssa-me": True}
 
 
