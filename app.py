@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import socket
 import sys
@@ -51,7 +52,14 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="on a public page: let visitors bring data and train (default: off there, on elsewhere)",
     )
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        help="offer the endpoints search, compare and explain as tools, too (MCP)",
+    )
     arguments = parser.parse_args(argv)
+    if arguments.mcp and importlib.util.find_spec("mcp") is None:
+        parser.error("--mcp needs a further package. Install it: pip install 'gradio[mcp]'")
     if arguments.port is None:
         wanted = os.environ.get("PORT", "7860")
         if not wanted.isdecimal():
@@ -114,9 +122,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         server_port=arguments.port,
         prevent_thread_lock=True,
         quiet=True,
+        mcp_server=arguments.mcp,
         **launch_options(workspace),
     )
     print(f"SSA-ME studio is open at http://{arguments.host}:{arguments.port}  (Ctrl+C stops it)", flush=True)
+    if arguments.mcp:
+        print(f"Its tools are at http://{arguments.host}:{arguments.port}/gradio_api/mcp/", flush=True)
     workspace.start()
     page.block_thread()
     return 0

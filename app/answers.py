@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from app import permalink
+from app import permalink, refining
 from app.jobs import CALM
 from app.permalink import SearchState
 from ssa_me.errors import InputError
@@ -47,13 +47,18 @@ def read_state(values: Mapping[str, Any], gallery: object) -> SearchState:
         image = image.get("hash")
     if not isinstance(text, str):
         raise InputError("The query is not a text.")
+    method, refined = refining.settled(
+        permalink.parse_method(values.get("method") or refining.METHODS[0]),
+        refining.read(values.get("refining")),
+    )
     return SearchState(
         text=text,
         image=permalink.check_image_hash(image) if image else None,
         weight=permalink.parse_weight(values.get("weight", permalink.DEFAULT_WEIGHT)),
         k=permalink.parse_count(values.get("k", permalink.DEFAULT_K)),
-        method=permalink.parse_method(values.get("method", permalink.METHODS[0])),
+        method=method,
         salience=permalink.parse_salience(values.get("salience", permalink.SALIENCES[0])),
         gallery=permalink.check_gallery_id(gallery) if gallery else None,
         models=permalink.read_models(values.get("models")),
+        refining=refined,
     )

@@ -18,6 +18,7 @@ from app.attributing import Attributions, options
 from app.cache import ByteCache
 from app.inspect_settings import InspectSettings
 from app.permalink import SearchState
+from app.searching import salience_of, wanted
 from app.views import Json
 from ssa_me.errors import InputError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from app.workspace import Workspace
-    from ssa_me.explanation import Explanation, SalienceMode
+    from ssa_me.explanation import Explanation
     from ssa_me.gallery.items import Item
     from ssa_me.gallery.standing import Standing
     from ssa_me.gallery.store import Gallery
@@ -138,8 +139,7 @@ class Inspector:
         """The explanation of the chosen image, with every head's attention; computed once."""
         _, gallery, item = self.item(state)
         embedder = self._workspace.embedder()
-        text = state.text.strip() or None
-        salience: SalienceMode = "full" if permalink.parse_salience(state.salience) == "full" else "head"
+        text, salience = wanted(state.text), salience_of(state.salience)
         prints = tuple(embedder.info.fingerprints.items())
         key = (prints, str(gallery.folder), item.id, text, salience, settings.phrases)
         found = self._explanations.get(key)
@@ -161,7 +161,10 @@ class Inspector:
         embedder = self._workspace.embedder()
         spaces = Spaces(embedder.info.fingerprints)
         image = self.query_image(state)
-        queries = embedder.embed_query(state.text.strip() or None, image, state.weight)
+        text = wanted(state.text)
+        if text is None and image is None:
+            return {}
+        queries = embedder.embed_query(text, image, state.weight)
         redrawn = None if drawn is None else embedder.embed_redrawn(gallery.image(item.id), drawn)
         found = {}
         for version, query in queries.items():

@@ -4,23 +4,23 @@
 
 `i` is the content hash of an uploaded image; `w` is left out where there is no image, `m` for one vector an image, `s`
 for the head's salience, `hit` where none is opened, `tab` for the search. `v` are the fingerprints of the versions that
-gave what the link shows. What a tab keeps beside these it reads and writes itself: see `InspectSettings`.
+gave what the link shows. Which lists are compared and what they leave out: see `refining`. What a tab keeps beside these
+it reads and writes itself: see `InspectSettings`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
+from app import refining
+from app.refining import METHODS, Refining
 from ssa_me.errors import InputError
 
 DEFAULT_K = 10
 DEFAULT_WEIGHT = 0.5
-METHODS = ("vector", "subjects", "rerank")
-"""How both lists are ranked: one vector an image, with its subject vectors, or the best read again with the query."""
-
 SALIENCES = ("head", "full")
 """What conditions the salience of an opened image and of a second ranking: the light head, or the whole pipeline."""
 
@@ -33,7 +33,7 @@ _GALLERY = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 @dataclass(frozen=True)
 class SearchState:
     """What a search consists of. `image` is a content hash, `gallery` an id, `hit` the id of the opened image, `models`
-    the fingerprints that a link names, `tab` where it is shown."""
+    the fingerprints that a link names, `tab` where it is shown, `refining` which lists are compared and what is left out."""
 
     text: str = ""
     image: str | None = None
@@ -45,6 +45,7 @@ class SearchState:
     hit: int | None = None
     tab: str = TABS[0]
     models: tuple[str, ...] = ()
+    refining: Refining = field(default_factory=Refining)
 
     @property
     def is_empty(self) -> bool:
@@ -136,17 +137,21 @@ def parse_number(value: str, what: str) -> int | None:
 def parse(parameters: Mapping[str, str]) -> SearchState:
     """The search that a query string describes. Raises InputError where a parameter makes no sense."""
     image, gallery = parameters.get("i"), parameters.get("g")
+    method, refined = refining.settled(
+        parse_method(parameters.get("m") or METHODS[0]), refining.parse(parameters)
+    )
     return SearchState(
         text=parameters.get("q", ""),
         image=check_image_hash(image) if image else None,
         weight=parse_weight(parameters.get("w") or DEFAULT_WEIGHT),
         k=parse_count(parameters.get("k") or DEFAULT_K),
-        method=parse_method(parameters.get("m") or METHODS[0]),
+        method=method,
         salience=parse_salience(parameters.get("s") or SALIENCES[0]),
         gallery=check_gallery_id(gallery) if gallery else None,
         hit=parse_number(parameters.get("hit", ""), "opened image"),
         tab=parse_tab(parameters.get("tab") or TABS[0]),
         models=parse_models(parameters.get("v", "")),
+        refining=refined,
     )
 
 
@@ -161,10 +166,11 @@ def build(state: SearchState, settings: Mapping[str, str] | None = None) -> str:
         parameters["i"] = state.image
         parameters["w"] = f"{state.weight:g}"
     parameters["k"] = state.k
-    if state.method != METHODS[0]:
+    if state.method != METHODS[0] and not state.refining.rankings:
         parameters["m"] = state.method
     if state.salience != SALIENCES[0]:
         parameters["s"] = state.salience
+    parameters |= state.refining.parameters()
     if state.gallery:
         parameters["g"] = state.gallery
     if state.models:

@@ -10,6 +10,7 @@ import gradio as gr
 
 from app import answers, api, inspect_settings, permalink
 from app.answers import HIDDEN
+from app.exports import export_routes
 from app.failures_routes import failure_routes
 from app.inspecting import entry_of
 from app.permalink import SearchState
@@ -66,7 +67,7 @@ def build(
         masthead = widget("masthead", masthead_value(workspace, None))
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Search", id="search"):
-                search = search_tab.create(workspace, masthead)
+                search = search_tab.create(workspace, masthead, public)
             with gr.Tab("Inspect", id="inspect"):
                 inspect = inspect_tab.create(workspace, masthead)
             with gr.Tab("Failures", id="failures") as tab:
@@ -179,7 +180,16 @@ def _on_similar(workspace: Workspace, parts: _Parts) -> None:
         )
         return entered or gr.skip(), answers.notice(trouble), gr.Tabs(selected="search")
 
+    def like(event: gr.EventData) -> tuple[Any, Any]:
+        """More like a part of the opened image, under the lists and filters that there are."""
+        sent = event._data if isinstance(event._data, dict) else {}
+        entered, trouble = answers.attempt(lambda: search_tab.like_value(workspace, sent))
+        return entered or gr.skip(), answers.notice(trouble)
+
     chosen = [parts.search.query, parts.search.notice, parts.tabs]
+    parts.search.opened.like(like, None, chosen[:2], **HIDDEN).success(
+        parts.find, parts.asked, parts.found, **HIDDEN
+    )
     for images in (parts.gallery.grid, parts.search.ranking):
         images.similar(similar, parts.masthead, chosen, **HIDDEN).then(
             parts.find, parts.asked, parts.found, **HIDDEN
@@ -245,6 +255,7 @@ def launch_options(workspace: Workspace) -> dict[str, Any]:
             "routes": [
                 *image_routes(workspace),
                 *report_routes(workspace),
+                *export_routes(workspace),
                 *failure_routes(workspace.failures),
             ],
             "docs_url": None,

@@ -94,8 +94,16 @@ def item_view(gallery_id: str, item: Item) -> Json:
     }
 
 
+def title(ranking: str) -> str:
+    """The name of a ranking for people: `SSA-ME + subjects`."""
+    version, _, extra = ranking.partition("+")
+    return TITLES.get(version, version) + (f" + {extra}" if extra else "")
+
+
 def search_view(gallery_id: str, gallery: Gallery, result: SearchResult) -> Json:
     """Both lists, the first being what the second's moves in rank refer to. Moves: places up, "new", or "out"."""
+    from ssa_me.gallery.search import EXPLAINED
+
     names = list(result.results)
     ranks = {name: {hit.id: hit.rank for hit in hits} for name, hits in result.results.items()}
     first, second = ranks[names[0]], ranks[names[-1]]
@@ -109,10 +117,13 @@ def search_view(gallery_id: str, gallery: Gallery, result: SearchResult) -> Json
             else:
                 move = first[hit.id] - hit.rank if hit.id in first else "new"
             rows.append(hit_view(gallery_id, items[hit.id], hit) | {"move": move})
-        version, _, extra = name.partition("+")
-        title = TITLES.get(version, version) + (f" + {extra}" if extra else "")
+        version, _, method = name.partition("+")
         seconds = result.seconds.get(name)
-        lists.append({"name": name, "version": version, "title": title, "seconds": seconds, "hits": rows})
+        lists.append(
+            {"name": name, "version": version, "method": method or "vector", "title": title(name)}
+            | {"explained": EXPLAINED.get(name, ""), "seconds": seconds, "hits": rows}
+            | {"hidden": result.hidden.get(name, 0)}
+        )
     shared = len(first.keys() & second.keys())
     query = result.seconds.get("query")
     return {
@@ -120,6 +131,7 @@ def search_view(gallery_id: str, gallery: Gallery, result: SearchResult) -> Json
         "query_seconds": query,
         "shared": shared,
         "overlap": result.overlap,
+        "unwanted": list(result.query.unwanted),
         "notes": list(result.notes),
     }
 

@@ -12,7 +12,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,13 +25,14 @@ from app.failures import FailureRuns
 from app.inspecting import Inspector
 from app.jobs import Job, JobState
 from app.permalink import SearchState
+from app.searching import Searching, salience_of, wanted
+from app.tending import Tending
 from app.training import Training
 from app.uploads import Upload, UploadStore
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
     from ssa_me.embedder import SalientEmbedder
-    from ssa_me.explanation import SalienceMode
     from ssa_me.gallery.ingest import IngestReport, Progress, Source
     from ssa_me.gallery.store import Gallery
     from ssa_me.model_info import ModelInfo
@@ -41,12 +42,6 @@ DEMO_NAME = "Scenes"
 DEMO_SEED = 500_001  # far from the seeds that the embedded model was trained on
 DEMO_SOURCE = "source"
 EXPLANATION_BYTES = 64 * 2**20
-REMEDY = "The Gallery tab says whether they are being embedded, and can embed them again."
-RANKINGS = {
-    "vector": ("baseline", "ssa-me"),
-    "subjects": ("baseline+subjects", "ssa-me+subjects"),
-    "rerank": ("baseline+rerank", "ssa-me+rerank"),
-}
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,10 @@ class Workspace:
         self._lock = threading.RLock()
         self._start = Job("start", self._prepare)
         self._ingest: Job | None = None
+        self._files: tuple[Path, ...] = ()
         self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, json_bytes)
+        self.searching = Searching(self)
+        self.tending = Tending(self)
         self.inspector = Inspector(self)
         self.annotating = Annotating(self)
         self.training = Training(self, validated=self.annotating.validated)
@@ -179,26 +177,17 @@ class Workspace:
     def query_image(self, digest: str | None) -> Upload | None:
         return self.uploads.describe(digest) if digest else None
 
-    def search(self, state: SearchState, rankings: Sequence[str] | None = None) -> views.Json:
+    def search(self, state: SearchState, rankings: Sequence[str] = ()) -> views.Json:
         """Both lists of a search as the page shows them. Raises InputError where the query makes no sense."""
-        result, gallery, gallery_id = self._search(
-            state, rankings or RANKINGS[permalink.parse_method(state.method)]
-        )
-        return views.search_view(gallery_id, gallery, result)
-
-    def search_json(self, state: SearchState, rankings: Sequence[str]) -> dict[str, Any]:
-        """The same search as the commands print it, but that a hit has `file_name` and `url` instead of `path`."""
-        result, gallery, gallery_id = self._search(state, rankings)
-        return views.result_json(gallery_id, gallery, result)
+        return self.searching.view(state, rankings)
 
     def explain(self, state: SearchState, item_id: int) -> views.Json:
         """What the page shows of an opened image. Raises InputError where gallery or image is gone."""
-        gallery_id = self._gallery_id(state)
+        gallery_id = self.gallery_id(state)
         gallery = self.gallery(gallery_id)
         item = gallery.item(item_id)
         embedder = self.embedder()
-        text = state.text.strip() or None
-        salience = _salience(state.salience)
+        text, salience = wanted(state.text), salience_of(state.salience)
         prints = tuple(embedder.info.fingerprints.items())
         key = (prints, gallery_id, str(gallery.folder), item_id, text, salience)
         view = self._explanations.get(key)
@@ -221,7 +210,7 @@ class Workspace:
         """The explanation of an image that is in no gallery, as the commands print it (without files)."""
         from ssa_me.images import load_image
 
-        explanation = self.embedder().explain(load_image(image, name), text, salience=_salience(salience))
+        explanation = self.embedder().explain(load_image(image, name), text, salience=salience_of(salience))
         return explanation.to_json() | {"files": []}
 
     # Building galleries
@@ -241,8 +230,27 @@ class Workspace:
         with self._lock:
             self._check_idle()
             gallery_id = self._free_id(clean)
+            self._files = tuple(files)
             self._ingest = Job(clean, lambda job: self._build(job, gallery_id, clean, files))
             return self._ingest.start()
+
+    def start_adding(self, gallery_id: object, files: Sequence[Path]) -> Job:
+        """Begin to add uploaded files to a gallery that is there. Raises InputError where that cannot be."""
+        gallery, name = self.gallery(gallery_id), permalink.check_gallery_id(gallery_id)
+        if not files or not all(file.is_file() for file in files):
+            raise InputError("There are no files to add (any more). Choose a zip or images first.")
+        with self._lock:
+            self._check_idle()
+            self._files = tuple(files)
+            self._ingest = Job(gallery.name, lambda job: self._extend(job, name, gallery, files))
+            return self._ingest.start()
+
+    def resume(self) -> Job:
+        """Go on with the files of an ingest that was cancelled. Raises InputError where there is none."""
+        state = self._ingest.state if self._ingest else None
+        if state is None or state.phase != "cancelled" or not state.result.get("gallery") or not self._files:
+            raise InputError("There is nothing to go on with. Choose the files again.")
+        return self.start_adding(state.result["gallery"], self._files)
 
     def start_refresh(self, gallery_id: object) -> Job:
         """Begin to embed those images of a gallery that the loaded model has no vectors of. Raises InputError where
@@ -262,6 +270,7 @@ class Workspace:
 
         with self._lock:
             self._check_idle()
+            self._files = ()
             self._ingest = Job(gallery.name, work)
             return self._ingest.start()
 
@@ -278,14 +287,32 @@ class Workspace:
     def _build(self, job: Job, gallery_id: str, name: str, files: Sequence[Path]) -> JobState:
         job.report("Waiting for the model …")
         embedder = self.embedder()
-        zips = [file for file in files if file.suffix.lower() == ".zip"]
-        others = [(file.name, file) for file in files if file.suffix.lower() != ".zip"]
         with self._building(gallery_id, name, embedder) as gallery:
-            result = IngestCounts()
-            sources: list[Source] = [*zips, *([others] if others else [])]
-            for source in sources:
-                result.add(source, partial(self._add, job, gallery, source, embedder))
+            result = self._take(job, gallery, files, embedder)
             return self._finish(job, gallery, gallery_id, result.to_json())
+
+    def _extend(self, job: Job, gallery_id: str, gallery: Gallery, files: Sequence[Path]) -> JobState:
+        job.report("Waiting for the model …")
+        counts = self._take(job, gallery, files, self.embedder())
+        result = counts.to_json() | {"gallery": gallery_id}
+        # what an interrupted ingest of the same files had taken in already is no duplicate
+        result["duplicates"] = [pair for pair in result["duplicates"] if pair[0] != pair[1]]
+        holds = f"{gallery.name} holds {len(gallery):,} images, {counts.added:,} of them new"
+        if job.cancelled():
+            return JobState("cancelled", f"Cancelled. {holds}.", None, result)
+        return JobState("done", f"{holds}.", 1.0, result)
+
+    def _take(
+        self, job: Job, gallery: Gallery, files: Sequence[Path], embedder: SalientEmbedder
+    ) -> IngestCounts:
+        """Ingest uploaded files: each zip, then all images."""
+        others = [(file.name, file) for file in files if file.suffix.lower() != ".zip"]
+        zips = [file for file in files if file.suffix.lower() == ".zip"]
+        sources: list[Source] = [*zips, *([others] if others else [])]
+        counts = IngestCounts()
+        for source in sources:
+            counts.add(source, partial(self._add, job, gallery, source, embedder))
+        return counts
 
     def _add(self, job: Job, gallery: Gallery, source: Source, embedder: SalientEmbedder) -> IngestReport:
         from ssa_me.gallery.ingest import ingest
@@ -365,31 +392,11 @@ class Workspace:
         if len(gallery) < self._demo_images or gallery.lacking(Spaces(embedder.info.fingerprints)):
             self._add(job, gallery, gallery.folder / DEMO_SOURCE, embedder)
 
-    def _gallery_id(self, state: SearchState) -> str:
+    def gallery_id(self, state: SearchState) -> str:
+        """The id of a search's gallery, else the first. Raises InputError where there is none."""
         gallery_id = state.gallery or self.default_gallery()
         if gallery_id is None and self.starting.phase == "running":
             raise InputError("The demo gallery is still being made. Search again in a moment.")
         if gallery_id is None:
             raise InputError("There is no gallery yet. Make one in the Gallery tab.")
         return gallery_id
-
-    def _search(self, state: SearchState, rankings: Sequence[str]) -> tuple[Any, Gallery, str]:
-        from ssa_me.gallery.results import Query
-        from ssa_me.gallery.search import search
-
-        state = replace(state, k=permalink.parse_count(state.k), weight=permalink.parse_weight(state.weight))
-        if state.is_empty:
-            raise InputError("There is nothing to search for. Type a text, add an image, or both.")
-        gallery_id = self._gallery_id(state)
-        gallery = self.gallery(gallery_id)
-        image = self.uploads.image(state.image) if state.image else None
-        query = Query(state.text.strip() or None, image, state.weight)
-        salience = _salience(state.salience)
-        result = search(
-            gallery, self.embedder(), query, tuple(rankings), state.k, remedy=REMEDY, salience=salience
-        )
-        return result, gallery, gallery_id
-
-
-def _salience(value: object) -> SalienceMode:
-    return "full" if permalink.parse_salience(value) == "full" else "head"

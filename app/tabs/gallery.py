@@ -18,6 +18,7 @@ EMPTY = {
     "title": "No gallery yet",
     "text": "Make one: choose a zip or some images, give it a name, and press Create.",
 }
+KEPT = "Images cannot be removed on a public page. Run SSA-ME studio on your own machine: python app.py"
 CLOSED = "New galleries cannot be made on a public page. Run SSA-ME studio on your own machine: python app.py"
 
 
@@ -31,7 +32,16 @@ class GalleryTab:
 
 
 def grid_value(workspace: Workspace, gallery: object, offset: int = 0) -> dict[str, Any]:
-    value, trouble = attempt(lambda: workspace.page(gallery, offset) if gallery else {"empty": EMPTY})
+    """A page of a gallery's images and how they are searched; or why there is none."""
+
+    def work() -> dict[str, Any]:
+        if not gallery:
+            return {"empty": EMPTY}
+        opened = workspace.gallery(gallery)
+        shown = workspace.page(gallery, offset)
+        return shown | {"cards": workspace.tending.cards(opened), "read_only": opened.read_only}
+
+    value, trouble = attempt(work)
     return value or {"empty": {"title": "This gallery cannot be shown", "text": trouble}}
 
 
@@ -53,13 +63,14 @@ def create(workspace: Workspace, masthead: gr.HTML, public: bool) -> GalleryTab:
     """Build the tab and its events. On a `public` page nobody can make a gallery."""
     with gr.Row(elem_classes="studio-gallery"):
         with gr.Column(scale=3, min_width=320):
-            grid = widget("grid")
+            grid = widget("grid", removes=not public)
         with gr.Column(scale=1, min_width=300):
             form = _form(public)
             progress = widget("progress")
     tab = GalleryTab(grid, progress, gr.Timer(0.5, active=False))
     _making(workspace, masthead, tab, form, public)
     _showing(workspace, masthead, tab)
+    _tending(workspace, masthead, tab, public)
     return tab
 
 
@@ -70,6 +81,7 @@ class _Form:
     files: gr.File
     name: gr.Textbox
     make: gr.Button
+    add: gr.Button
 
 
 def _form(public: bool) -> _Form:
@@ -93,7 +105,8 @@ def _form(public: bool) -> _Form:
         visible=not public,
     )
     make = gr.Button("Create and index", variant="primary", elem_id="new-create", visible=not public)
-    return _Form(files, name, make)
+    add = gr.Button("Add to the open gallery", elem_id="new-add", visible=not public)
+    return _Form(files, name, make, add)
 
 
 def _making(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, form: _Form, public: bool) -> None:
@@ -118,6 +131,17 @@ def _making(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, form: _For
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         return progress_value(workspace), gr.Timer(active=True), None, ""
 
+    def add(paths: list[str] | None, head: dict[str, Any]) -> tuple[Any, Any, Any]:
+        files, current = [Path(path) for path in paths or []], (head or {}).get("current")
+        if not begin(lambda: workspace.start_adding(current, files)):
+            return gr.skip(), gr.skip(), gr.skip()
+        return progress_value(workspace), gr.Timer(active=True), None
+
+    def resume() -> tuple[Any, Any]:
+        if not begin(workspace.resume):
+            return gr.skip(), gr.skip()
+        return progress_value(workspace), gr.Timer(active=True)
+
     def refresh(head: dict[str, Any]) -> tuple[Any, Any]:
         if not begin(lambda: workspace.start_refresh((head or {}).get("current"))):
             return gr.skip(), gr.skip()
@@ -130,6 +154,8 @@ def _making(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, form: _For
     begun = [tab.progress, tab.timer]
     entered = [form.files, form.name]
     gr.on([form.make.click, form.name.submit], start, entered, [*begun, *entered], **HIDDEN)
+    form.add.click(add, [form.files, masthead], [*begun, form.files], **HIDDEN)
+    tab.progress.resume(resume, None, begun, **HIDDEN)
     tab.progress.cancel(cancel, None, None, queue=False, **HIDDEN)
     tab.grid.refresh(refresh, masthead, begun, **HIDDEN)
 
@@ -150,3 +176,36 @@ def _showing(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab) -> None:
     shown = [tab.progress, tab.timer, tab.grid]
     tab.timer.tick(poll, masthead, shown, concurrency_limit=None, **HIDDEN)
     tab.grid.turn(turn, masthead, tab.grid, **HIDDEN)
+
+
+def _tending(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, public: bool) -> None:
+    """The events that remove images, and that mark near-duplicates among those of the page that is shown."""
+
+    def sent(event: gr.EventData) -> tuple[Any, int]:
+        data = event._data if isinstance(event._data, dict) else {}
+        offset = data.get("offset")
+        return data.get("ids"), offset if type(offset) is int else 0
+
+    def remove(head: dict[str, Any], event: gr.EventData) -> dict[str, Any]:
+        ids, offset = sent(event)
+        current = (head or {}).get("current")
+
+        def work() -> str:
+            if public:
+                raise InputError(KEPT)
+            gone = workspace.tending.remove(current, ids)
+            return f"{gone:,} image{'' if gone == 1 else 's'} removed from the gallery. Originals stay where they are."
+
+        said, trouble = attempt(work)
+        return grid_value(workspace, current, offset) | {"said": said or trouble}
+
+    def twins(head: dict[str, Any], event: gr.EventData) -> dict[str, Any]:
+        _, offset = sent(event)
+        current = (head or {}).get("current")
+        value = grid_value(workspace, current, offset)
+        shown = [item["id"] for item in value.get("items", [])]
+        found, trouble = attempt(lambda: workspace.tending.twins(current, shown))
+        return value | ({"said": trouble} if found is None else {"twins": found})
+
+    tab.grid.remove(remove, masthead, tab.grid, **HIDDEN)
+    tab.grid.twins(twins, masthead, tab.grid, **HIDDEN)

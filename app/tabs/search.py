@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import gradio as gr
 
 from app import permalink, views
 from app.answers import HIDDEN, attempt, notice, read_state, token
 from app.permalink import SearchState
+from app.refining import NEAR_DUPLICATE, PAIRS
+from app.searching import READ_ONLY
 from app.uploads import MAX_BYTES
 from app.widgets import widget
 from app.workspace import Workspace
@@ -18,6 +22,8 @@ from ssa_me.errors import InputError
 
 EXAMPLES = ["a person in red", "a red bird", "a yellow car in the city", "a cat left of a tree"]
 METHODS = [("vector", "one vector"), ("subjects", "+ subjects"), ("rerank", "+ re-rank")]
+MIXED = ("mixed", "two lists of choice")
+"""What the choice of a method says where the two lists are no pair of one."""
 SAMPLES = 40
 EMPTY = {
     "title": "Ask both models the same question",
@@ -55,7 +61,21 @@ def query_value(workspace: Workspace, state: SearchState) -> dict[str, Any]:
         "salience": state.salience,
         "hit": state.hit,
         "models": list(state.models),
+        "refining": state.refining.to_json(),
     }
+
+
+def like_value(workspace: Workspace, sent: dict[str, Any]) -> dict[str, Any]:
+    """What the query bar shows for more like a region of an opened image: {id, region, state} as the browser sent it. Raises
+    InputError where it makes no sense."""
+    values = sent.get("state")
+    values = values if isinstance(values, dict) else {}
+    asked = read_state(values, values.get("gallery"))
+    found = workspace.searching.like(asked.gallery, sent.get("id"), sent.get("region"))
+    refining = replace(asked.refining, region=found.refining.region, only="")
+    return query_value(
+        workspace, replace(asked, text="", image=found.image, models=(), hit=None, refining=refining)
+    )
 
 
 def image_value(digest: str, width: int, height: int) -> dict[str, Any]:
@@ -73,6 +93,7 @@ def ranking_value(workspace: Workspace, state: SearchState) -> dict[str, Any]:
         "k": state.k,
         "method": state.method,
         "salience": state.salience,
+        "refining": state.refining.to_json(),
     }
     return view | {
         "token": token(),
@@ -83,8 +104,8 @@ def ranking_value(workspace: Workspace, state: SearchState) -> dict[str, Any]:
     }
 
 
-def create(workspace: Workspace, masthead: gr.HTML) -> SearchTab:
-    """Build the tab and its events. `masthead` says which gallery is open."""
+def create(workspace: Workspace, masthead: gr.HTML, public: bool = False) -> SearchTab:
+    """Build the tab and its events. `masthead` says which gallery is open. On a `public` page nothing is kept by name."""
 
     def take_image(sent: dict[str, Any]) -> dict[str, Any]:
         def work() -> dict[str, Any]:
@@ -96,7 +117,17 @@ def create(workspace: Workspace, masthead: gr.HTML) -> SearchTab:
         answer, trouble = attempt(work)
         return answer or {"error": trouble}
 
-    query = widget("query", {}, server_functions=[take_image], examples=EXAMPLES, methods=METHODS)
+    query = widget(
+        "query",
+        {},
+        styles=["filters"],
+        server_functions=[take_image, *_keeping(workspace, public)],
+        examples=EXAMPLES,
+        methods=[*METHODS, MIXED],
+        pairs=PAIRS,
+        duplicate=NEAR_DUPLICATE,
+        keeps=not public,
+    )
     message = widget("notice")
     ranking = widget("ranking", {"token": "", "empty": EMPTY | {"samples": [], "arrival": True}})
     opened = widget("opened")
@@ -132,6 +163,54 @@ def create(workspace: Workspace, masthead: gr.HTML) -> SearchTab:
         **HIDDEN,
     )
     return tab
+
+
+def _keeping(workspace: Workspace, public: bool) -> list[Callable[[dict[str, Any]], dict[str, Any]]]:
+    """What the filters call: look_up {gallery}, keep {gallery, kind, name, entered, link}, recall and forget {gallery, kind,
+    name}; each answers {error} where it cannot."""
+    searching = workspace.searching
+
+    def answered(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        answer, trouble = attempt(work)
+        return {"error": trouble} if answer is None else answer
+
+    def check_writable() -> None:
+        if public:
+            raise InputError(READ_ONLY)
+
+    def look_up(sent: dict[str, Any]) -> dict[str, Any]:
+        return answered(lambda: searching.known(sent.get("gallery")))
+
+    def keep(sent: dict[str, Any]) -> dict[str, Any]:
+        def work() -> dict[str, Any]:
+            check_writable()
+            entered = sent.get("entered")
+            gallery = sent.get("gallery") or workspace.default_gallery()
+            state = read_state(entered if isinstance(entered, dict) else {}, gallery)
+            if sent.get("kind") != "view":
+                return {"name": searching.keep_query(state, sent.get("name") or "")}
+            shown = permalink.parse(dict(parse_qsl(str(sent.get("link") or "").removeprefix("?"))))
+            return {"name": searching.keep_view(replace(shown, gallery=gallery), sent.get("name") or "")}
+
+        return answered(work)
+
+    def recall(sent: dict[str, Any]) -> dict[str, Any]:
+        def work() -> dict[str, Any]:
+            gallery = sent.get("gallery") or workspace.default_gallery()
+            state = searching.recall(gallery, sent.get("kind"), sent.get("name"))
+            return {"entered": query_value(workspace, state)}
+
+        return answered(work)
+
+    def forget(sent: dict[str, Any]) -> dict[str, Any]:
+        def work() -> dict[str, Any]:
+            check_writable()
+            searching.forget(sent.get("gallery"), sent.get("kind"), sent.get("name"))
+            return {}
+
+        return answered(work)
+
+    return [look_up, keep, recall, forget]
 
 
 def search_event(workspace: Workspace) -> Any:

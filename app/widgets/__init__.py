@@ -1,7 +1,7 @@
 """Custom parts of the page: each a script and a style, `NAME.js` and `NAME.css`, on a `gr.HTML` whose value is JSON.
 
     masthead    the gallery that is open, and which model runs where and why
-    query       text, image, the image's weight, number of results, ranking, examples
+    query       text, image, the image's weight, number of results, ranking, examples; `filters` is its line that opens
     notice      one line that says what went wrong with a query, or what to know of its results
     ranking     both lists side by side; the same image lights up in both
     opened      the opened image: both attentions and their difference, the salience's stages, its subjects
@@ -36,8 +36,9 @@ from typing import Any
 import gradio as gr
 
 _FOLDER = Path(__file__).parent
-SHARED_SCRIPTS = tuple(_FOLDER / f"{name}.js" for name in ("studio", "regions", "annotate_panel"))
-"""What all widgets may use: `studio`, and in it the region editor and what stands below the queue of annotations."""
+SHARED_SCRIPTS = tuple(_FOLDER / f"{name}.js" for name in ("studio", "regions", "annotate_panel", "filters"))
+"""What all widgets may use: `studio`, and in it the region editor, what stands below the queue of annotations, and the filters
+of a search."""
 
 
 def widget(

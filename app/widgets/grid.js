@@ -1,5 +1,6 @@
-// value: {id, name, count, lacking, offset, limit, items: [{id, name, thumb, caption, width, height}]} or {empty: {title, text}}.
-// Triggers "turn" {offset}, "similar" {id}, and "refresh" where images lack vectors of the model.
+// value: {id, name, count, lacking, offset, limit, read_only, said, items: [{id, name, thumb, caption, width, height}], twins: {id: {id,
+// cosine}} | absent, cards: [{name, loaded, rows, dimension, kind, recall, megabytes}]} or {empty: {title, text}}. Prop: removes.
+// Triggers "turn" {offset}, "similar" {id}, "twins" {offset}, "remove" {ids, offset}, and "refresh" where images lack vectors.
 const { h, icon } = studio;
 
 function pages({ count, offset, limit }) {
@@ -9,20 +10,72 @@ function pages({ count, offset, limit }) {
     h("span.number", {}, `${offset + 1}–${Math.min(offset + limit, count)} of ${count.toLocaleString("en")}`), turn(offset + limit, "next", "Next page"));
 }
 
+// While images are chosen to be removed, a click chooses; else it searches with the image.
+const picked = new Set();
+let picking = false, sure = false, of = null;
+
+function pick(id, button) {
+  if (picked.has(id)) picked.delete(id);
+  else picked.add(id);
+  button.setAttribute("aria-pressed", String(picked.has(id)));
+  sure = false;
+  showTools();
+}
+
 function tile(item) {
-  return h("li", {}, h("button", { type: "button", title: `${item.caption || item.name}\nSearch with this image`, "aria-label": `Search with ${item.caption || item.name}`, onclick: () => trigger("similar", { id: item.id }) },
-    h("img", { src: item.thumb, alt: "", loading: "lazy", decoding: "async" })));
+  const twin = props.value.twins?.[item.id], named = item.caption || item.name;
+  const does = picking ? `Choose ${named}` : `Search with ${named}`;
+  const button = h("button", { type: "button", title: `${named}\n${picking ? "Choose it" : "Search with this image"}`, "aria-label": does, "aria-pressed": picking ? String(picked.has(item.id)) : null,
+    onclick: () => (picking ? pick(item.id, button) : trigger("similar", { id: item.id })) },
+    h("img", { src: item.thumb, alt: "", loading: "lazy", decoding: "async" }),
+    twin ? h("span.twin", { title: `Nearly the same as image ${twin.id}: cosine ${twin.cosine.toFixed(3)}` }, `≈ ${twin.cosine.toFixed(2)}`) : null);
+  return h("li", {}, button);
+}
+
+const tools = h("div.tools");
+function showTools() {
+  const value = props.value, offset = value.offset;
+  const twins = Object.entries(value.twins || {}), later = twins.filter(([id, twin]) => twin.id < Number(id)).map(([id]) => Number(id));
+  const act = (name, title, work, more = {}) => h("button", { type: "button", title, onclick: work, ...more }, name);
+  const change = (on) => { picking = on; sure = false; picked.clear(); render(); };
+  tools.replaceChildren(...[
+    act("Near-duplicates", "Mark images of this page that have one nearly the same in the gallery", () => trigger("twins", { offset })),
+    value.twins ? h("span.quiet", { role: "status" }, `${twins.length} on this page, from a cosine of .94`) : null,
+    props.removes && !value.read_only && !picking ? act("Remove …", "Choose images to remove from the gallery", () => change(true)) : null,
+    picking && later.length ? act(`Choose the ${later.length} later ones`, "Of each pair, the one that came later", () => { later.forEach((id) => picked.add(id)); render(); }) : null,
+    picking ? act(sure ? `Yes, remove ${picked.size}` : `Remove ${picked.size}`, "Originals outside of the gallery stay where they are", () => {
+      if (!sure) { sure = true; return showTools(); }
+      trigger("remove", { ids: [...picked], offset });
+      picking = sure = false;
+      picked.clear();
+    }, { disabled: picked.size === 0, class: sure ? "sure" : null }) : null,
+    picking ? act("Cancel", "Remove nothing", () => change(false)) : null,
+  ].filter(Boolean));
+}
+
+// How each set of vectors is searched.
+function indexes({ cards }) {
+  if (!cards?.length) return null;
+  const how = (card) => (card.recall === null ? "exact" : `${card.kind}, recall@10 ${card.recall.toFixed(3)}`);
+  const columns = ["Vectors", "Rows", "Width", "Search", "On disk"];
+  const row = (card) => [card.name, card.rows.toLocaleString("en"), card.dimension, how(card), card.megabytes < 0.1 ? "< 0.1 MB" : `${card.megabytes} MB`];
+  return h("details.indexes", {}, h("summary", {}, "How it is searched"), h("table", {}, h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))),
+    h("tbody", {}, cards.filter((card) => card.loaded).map((card) => h("tr", {}, row(card).map((cell) => h("td", {}, cell)))))),
+    cards.some((card) => !card.loaded) ? h("p.quiet", {}, `Also kept: vectors of ${cards.filter((card) => !card.loaded).length} sets of other model versions.`) : null);
 }
 
 function render() {
   const value = props.value;
   if (!value) return;
   if (value.empty) return element.replaceChildren(h("div.empty", {}, h("h2", {}, value.empty.title), h("p", {}, value.empty.text)));
+  if (of !== value.id) { of = value.id; picking = sure = false; picked.clear(); }
+  showTools();
   element.replaceChildren(
-    h("header", {}, h("h2", {}, value.name), h("span.number", {}, `${value.count.toLocaleString("en")} image${value.count === 1 ? "" : "s"}`), h("span.hint", {}, "Click one to search with it"), h("a.jump", { href: "#new-gallery" }, "New gallery ↓"), pages(value)),
+    h("header", {}, h("h2", {}, value.name), h("span.number", {}, `${value.count.toLocaleString("en")} image${value.count === 1 ? "" : "s"}`), h("span.hint", {}, picking ? "Click the ones to remove" : "Click one to search with it"), h("a.jump", { href: "#new-gallery" }, "New gallery ↓"), pages(value)),
     value.lacking ? h("p.lacking", {}, h("span", {}, value.lacking === value.count ? "This gallery was" : `${value.lacking.toLocaleString("en")} of these images were`, " embedded with another model; this one cannot search them yet."),
       h("button", { type: "button", onclick: () => trigger("refresh") }, "Embed again")) : "",
-    h("ul", {}, value.items.map(tile)));
+    tools, value.said ? h("p.said", { role: "status" }, value.said) : "",
+    h("ul", {}, value.items.map(tile)), indexes(value) || "");
 }
 
 watch("value", render);

@@ -42,7 +42,7 @@ function modelButton({ model, starting }) {
 function help() {
   const keys = [
     ["Enter", "search; on a result: open it"], ["← → ↑ ↓", "walk through a list, also while an image is open"],
-    ["Tab", "from the baseline's list to SSA-ME's"], ["Esc", "close the opened image"], ["/", "back to the query"], ["?", "this help"],
+    ["Tab", "from one list to the other"], ["Esc", "close the opened image"], ["/", "back to the query"], ["f", "open or close the filters"], ["?", "this help"],
   ];
   const dialog = h("dialog.help", { "aria-label": "Help", onclick: (event) => event.target === dialog && dialog.close() },
     h("div.body", {},
@@ -51,6 +51,8 @@ function help() {
       h("p", {}, "The baseline and SSA-ME share one backbone and one pass over each image. SSA-ME finds the salient subjects first and rebuilds the image's features around them. ",
         "Here both answer the same query side by side, and an opened result shows where each of them looked."),
       h("h3", {}, "Keys"), h("dl.keys", {}, keys.map(([key, text]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, text)])),
+      h("h3", {}, "Queries"),
+      h("p", {}, "A minus before a word says what is unwanted: ", h("code", {}, "red bird -flower"), ", ", h("code", {}, "street -\"parked car\""), ". In an opened image, press “More like a part” and draw a box: images with such a subject are searched for."),
       h("h3", {}, "Numbers"),
       h("p", {}, "A score is cos(q, e): the cosine of the query's and the image's embedding. Scores of two models are not comparable; ranks are. ",
         "Attention is the share of the last token's attention that falls on a part of the image, the same scale for both models."),
@@ -77,6 +79,7 @@ let drawn = ""; // what the rest of the head shows: it stays, with its focus, wh
 function render() {
   const value = props.value;
   if (!value) return;
+  window.studioGallery = value.current;
   const rest = JSON.stringify([value.galleries, value.current, value.model, value.starting.phase]);
   if (rest === drawn) return element.querySelector(".starting").replaceChildren(start(value));
   drawn = rest;

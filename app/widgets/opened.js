@@ -1,29 +1,28 @@
 // value: {token, id, name, captions, image, size: [w, h], boxes: [[x0, y0, x1, y1]], attention: {version: [n]}, on_image,
 // similarity, stages: [{name, title, hint, values}], regions, subjects: [{phrase, score, scores, region, rival, rival_score,
 // misaligned, label, agrees, attention, salience}], seconds, salience, source, described} or {token, id, error}. Hears "open" and "closed" from the lists, which are on
-// the page before the maps are; says "step", "close" and "salience" back. Triggers "inspect" {id, state}.
+// the page before the maps are; says "step", "close" and "salience" back. Triggers "inspect" {id, state} and "like" {id, region: [x, y, w, h], state}.
 const { h, icon, paint, gradient, say, hear, percent, time, copyAddress } = studio;
 const look = { opacity: 0.9, smooth: true };
-let shown = window.studioOpened || null; // {id, hits, state}: what the lists have opened
+let shown = window.studioOpened || null; // {id, places: [{version, title, hit}], state}: what the lists have opened
 let arriving = false; // the image was just opened: bring it into view once its maps are here
 let chosen = 0; // the subject whose regions are drawn
 let painters = [];
 
 const VERSIONS = [["baseline", "Baseline"], ["ssa-me", "SSA-ME"]];
 
-function place([version, title]) {
-  const hit = shown.hits[version];
-  return h(`span.place.${version}`, { title: hit ? `Score ${hit.score.toFixed(4)}: cosine of the query's and the image's embedding` : "Not among the results shown" },
+function place({ version, title, hit }) {
+  return h(`span.place.${version}`, { title: hit ? `Score ${hit.score.toFixed(4)} under this ranking` : "Not among the results shown" },
     h("i.dot", { "aria-hidden": "true" }), title, hit ? [h("strong", {}, ` #${hit.rank}`), h("span.number", {}, ` ${hit.score.toFixed(3)}`)] : h("span.number", {}, " not listed"));
 }
 
 function head() {
-  const hit = Object.values(shown.hits).find(Boolean) || {};
+  const hit = shown.places.find((place) => place.hit)?.hit || {};
   const value = current();
   const copy = h("button.tool.wide", { type: "button", title: "Copy a link to this opened image", onclick: () => copyAddress(copy) }, icon("link", 14), h("span", {}, "Copy link"));
   return h("header", {},
     h("div.title", {}, h("h2", {}, hit.caption || value?.captions?.[0] || hit.name || value?.name || `Image ${shown.id}`),
-      h("p", {}, VERSIONS.map(place), h("span.file", {}, hit.name || value?.name || ""))),
+      h("p", {}, shown.places.map(place), h("span.file", {}, hit.name || value?.name || ""))),
     h("div.tools", {}, h("button.tool.wide", { type: "button", title: "Look closely in the Inspect tab", onclick: () => trigger("inspect", { id: shown.id, state: shown.state }) }, icon("loupe", 15), h("span", {}, "Inspect")), copy,
       h("button.tool", { type: "button", title: "Previous result (←)", "aria-label": "Previous result", onclick: () => say("step", -1) }, icon("previous", 18)),
       h("button.tool", { type: "button", title: "Next result (→)", "aria-label": "Next result", onclick: () => say("step", 1) }, icon("next", 18)),
@@ -45,6 +44,50 @@ function panel(value, title, note, values, options) {
   return h(`figure${canvas ? ".mapped" : ""}`, {},
     h("div.stack", { style: { "--shape": `${width} / ${height}` } }, h("img", { src: value.image, alt: canvas ? "" : value.captions[0] || value.name }), canvas, marks),
     h("figcaption", {}, h("strong", {}, title), note));
+}
+
+const like = (region) => trigger("like", { id: shown.id, region: region.map((number) => Math.round(number * 10) / 10), state: shown.state });
+
+// The picture, on which a box can be drawn: more like what is in it is searched for. The table below offers it by keyboard.
+function picture(value) {
+  const figure = panel(value, "Image", h("span.number", {}, `${value.size[0]} × ${value.size[1]} px`), null);
+  const stack = figure.querySelector(".stack"), marks = figure.querySelector(".marks");
+  const button = h("button.part", { type: "button", "aria-pressed": "false", title: "Draw a box on the image: more images with such a subject are searched for", onclick: () => arm(button.getAttribute("aria-pressed") === "false") }, "More like a part");
+  let from = null, box = null;
+  function arm(on) {
+    button.setAttribute("aria-pressed", String(on));
+    button.textContent = on ? "Draw a box …" : "More like a part";
+    stack.classList.toggle("drawing", on);
+  }
+  const at = (event) => {
+    const frame = stack.getBoundingClientRect();
+    return [[event.clientX - frame.left, frame.width], [event.clientY - frame.top, frame.height]].map(([pixels, whole], axis) => Math.max(0, Math.min(1, pixels / whole)) * value.size[axis]);
+  };
+  stack.addEventListener("pointerdown", (event) => {
+    if (!stack.classList.contains("drawing")) return;
+    event.preventDefault();
+    stack.setPointerCapture(event.pointerId);
+    from = at(event);
+    box = h("rect.drawn", { rx: 1 });
+    marks.replaceChildren(box);
+  });
+  stack.addEventListener("pointermove", (event) => from && size(at(event)));
+  const size = (to) => {
+    const region = [Math.min(from[0], to[0]), Math.min(from[1], to[1]), Math.abs(to[0] - from[0]), Math.abs(to[1] - from[1])];
+    ["x", "y", "width", "height"].forEach((name, index) => box.setAttribute(name, region[index]));
+    return region;
+  };
+  stack.addEventListener("pointerup", (event) => {
+    if (!from) return;
+    const region = size(at(event));
+    from = null;
+    arm(false);
+    if (region[2] >= 4 && region[3] >= 4) like(region);
+    else choose(chosen);
+  });
+  stack.addEventListener("pointercancel", () => { from = null; arm(false); choose(chosen); });
+  figure.querySelector("figcaption").append(button);
+  return figure;
 }
 
 function scaleBar(scale, low, high, what, hint) {
@@ -70,7 +113,7 @@ function attention(value) {
   const onImage = (version) => h("span.number", { title: "The share of the last token's attention that falls on the image; the rest falls on the prompt" }, `${percent(value.on_image[version])} on the image`);
   return h("div.attention", {},
     h("div.row.four", {},
-      panel(value, "Image", h("span.number", {}, `${value.size[0]} × ${value.size[1]} px`), null),
+      picture(value),
       panel(value, "Baseline attention", onImage("baseline"), () => first, { low: 0, high, scale: "share" }),
       panel(value, "SSA-ME attention", onImage("ssa-me"), () => second, { low: 0, high, scale: "share" }),
       panel(value, "Difference", h("span", {}, "SSA-ME − baseline"), () => difference, { low: -far, high: far, scale: "difference" })),
@@ -147,7 +190,8 @@ function subjects(value) {
       h("th.number", { scope: "col", title: "Alignment score of SSA-ME: cos(e(phrase), a) with a the region's vector" }, "SSA-ME"),
       h("th", { scope: "col", title: "The part of each model's attention on the image that lies inside the region" }, "Attention inside"), h("th", { scope: "col" }, "Verdict"))),
     h("tbody", {}, value.subjects.map(subjectRow))),
-    h("p.key", {}, h("i.region"), "the phrase's region", h("i.rival"), "best rival region"));
+    h("p.key", {}, h("i.region"), "the phrase's region", h("i.rival"), "best rival region",
+      value.subjects.some((subject) => subject.region) ? h("button.part", { type: "button", title: "Search for images with a subject like the chosen phrase's region", onclick: () => value.subjects[chosen].region && like(value.subjects[chosen].region) }, "More like this region") : null));
 }
 
 // Draw the chosen subject's regions on every picture, and its own map.
@@ -173,7 +217,7 @@ function bringIntoView() {
 }
 
 function waiting() {
-  const hit = Object.values(shown.hits).find(Boolean);
+  const hit = shown.places.find((place) => place.hit)?.hit;
   const ghost = (title) => h("figure", {}, h("div.stack.ghost", { style: { "--shape": hit ? `${hit.width} / ${hit.height}` : "1" } }), h("figcaption", {}, h("strong", {}, title), h("span", {}, "…")));
   const first = hit ? h("figure", {}, h("div.stack", { style: { "--shape": `${hit.width} / ${hit.height}` } }, h("img", { src: hit.thumb, alt: hit.caption })), h("figcaption", {}, h("strong", {}, "Image"))) : ghost("Image");
   return h("div.attention", { "aria-busy": "true" }, h("div.row.four", {}, first, ghost("Baseline attention"), ghost("SSA-ME attention"), ghost("Difference")));

@@ -1,5 +1,6 @@
-// value: {text, image: {hash, width, height, url} | null, weight, k, method, salience}. Props: examples, methods.
-// Triggers "submit" after it has put what was entered into the value. Server function: take_image(file) -> {image} | {error}.
+// value: {text, image: {hash, width, height, url} | null, weight, k, method, salience, refining} (see `Refining`).
+// Props: examples, methods, pairs, duplicate, keeps. Triggers "submit" after it has put what was entered into the value.
+// Server functions: take_image(file) -> {image}, look_up, keep, recall, forget (see `filters.js`); all may answer {error}.
 // Hears "salience" from the opened image, and says "conditioned" to the lists where a choice needs no new search.
 const { h, icon, say, hear } = studio;
 
@@ -12,10 +13,10 @@ const SALIENCE_HINTS = {
   head: "Salience of an opened image and of a re-ranking by the light head that was distilled",
   full: "By the whole pipeline: the language model lists the subjects, a visual expert and semantic relevance find them",
 };
-let entered = { text: "", image: null, weight: 0.5, k: 10, method: "vector", salience: "head", ...(props.value || {}) };
+let entered = { text: "", image: null, weight: 0.5, k: 10, method: "vector", salience: "head", refining: {}, ...(props.value || {}) };
 let openedId = null;
 
-const text = h("input.text", { type: "search", name: "q", placeholder: "Describe what you look for, paste an image, or both", "aria-label": "Query text", autocomplete: "off", enterkeyhint: "search", spellcheck: "false" });
+const text = h("input.text", { type: "search", name: "q", title: "A minus says what is unwanted: red bird -flower, street -\"parked car\". That direction is taken off the query's vector, and off images with such a subject.", placeholder: "Describe what you look for, paste an image, or both", "aria-label": "Query text", autocomplete: "off", enterkeyhint: "search", spellcheck: "false" });
 const file = h("input", { type: "file", accept: "image/*", hidden: true, "aria-label": "Query image", onchange: () => file.files[0] && take(file.files[0]) });
 const add = h("button.add", { type: "button", title: "Search with an image: choose, drop, or paste it", onclick: () => file.click() }, icon("image", 18), h("span", {}, "Image"));
 const picture = h("span.picture", { hidden: true });
@@ -24,8 +25,26 @@ const weight = h("input", { type: "range", min: 0, max: 1, step: 0.05, "aria-lab
 const share = h("output");
 const blend = h("label.blend", {}, h("span", {}, "text"), weight, h("span", {}, "image"), share);
 const count = h("input.count", { type: "number", min: 1, step: 1, inputmode: "numeric", "aria-label": "Number of results" });
-const method = h("select", { "aria-label": "Ranking", onchange: () => { method.title = METHOD_HINTS[method.value]; } },
-  (props.methods || []).map(([value, name]) => h("option", { value }, name)));
+const method = h("select", { "aria-label": "Ranking", onchange: () => { filters.set({ ...filters.get(), rankings: [] }, method.value); showMethod(); } },
+  (props.methods || []).map(([value, name]) => h("option", { value, hidden: value === "mixed" }, name)));
+const filters = studio.filters({
+  pairs: props.pairs, duplicate: props.duplicate, keeps: props.keeps,
+  changed: () => { showMethod(); showImage(); if (text.value.trim() || entered.image) submit(openedId); },
+  look: () => ask("look_up", {}),
+  keep: (sent) => ask("keep", { ...sent, entered: now(), link: location.search }),
+  forget: (sent) => ask("forget", sent),
+  recall: async (sent) => {
+    const { entered: found } = await ask("recall", sent);
+    entered = { ...entered, ...found };
+    show();
+    submit(found.hit ?? null);
+  },
+});
+async function ask(name, sent) {
+  const answer = await server[name]({ gallery: window.studioGallery ?? null, ...sent });
+  if (answer.error) throw new Error(answer.error);
+  return answer;
+}
 const salience = h("select", { "aria-label": "Salience", onchange: () => condition(salience.value) },
   Object.keys(SALIENCE_HINTS).map((value) => h("option", { value }, value)));
 const chips = h("div.chips", {}, h("span.quiet", {}, "Try"), (props.examples || []).map((example) =>
@@ -33,7 +52,8 @@ const chips = h("div.chips", {}, h("span.quiet", {}, "Try"), (props.examples || 
 const form = h("form.query", { role: "search", novalidate: true, onsubmit: (event) => { event.preventDefault(); submit(); } },
   h("div.field", {}, icon("search", 18), picture, text, add, file, go),
   h("div.options", {}, blend, h("label", { title: "How many results each list shows" }, "k", count), h("label", { title: "What both lists are ranked by" }, "Rank by", method),
-    h("label.conditioned", {}, "Salience", salience), chips));
+    h("label.conditioned", {}, "Salience", salience), filters.toggle, filters.active, chips),
+  filters.panel);
 element.replaceChildren(form);
 
 // Show `entered` in the form.
@@ -41,18 +61,33 @@ function show() {
   text.value = entered.text || "";
   weight.value = entered.weight;
   count.value = entered.k;
-  method.value = entered.method;
-  method.title = METHOD_HINTS[method.value] || "";
+  filters.set(entered.refining, entered.method);
+  showMethod();
   showSalience();
   showImage();
 }
 
+function showMethod() {
+  method.value = filters.get().rankings.length ? "mixed" : filters.method();
+  method.title = METHOD_HINTS[method.value] || "Two lists of choice: see the filters";
+}
+
+// The query's image, or the part of it that more is looked for of.
+function pictureOf(image, region) {
+  const title = region ? `A part of the image: ${region[2]} × ${region[3]} px` : `${image.width} × ${image.height} px`;
+  if (!region) return h("img", { src: image.url, alt: "The query's image", title });
+  const part = h("svg.part", { viewBox: region.join(" "), preserveAspectRatio: "xMidYMid meet", role: "img", "aria-label": "The part of the query's image" },
+    h("image", { href: image.url, width: image.width, height: image.height }));
+  part.style.width = `${Math.max(30, Math.min(90, (42 * region[2]) / region[3]))}px`;
+  return part;
+}
+
 function showImage() {
-  const { image } = entered;
+  const { image } = entered, { region } = filters.get();
   picture.hidden = !image;
   add.hidden = Boolean(image);
   picture.replaceChildren(...(image ? [
-    h("img", { src: image.url, alt: "The query's image", title: `${image.width} × ${image.height} px` }),
+    pictureOf(image, region),
     h("button", { type: "button", "aria-label": "Remove the image", title: "Remove the image", onclick: drop }, icon("close", 13)),
   ] : []));
   showWeight();
@@ -67,7 +102,7 @@ function showSalience() {
 function condition(mode) {
   entered.salience = mode;
   showSalience();
-  if (entered.method === "rerank" && openedId !== null) submit(openedId);
+  if (filters.names().some((name) => name.endsWith("+rerank")) && openedId !== null) submit(openedId);
   else say("conditioned", mode);
 }
 
@@ -83,6 +118,7 @@ function showWeight() {
 
 function drop() {
   entered.image = null;
+  filters.set({ ...filters.get(), region: null }, filters.method());
   file.value = "";
   showImage();
 }
@@ -96,6 +132,7 @@ async function take(blob) {
     if (answer.error) say("message", { kind: "warning", text: answer.error });
     else {
       entered.image = answer.image;
+      filters.set({ ...filters.get(), region: null }, filters.method());
       say("message", null);
       showImage();
       text.focus();
@@ -108,8 +145,13 @@ async function take(blob) {
   }
 }
 
+// What is entered, as it is sent.
+function now(hit = null) {
+  return { ...entered, linked: false, models: [], hit, text: text.value, weight: Number(weight.value), k: count.value, method: filters.method(), refining: filters.get() };
+}
+
 function submit(hit = null) {
-  entered = { ...entered, linked: false, models: [], hit, text: text.value, weight: Number(weight.value), k: count.value, method: method.value };
+  entered = now(hit);
   form.classList.add("busy");
   go.disabled = true;
   props.value = { ...entered };
@@ -142,7 +184,12 @@ form.addEventListener("drop", (event) => {
 });
 document.addEventListener("keydown", (event) => {
   if (event.key === "/" && element.isConnected && !event.target.closest("input, textarea, select")) { event.preventDefault(); text.focus(); text.select(); }
+  const typing = event.target.closest("input, textarea, select, [contenteditable]");
+  if (event.key === "f" && studio.isSeen(element) && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) { event.preventDefault(); filters.open(filters.panel.hidden); }
 });
+hear(element, "found", (lists) => filters.aligned(lists));
+// Which list shows only what the other one lacks is chosen there, and goes into what is sent.
+hear(element, "only", (only) => filters.set({ ...filters.get(), only }, filters.method()));
 hear(element, "done", rest);
 hear(element, "salience", condition);
 hear(element, "open", ({ id }) => { openedId = id; });

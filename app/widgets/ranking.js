@@ -1,7 +1,8 @@
-// value: {token, state: {text, image, weight, k, method, salience, gallery}, link, query_seconds, shared, k, lists: [{name, version, title, seconds,
-// hits: [{id, rank, score, move, name, thumb, caption, subject}]}], open: id | null} or {token, empty:
+// value: {token, state: {text, image, weight, k, method, salience, gallery, refining}, link, query_seconds, shared, k, unwanted, lists:
+// [{name, version, method, title, explained, seconds, hidden, hits: [{id, rank, score, move, name, thumb, caption, subject}]}], open: id | null} or {token, empty:
 // {title, text, samples: [{id, thumb, name, caption}], arrival}}.
-// Triggers "open" {id, state} and "similar" {id}. Says "open" {id, hits: {version: hit}, state} and "closed" to the opened image's widget.
+// Triggers "open" {id, state} and "similar" {id}. Says "open" {id, places: [{version, title, hit}], state} and "closed" to the opened
+// image's widget, "found" lists and "only" to the query bar.
 // Hears "conditioned" from the query bar: another salience for the image that is open.
 const { h, say, hear, time, setAddress, whenSeen, copyAddress, icon } = studio;
 let opened = null;
@@ -15,11 +16,12 @@ const SCORE = {
 
 function move(hit) {
   if (hit.move === null || hit.move === undefined) return null;
-  if (hit.move === "new") return h("span.move.new", { title: "Not among the baseline's results" }, "new");
-  if (hit.move === "out") return h("span.move.out", { title: "Not among SSA-ME's results" }, "out");
-  if (hit.move === 0) return h("span.move.same", { title: "The same rank as in the baseline" }, "=");
+  const [first, second] = answer.lists.map((list) => list.title);
+  if (hit.move === "new") return h("span.move.new", { title: `Not among the results of ${first}` }, "new");
+  if (hit.move === "out") return h("span.move.out", { title: `Not among the results of ${second}` }, "out");
+  if (hit.move === 0) return h("span.move.same", { title: `The same rank as in ${first}` }, "=");
   const up = hit.move > 0, places = Math.abs(hit.move);
-  return h(`span.move.${up ? "up" : "down"}`, { title: `${places} place${places > 1 ? "s" : ""} ${up ? "higher" : "lower"} than in the baseline` }, `${up ? "▲" : "▼"} ${places}`);
+  return h(`span.move.${up ? "up" : "down"}`, { title: `${places} place${places > 1 ? "s" : ""} ${up ? "higher" : "lower"} than in ${first}` }, `${up ? "▲" : "▼"} ${places}`);
 }
 
 function subject({ subject: found }) {
@@ -41,19 +43,45 @@ function words(hit, list) {
 
 function card(hit, list) {
   const button = h("button.hit", {
-    type: "button", "data-id": hit.id, "data-list": list.name, tabindex: hit.rank === 1 ? 0 : -1, "aria-label": words(hit, list),
+    type: "button", "data-id": hit.id, "data-list": list.name, tabindex: -1, "aria-label": words(hit, list),
     onclick: () => open(hit.id, button), onmouseenter: () => light(hit.id), onmouseleave: () => light(null), onfocus: () => light(hit.id), onblur: () => light(null),
   },
     h("span.frame", {}, h("img", { src: hit.thumb, alt: "", loading: "lazy", decoding: "async" }), h("span.rank", {}, hit.rank)),
-    h("span.line", {}, h("span.score", { title: `${SCORE[props.value.state.method]} = ${hit.score.toFixed(4)}` }, hit.score.toFixed(3)), move(hit)),
+    h("span.line", {}, h("span.score", { title: `${SCORE[list.method]} = ${hit.score.toFixed(4)}` }, hit.score.toFixed(3)), move(hit)),
     hit.subject ? h("span.line.second", {}, subject(hit)) : null);
   return h("li", {}, button);
 }
 
-function column(list) {
+const lacking = (list, at) => {
+  const other = new Set(answer.lists[1 - at].hits.map((hit) => hit.id));
+  return list.hits.filter((hit) => !other.has(hit.id));
+};
+
+// A list with, in its head, the switch that shows only what the other one lacks.
+function column(list, at) {
+  const letter = "ab"[at], alone = lacking(list, at), only = answer.state.refining.only.includes(letter);
+  const hits = only ? alone : list.hits;
   return h(`section.list.${list.version}`, { "aria-label": list.title },
-    h("h2", {}, h("i.dot", { "aria-hidden": "true" }), list.title, h("span.time", { title: "Ranking the gallery; the query was embedded once for both lists before" }, time(list.seconds))),
-    h("ol", { "data-list": list.name }, list.hits.map((hit) => card(hit, list))));
+    h("h2", {}, h(`i.dot${list.method === "vector" ? "" : ".more"}`, { "aria-hidden": "true" }), h("span.named", { title: list.explained }, list.title),
+      h("button.only", { type: "button", "aria-pressed": String(only), title: `Show only what ${answer.lists[1 - at].title} does not list`, onclick: () => choose(letter) }, `only here ${alone.length}`),
+      list.hidden ? h("span.quiet", { title: "Images whose cosine with one further up is at or above the threshold" }, `${list.hidden} near-duplicate${list.hidden === 1 ? "" : "s"} hidden`) : null,
+      h("span.time", { title: "Ranking the gallery; the query was embedded once for both lists before" }, time(list.seconds))),
+    hits.length ? h("ol", { "data-list": list.name }, hits.map((hit) => card(hit, list)))
+      : h("p.none", {}, only ? "The other list has all of these." : "No image passes the filters. Take one away, or lower a threshold."));
+}
+
+function choose(letter) {
+  const { refining } = answer.state, on = refining.only.includes(letter);
+  const only = [..."ab"].filter((other) => (other === letter ? !on : refining.only.includes(other))).join("");
+  const link = new URLSearchParams(answer.link);
+  if (only) link.set("only", only);
+  else link.delete("only");
+  answer = { ...answer, link: `?${link}`, state: { ...answer.state, refining: { ...refining, only } } };
+  setAddress(answer.link, opened);
+  say("only", only);
+  render();
+  mark();
+  element.querySelectorAll("button.only")["ab".indexOf(letter)]?.focus();
 }
 
 function sample(item) {
@@ -80,9 +108,9 @@ function open(id, from) {
   opened = id;
   mark();
   setAddress(null, id);
-  const hits = Object.fromEntries(lists.map((list) => [list.version, list.hits.find((hit) => hit.id === id) || null]));
-  window.studioOpened = { id, hits, state };
-  say("open", { id, hits, state, scroll: Boolean(from) });
+  const places = lists.map((list) => ({ version: list.version, title: list.title, hit: list.hits.find((hit) => hit.id === id) || null }));
+  window.studioOpened = { id, places, state };
+  say("open", { id, places, state, scroll: Boolean(from) });
   trigger("open", { id, state });
 }
 
@@ -122,8 +150,17 @@ function keys(event) {
   if (event.key in steps) { event.preventDefault(); walk(from, steps[event.key]); }
 }
 
+// The results as files; the address says which search.
+function exports() {
+  const kinds = [["csv", "Table (CSV)"], ["json", "JSON"], ["zip", "Both, with thumbnails (zip)"]];
+  const file = ([kind, name]) => h("a", { download: "", onclick: (event) => { event.currentTarget.href = `studio/results/results.${kind}${answer.link}`; menu.open = false; }, href: `studio/results/results.${kind}${answer.link}` }, name);
+  const menu = h("details.export", { onkeydown: (event) => { if (event.key === "Escape" && menu.open) { event.stopPropagation(); menu.open = false; menu.firstChild.focus(); } } },
+    h("summary.copy", { title: "Save both lists as a file" }, icon("save", 14), h("span", {}, "Export")), h("div.menu", {}, kinds.map(file)));
+  return menu;
+}
+
 function render() {
-  const value = props.value;
+  const value = answer || props.value;
   if (!value) return;
   if (value.empty) {
     const { title, text, samples } = value.empty;
@@ -138,9 +175,11 @@ function render() {
       h("span.overlap", { title: `overlap@${k} = |A ∩ B| / ${k}: the share of results that both lists have in common` },
         h("span.meter", { "aria-hidden": "true" }, h("i", { style: { width: `${(100 * value.shared) / Math.max(1, k)}%` } })),
         h("strong", {}, `${value.shared} of ${k}`), ` in both lists`),
+      value.unwanted.length ? h("span.without", { title: "What is unwanted is taken off the query's vector, and off images with such a subject" }, `without ${value.unwanted.join(", ")}`) : null,
       h("span.took", {}, value.query_seconds === null ? "" : `query embedded in ${time(value.query_seconds)}`),
-      copy),
+      exports(), copy),
     h("div.lists", { onkeydown: keys }, value.lists.map(column)));
+  for (const row of element.querySelectorAll("ol")) row.querySelector(".hit").tabIndex = 0;
 }
 
 function update() {
@@ -159,6 +198,7 @@ function update() {
   }
   opened = window.studioOpened = null;
   setAddress(value.link, null);
+  say("found", value.lists);
   say("closed");
   if (value.open !== null && value.open !== undefined) open(value.open, null);
 }

@@ -42,6 +42,38 @@ def test_compare_gives_both_lists_and_their_overlap(
     assert found["overlap"] == pytest.approx(len(first & second) / 4)
 
 
+def test_search_takes_the_options_of_the_command(
+    client: Client, tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
+    found = client.predict(
+        "red car -green", k=4, model="ssa-me, ssa-me+subjects", where="width>=1\nfile_name~a", sort="alignment",
+        hide_duplicates=0.9, api_name="/search",
+    )  # fmt: skip
+    assert list(found["results"]) == ["ssa-me", "ssa-me+subjects"]
+    asked = found["query"]
+    assert (asked["unwanted"], asked["where"], asked["sort"]) == (
+        ["green"],
+        ["width>=1", "file_name~a"],
+        "alignment",
+    )
+    assert asked["hide_duplicates"] == 0.9
+    (tmp_path / "q.png").write_bytes(picture("red"))
+    part = client.predict(image=handle_file(tmp_path / "q.png"), region="2,3,20,20", k=2, api_name="/compare")
+    assert part["query"]["region"] == [2, 3, 20, 20]
+
+
+def test_every_option_is_described(client: Client) -> None:
+    """As the tools of --mcp are, which read the same text."""
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert "least_alignment" in [p["parameter_name"] for p in endpoints["/search"]["parameters"]]
+    from app import api
+
+    source = Path(api.__file__).read_text(encoding="utf-8")
+    for endpoint in ("/search", "/compare", "/explain"):
+        for parameter in endpoints[endpoint]["parameters"]:
+            assert f"            {parameter['parameter_name']}: " in source
+
+
 def test_explain_aligns_the_subjects_of_the_text(
     client: Client, tmp_path: Path, picture: Callable[..., bytes]
 ) -> None:
@@ -70,6 +102,10 @@ def test_explain_by_the_whole_pipeline(client: Client, tmp_path: Path, picture: 
         ({"text": "red", "model": "magic"}, "magic"),
         ({"text": "red", "image_weight": 7}, "from 0"),
         ({"text": "a" * 10_001}, "10,001"),
+        ({"text": "-red"}, "Only what is unwanted"),
+        ({"text": "red", "where": "nonsense"}, "no condition"),
+        ({"text": "red", "region": "1,2,3,4"}, "no image"),
+        ({"text": "red", "least_alignment": 3}, "between -1 and 1"),
     ],
 )
 def test_bad_input_is_a_sentence(arguments: dict[str, Any], words: str, client: Client) -> None:

@@ -51,6 +51,18 @@ def test_bad_arguments_end_with_two(arguments: list[str], entry: ModuleType) -> 
     assert caught.value.code == 2
 
 
+def test_tools_need_their_package(
+    entry: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as caught:
+        entry.parse(["--mcp"])
+    assert caught.value.code == 2
+    assert "pip install 'gradio[mcp]'" in capsys.readouterr().err
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert entry.parse(["--mcp"]).mcp
+
+
 def test_only_a_checkpoint_of_a_hub_may_be_downloaded(
     entry: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

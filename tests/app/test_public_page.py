@@ -9,7 +9,13 @@ from app.workspace import Workspace
 
 
 @pytest.mark.parametrize(
-    ("event", "arguments"), [("start", (["a.zip"], "Mine")), ("refresh", ({"current": "scenes"},))]
+    ("event", "arguments"),
+    [
+        ("start", (["a.zip"], "Mine")),
+        ("refresh", ({"current": "scenes"},)),
+        ("add", (["a.zip"], {"current": "scenes"})),
+        ("resume", ()),
+    ],
 )
 def test_a_forged_event_starts_nothing(
     event: str, arguments: tuple[object, ...], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
@@ -17,6 +23,8 @@ def test_a_forged_event_starts_nothing(
     begun: list[object] = []
     monkeypatch.setattr(workspace, "start_ingest", lambda *given: begun.append(given))
     monkeypatch.setattr(workspace, "start_refresh", lambda *given: begun.append(given))
+    monkeypatch.setattr(workspace, "start_adding", lambda *given: begun.append(given))
+    monkeypatch.setattr(workspace, "resume", lambda *given: begun.append(given))
     for public in (True, False):
         page = studio.build(workspace, public=public)
         (function,) = {f.fn for f in page.fns.values() if f.fn is not None and f.fn.__name__ == event}

@@ -45,6 +45,8 @@ def test_moves_are_places_relative_to_the_baseline() -> None:
         overlap=0.75,
         seconds={"query": 0.02, "baseline": 0.001, "ssa-me": 0.002},
         notes=("A note.",),
+        hidden={"ssa-me": 2},
+        query=SimpleNamespace(unwanted=("flower",)),
     )
     view = views.search_view("scenes", FakeGallery(), result)  # type: ignore[arg-type]
     first, second = view["lists"]
@@ -52,6 +54,8 @@ def test_moves_are_places_relative_to_the_baseline() -> None:
     assert [hit["move"] for hit in second["hits"]] == [3, 0, -2, "new"]
     assert (view["shared"], view["overlap"], view["notes"]) == (3, 0.75, ["A note."])
     assert (first["title"], second["title"], second["seconds"]) == ("Baseline", "SSA-ME", 0.002)
+    assert (first["hidden"], second["hidden"], view["unwanted"]) == (0, 2, ["flower"])
+    assert second["explained"] == "one vector an image, of the model that looks at its salient subjects"
     assert second["hits"][0]["thumb"] == "studio/thumb/scenes/13?v=abcdef01"
 
 

@@ -1,0 +1,81 @@
+"""The Search tab's filters and the Gallery tab's tools as a visitor uses them, in the system's Chromium."""
+
+from __future__ import annotations
+
+from tests.app.test_browser_tour import Visit, chromium, playwright, pytestmark, visit  # noqa: F401
+
+
+def test_filters_compare_leave_out_and_go_into_the_link(visit: Visit) -> None:  # noqa: F811
+    page, expect = visit.open(), playwright.expect
+    visit.ask("a red car")
+    page.locator("#studio-ranking .hit").first.focus()
+    page.keyboard.press("f")
+    panel = page.get_by_role("group", name="Filters")
+    expect(panel).to_be_visible()
+    panel.get_by_label("First list").select_option("ssa-me+subjects")
+    page.wait_for_function("location.search.includes('lists=')")
+    expect(page.locator("#studio-ranking .list h2").first).to_contain_text("SSA-ME + subjects")
+    expect(page.get_by_label("Ranking", exact=True)).to_have_value("mixed")
+    expect(panel.locator(".bars rect").first).to_be_attached()
+    panel.get_by_label("Add a condition").fill("width>=1")
+    panel.get_by_label("Add a condition").press("Enter")
+    page.wait_for_function("location.search.includes('where=')")
+    panel.get_by_label("hide, from cosine").check()
+    page.wait_for_function("location.search.includes('dup=0.94')")
+    only = page.locator("#studio-ranking button.only").nth(1)
+    only.click()
+    expect(page.locator("#studio-ranking button.only").nth(1)).to_have_attribute("aria-pressed", "true")
+    assert "only=b" in page.url
+    left = [page.locator("#studio-ranking ol").nth(n).locator(".hit").count() for n in range(2)]
+
+    page = visit.open(page.url.removeprefix(visit.address))
+    page.wait_for_selector("#studio-ranking .hit")
+    again = [page.locator("#studio-ranking ol").nth(n).locator(".hit").count() for n in range(2)]
+    assert again == left
+    page.get_by_role("button", name="Remove the filter width>=1").click()
+    page.wait_for_function("!location.search.includes('where=')")
+    with page.expect_download() as saved:
+        page.locator("#studio-ranking .export summary").click()
+        page.get_by_role("link", name="Table (CSV)").click()
+    assert saved.value.suggested_filename == "results-a-red-car.csv"
+
+
+def test_more_like_a_part_that_is_drawn_and_kept_by_name(visit: Visit) -> None:  # noqa: F811
+    page, expect = visit.open(), playwright.expect
+    visit.ask("a red car")
+    page.locator("#studio-ranking .list.ssa-me .hit").first.click()
+    page.get_by_role("button", name="More like a part").click()
+    box = page.locator("#studio-opened .stack").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 90, box["y"] + 80, steps=3)
+    page.mouse.up()
+    page.wait_for_function("location.search.includes('box=') && !location.search.includes('q=')")
+    expect(page.locator("#studio-query .picture svg.part")).to_be_visible()
+    page.get_by_role("button", name="Filters", exact=True).click()
+    panel = page.get_by_role("group", name="Filters")
+    panel.get_by_label("Keep it as").fill("a corner")
+    panel.get_by_role("button", name="Keep query").click()
+    expect(panel.locator(".told")).to_have_text("Kept.")
+    visit.ask("a blue bird")
+    panel.get_by_label("Open a kept query or view").select_option(label="a corner")
+    page.wait_for_function("location.search.includes('box=') && !location.search.includes('q=')")
+    panel.get_by_label("Open a kept query or view").select_option(label="a corner")
+    panel.get_by_role("button", name="Forget").click()
+    expect(panel.locator(".told")).to_have_text("Forgotten.")
+
+
+def test_the_gallery_says_how_it_is_searched_and_which_images_are_alike(visit: Visit) -> None:  # noqa: F811
+    page, expect = visit.open(), playwright.expect
+    page.get_by_role("tab", name="Gallery").click()
+    grid = page.locator("#studio-grid")
+    grid.get_by_role("button", name="Near-duplicates").click()
+    expect(grid.get_by_role("status")).to_contain_text("on this page")
+    grid.get_by_role("button", name="Remove …").click()
+    grid.locator("li button").first.click()
+    grid.get_by_role("button", name="Remove 1").click()
+    expect(grid.get_by_role("button", name="Yes, remove 1")).to_be_visible()
+    grid.get_by_role("button", name="Cancel").click()
+    grid.get_by_text("How it is searched").click()
+    expect(grid.locator(".indexes")).to_contain_text("exact")
