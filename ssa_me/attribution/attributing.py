@@ -262,7 +262,7 @@ def _notes(
 ) -> tuple[str, ...]:
     """What to know before one reads the map."""
     notes = []
-    if target == "difference" and not values.any() and abs(balance.score) < 1e-6:
+    if target == "difference" and np.abs(values).max(initial=0) < 1e-6 and abs(balance.score) < 1e-6:
         notes.append(
             "Both versions give this pair the same score and the same map: there is no difference to explain."
         )

@@ -82,7 +82,7 @@ def test_the_loop_closes(chromium: playwright.Browser, tiny: tuple[Workspace, st
     page.locator("#studio-runs").get_by_role("button", name="Stop").click()
     expect(page.locator("#studio-runs li.stopped")).to_be_visible(timeout=SLOW)
     page.locator("#studio-runs").get_by_role("button", name="Resume").click()
-    expect(page.locator("#studio-versions").get_by_text("Closed loop", exact=True)).to_be_visible(
+    expect(page.locator("#studio-versions").locator("strong", has_text="Closed loop")).to_be_visible(
         timeout=SLOW
     )
     expect(page.locator("#studio-versions .result table")).to_be_visible(timeout=SLOW)

@@ -136,7 +136,7 @@ def test_what_is_hostile_or_useless_leaves_nothing(workspace: Workspace, tmp_pat
         data.from_gallery("../x")
     workspace.start()
     workspace._start.wait(60)
-    with pytest.raises(InputError, match="cannot be trained on here"):
+    with pytest.raises(InputError, match="is validated yet"):
         data.from_annotations("scenes")
     assert list(data.folder.iterdir()) == []
 

@@ -186,7 +186,7 @@ def test_half_precision_is_attributed_in_full(trained_checkpoint, discs):
         assert passes.backbone.dtype == torch.float32 and half._passes.backbone.dtype == torch.bfloat16
         copied = passes
     found = attribute(
-        half, discs, TEXT, "integrated-gradients", settings=Settings(steps=64, baseline="black")
+        half, discs, TEXT, "integrated-gradients", settings=Settings(steps=256, baseline="black")
     )
     assert found.image.convergence < 0.05
     with half.exact() as passes:
