@@ -62,7 +62,7 @@ def test_the_loop_closes(chromium: playwright.Browser, tiny: tuple[Workspace, st
     expect(page.get_by_text("24 images to train on, 8 held out")).to_be_visible(timeout=SLOW)
 
     page.get_by_role("radio", name="Fast").click()
-    page.fill("#studio-trainform input[name=steps]", "200")
+    page.fill("#studio-trainform input[name=steps]", "100")
     page.fill("#studio-trainform input[name=batch]", "8")
     page.fill("#studio-trainform input[name=name]", "Closed loop")
     page.press("#studio-trainform input[name=name]", "Tab")
