@@ -12,10 +12,11 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from app import permalink
+from app.downloads import or_not_found, saved
 from app.permalink import SearchState
 from app.reports import slug
 from ssa_me.errors import InputError
@@ -36,21 +37,12 @@ def export_routes(workspace: Workspace) -> list[Route]:
     def results(request: Request) -> Response:
         name = str(request.path_params["name"])
         if name not in KINDS:
-            return PlainTextResponse("There is no such export.", status_code=404)
-        try:
-            state = permalink.parse(dict(request.query_params))
-            data = build(workspace, state, name)
-        except (InputError, OverflowError) as error:
-            return PlainTextResponse(str(error), status_code=404)
+            raise InputError("There is no such export.")
+        state = permalink.parse(dict(request.query_params))
         stem = "-".join(filter(None, ["results", slug(state.text)]))
-        headers = {
-            "Content-Disposition": f'attachment; filename="{stem}.{name.rpartition(".")[2]}"',
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-        }
-        return Response(data, media_type=KINDS[name], headers=headers)
+        return saved(build(workspace, state, name), f"{stem}.{name.rpartition('.')[2]}", KINDS[name])
 
-    return [Route("/studio/results/{name}", results)]
+    return [Route("/studio/results/{name}", or_not_found(results))]
 
 
 def build(workspace: Workspace, state: SearchState, name: str) -> bytes:

@@ -6,13 +6,13 @@ The address holds what is selected, as the page's own link does; a client names 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from app import failures_state
+from app.downloads import or_not_found, saved
 from app.failures import FailureRuns
 from ssa_me.errors import InputError
 
@@ -27,11 +27,11 @@ def failure_routes(runs: FailureRuns) -> list[Route]:
         state = failures_state.parse({**request.query_params, "fr": request.path_params["run"]})
         opened = runs.shown(state)
         if kind == "csv":
-            return _file(opened.csv(state), f"failures-{opened.id}.csv", kind)
+            return saved(opened.csv(state), f"failures-{opened.id}.csv", TYPES[kind])
         if kind == "json":
-            return _file(json.dumps(opened.json(state), indent=1), f"failures-{opened.id}.json", kind)
+            return saved(json.dumps(opened.json(state), indent=1), f"failures-{opened.id}.json", TYPES[kind])
         if kind == "html":
-            return _file(opened.report(state), f"failures-{opened.id}.html", kind)
+            return saved(opened.report(state), f"failures-{opened.id}.html", TYPES[kind])
         raise InputError("There is no such download.")
 
     def votes(request: Request) -> Response:
@@ -43,32 +43,13 @@ def failure_routes(runs: FailureRuns) -> list[Route]:
         found = runs.votes.votes(opened.id)
         if kind == "csv":
             lines = [[vote[name] for name in HEADER] for vote in found]
-            return _file(csv_text(HEADER, lines), f"votes-{opened.id}.csv", kind)
+            return saved(csv_text(HEADER, lines), f"votes-{opened.id}.csv", TYPES[kind])
         if kind == "json":
             data = {"run": opened.id, "tally": tally(found), "votes": found}
-            return _file(json.dumps(data, indent=1), f"votes-{opened.id}.json", kind)
+            return saved(json.dumps(data, indent=1), f"votes-{opened.id}.json", TYPES[kind])
         raise InputError("There is no such download.")
 
     return [
-        Route("/studio/failures/{run}/rows.{kind}", _or_not_found(rows)),
-        Route("/studio/failures/{run}/votes.{kind}", _or_not_found(votes)),
+        Route("/studio/failures/{run}/rows.{kind}", or_not_found(rows)),
+        Route("/studio/failures/{run}/votes.{kind}", or_not_found(votes)),
     ]
-
-
-def _file(text: str, name: str, kind: str) -> Response:
-    headers = {
-        "Content-Disposition": f'attachment; filename="{name}"',
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-store",
-    }
-    return Response(text, media_type=TYPES[kind], headers=headers)
-
-
-def _or_not_found(answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
-    def endpoint(request: Request) -> Response:
-        try:
-            return answer(request)
-        except InputError as error:
-            return PlainTextResponse(str(error), status_code=404)
-
-    return endpoint

@@ -12,10 +12,11 @@ import re
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from app import inspect_settings, permalink
+from app.downloads import or_not_found, saved
 from app.inspect_settings import InspectSettings
 from app.permalink import SearchState
 from ssa_me.errors import InputError
@@ -31,8 +32,6 @@ KINDS = {
     "figure.svg": "image/svg+xml",
 }
 _HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox",
 }
 
@@ -43,19 +42,12 @@ def report_routes(workspace: Workspace) -> list[Route]:
     def report(request: Request) -> Response:
         name = str(request.path_params["name"])
         if name not in KINDS:
-            return PlainTextResponse("There is no such report.", status_code=404)
-        try:
-            parameters = dict(request.query_params)
-            data, stem = build(
-                workspace, permalink.parse(parameters), inspect_settings.parse(parameters), name
-            )
-        except (InputError, OverflowError) as error:
-            return PlainTextResponse(str(error), status_code=404)
-        saved = f"{stem}.{name.rpartition('.')[2]}"
-        headers = _HEADERS | {"Content-Disposition": f'attachment; filename="{saved}"'}
-        return Response(data, media_type=KINDS[name], headers=headers)
+            raise InputError("There is no such report.")
+        parameters = dict(request.query_params)
+        data, stem = build(workspace, permalink.parse(parameters), inspect_settings.parse(parameters), name)
+        return saved(data, f"{stem}.{name.rpartition('.')[2]}", KINDS[name], _HEADERS)
 
-    return [Route("/studio/report/{name}", report)]
+    return [Route("/studio/report/{name}", or_not_found(report))]
 
 
 def build(

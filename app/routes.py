@@ -7,19 +7,18 @@ A client names a gallery and a number, never a file: the workspace maps them, an
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from app.cache import ByteCache
+from app.downloads import FRESH, or_not_found
 from app.workspace import Workspace
-from ssa_me.errors import InputError
+from ssa_me.byte_cache import ByteCache
 
 LONGEST = 1280
 CACHE_BYTES = 64 * 2**20
-_FRESH = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_MISSING = "There is no such file."
 _HEADERS = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
 
 
@@ -52,32 +51,22 @@ def image_routes(workspace: Workspace) -> list[Route]:
 
     def annotations(request: Request) -> Response:
         path, name = workspace.annotating.exported(request.path_params["token"])
-        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        return FileResponse(path, media_type="application/octet-stream", filename=name, headers=headers)
+        return FileResponse(path, media_type="application/octet-stream", filename=name, headers=FRESH)
 
     def version(request: Request) -> Response:
         path, name = workspace.training.exported(request.path_params["version"])
-        return FileResponse(path, media_type="application/zip", filename=name, headers=_FRESH)
+        return FileResponse(path, media_type="application/zip", filename=name, headers=FRESH)
 
     def sample_set(_: Request) -> Response:
         path, name = workspace.training.sample_set()
-        return FileResponse(path, media_type="application/zip", filename=name, headers=_FRESH)
+        return FileResponse(path, media_type="application/zip", filename=name, headers=FRESH)
 
-    return [
-        Route("/studio/version/{version}", _or_not_found(version)),
-        Route("/studio/sample-set", _or_not_found(sample_set)),
-        Route("/studio/thumb/{gallery}/{item:int}", _or_not_found(thumbnail)),
-        Route("/studio/image/{gallery}/{item:int}", _or_not_found(image)),
-        Route("/studio/upload/{digest}", _or_not_found(upload)),
-        Route("/studio/annotations/{token}", _or_not_found(annotations)),
-    ]
-
-
-def _or_not_found(answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
-    def endpoint(request: Request) -> Response:
-        try:
-            return answer(request)
-        except (InputError, OverflowError):
-            return PlainTextResponse("There is no such file.", status_code=404)
-
-    return endpoint
+    answers = {
+        "/studio/version/{version}": version,
+        "/studio/sample-set": sample_set,
+        "/studio/thumb/{gallery}/{item:int}": thumbnail,
+        "/studio/image/{gallery}/{item:int}": image,
+        "/studio/upload/{digest}": upload,
+        "/studio/annotations/{token}": annotations,
+    }
+    return [Route(path, or_not_found(answer, _MISSING)) for path, answer in answers.items()]
