@@ -1,4 +1,4 @@
-from app.cache import ByteCache
+from ssa_me.byte_cache import ByteCache
 
 
 def test_what_was_used_longest_ago_goes_first() -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -44,7 +45,14 @@ def picture() -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def address(workspace: Workspace) -> Iterator[str]:
-    """Where the page of the shared workspace is served, on this machine and a free port."""
+    """Where the page of the shared workspace is served."""
+    with served(workspace) as url:
+        yield url
+
+
+@contextmanager
+def served(workspace: Workspace) -> Iterator[str]:
+    """The page of a workspace at an address of this machine, on a free port."""
     os.environ["GRADIO_TEMP_DIR"] = str(workspace.folder / "uploaded")
     from app.studio import build, launch_options
 

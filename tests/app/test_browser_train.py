@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from app import room
 from app.workspace import Workspace
-from tests.app.conftest import free_port
+from tests.app.conftest import served
 from tests.app.fakes import FakeEmbedder
 from tests.app.test_browser_tour import CHROMIUM, PATIENCE, Visit, chromium, playwright
 
@@ -29,23 +28,11 @@ def tiny(
 ) -> Iterator[tuple[Workspace, str]]:
     """A workspace whose runs train the tiny checkpoint, and where its page is served."""
     folder = tmp_path_factory.mktemp("train")
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploaded")
     workspace = Workspace(folder, str(trained_checkpoint), "cpu", load=FakeEmbedder, demo_images=6).start()
     assert workspace._start.wait(60).phase == "done"
-    from app.studio import build, launch_options
-
-    page = build(workspace).queue(max_size=64, default_concurrency_limit=4)
-    page.launch(
-        server_name="127.0.0.1",
-        server_port=free_port(),
-        prevent_thread_lock=True,
-        quiet=True,
-        **launch_options(workspace),
-    )
-    with pytest.MonkeyPatch.context() as patch:
+    with served(workspace) as url, pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "free_gb", lambda device: (8.0, 16.0))  # whatever else this machine does
-        yield workspace, str(page.local_url)
-    page.close(verbose=False)
+        yield workspace, url
 
 
 def test_the_loop_closes(chromium: playwright.Browser, tiny: tuple[Workspace, str], tmp_path: Path) -> None:

@@ -5,14 +5,13 @@ It asks nothing of what the weights have learned but that the two models differ 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app.workspace import Workspace
-from tests.app.conftest import free_port
+from tests.app.conftest import served
 from tests.app.test_browser_tour import Visit, chromium, playwright, pytestmark  # noqa: F401
 
 SCENES = 60
@@ -25,19 +24,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the page is served with the embedded model and a small demo gallery."""
     workspace = Workspace(tmp_path_factory.mktemp("walk"), demo_images=SCENES).start()
     assert workspace._start.wait(300).phase == "done"
-    os.environ["GRADIO_TEMP_DIR"] = str(workspace.folder / "uploaded")
-    from app.studio import build, launch_options
-
-    page = build(workspace).queue(max_size=64, default_concurrency_limit=4)
-    page.launch(
-        server_name="127.0.0.1",
-        server_port=free_port(),
-        prevent_thread_lock=True,
-        quiet=True,
-        **launch_options(workspace),
-    )
-    yield str(page.local_url)
-    page.close(verbose=False)
+    with served(workspace) as url:
+        yield url
 
 
 @pytest.fixture
