@@ -1,4 +1,5 @@
-"""Rows of data sets in `.jsonl` and `.parquet` files, and the image placeholders that their texts carry.
+"""Rows of data sets in `.jsonl` and `.parquet` files, the image placeholders that their texts carry, and cells of tables that
+are written.
 
 It knows nothing of what the columns mean.
 """
@@ -15,12 +16,19 @@ from typing import Any
 from ssa_me.errors import InputError
 
 SUFFIXES = (".jsonl", ".parquet")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for a formula begins with one of these (OWASP, CSV injection)."""
 _PLACEHOLDER = re.compile(r"(<\|image_\d+\|>|<image>|<\|vision_start\|><\|image_pad\|><\|vision_end\|>)\s*")
 
 
 def read_rows(path: Path) -> Iterable[tuple[int, Any]]:
     """The rows of a `.jsonl` or `.parquet` file with their numbers from 1. InputError where it cannot be read."""
     return _parquet_rows(path) if path.suffix == ".parquet" else _jsonl_rows(path)
+
+
+def harmless(cell: Any) -> Any:
+    """A cell of a CSV file: a text that would be a formula gets an apostrophe in front."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def without_placeholders(text: Any) -> str:

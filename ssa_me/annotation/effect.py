@@ -16,7 +16,7 @@ import numpy as np
 from ssa_me.errors import InputError
 from ssa_me.gallery.index import VectorIndex
 from ssa_me.gallery.items import Spaces
-from ssa_me.gallery.search import SUBJECT_WEIGHT
+from ssa_me.gallery.searcher import mix
 from ssa_me.gallery.store import Gallery
 from ssa_me.samples import Sample
 
@@ -91,8 +91,7 @@ def _changes(
 def _mixed(values: np.ndarray) -> np.ndarray:
     """The score with subjects `(I,)` of cosines `(I, 2)`, of the image and its best subject; one without subjects counts
     by its vector alone."""
-    mixed = (1 - SUBJECT_WEIGHT) * values[:, 0] + SUBJECT_WEIGHT * values[:, 1]
-    return np.where(np.isnan(values[:, 1]), values[:, 0], mixed)
+    return np.where(np.isnan(values[:, 1]), values[:, 0], mix(values[:, 0], values[:, 1]))
 
 
 def _ranks(scores: np.ndarray) -> np.ndarray:

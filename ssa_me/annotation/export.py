@@ -22,6 +22,7 @@ from typing import Any
 from ssa_me.annotation.records import Outcome
 from ssa_me.errors import InputError
 from ssa_me.samples import METADATA, Record, Subject
+from ssa_me.tables import FORMULA
 
 FORMATS = ("imagefolder", "coco", "csv")
 COLUMNS = (
@@ -39,7 +40,7 @@ COLUMNS = (
     "captions",
     "provenance",
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+_GUARDED = (*FORMULA, "'")
 _STOPS = frozenset(
     {
         "in",
@@ -277,7 +278,7 @@ def _polygon(bbox: Sequence[float]) -> list[float]:
 
 
 def _guarded(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.startswith(_GUARDED) else text
 
 
 def _bare(text: str) -> str:

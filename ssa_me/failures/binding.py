@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssa_me.errors import InputError
+from ssa_me.failures import watching
 from ssa_me.failures.queries import FailureQuery, QuerySet
 from ssa_me.failures.words import KINDS
 from ssa_me.gallery.ingest import Progress, ingest
@@ -28,7 +29,6 @@ SOURCE, FILE = "source", "binding.json"
 MOST = 500
 SEED = 1
 _QUALITY = 92
-Told = Callable[[str, float], None]
 
 
 def binding_gallery(
@@ -39,14 +39,14 @@ def binding_gallery(
     seed: int = SEED,
     size: int = 256,
     workers: int | None = None,
-    progress: Told | None = None,
+    progress: watching.Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Gallery | None:
     """The gallery of `n` queries of each of the four tasks, made in `folder` or finished there; None where it was
     cancelled: the same call goes on. Raises InputError where `n` is out of range or the gallery holds something else."""
     if not 1 <= n <= MOST:
         raise InputError(f"The number of binding queries of each kind is 1 to {MOST}, not {n}.")
-    tell, stopped = progress or _silent, cancelled or _never
+    tell, stopped = progress or watching.silent, cancelled or watching.never
     source = folder / SOURCE
     if not is_gallery(folder):
         Gallery.create(folder, f"Binding tasks ({n} of each kind)", str(embedder.info.checkpoint))
@@ -95,7 +95,13 @@ def binding_queries(gallery: Gallery, items: Sequence[Item]) -> QuerySet:
 
 
 def _draw(
-    source: Path, n: int, seed: int, size: int, workers: int | None, tell: Told, stopped: Callable[[], bool]
+    source: Path,
+    n: int,
+    seed: int,
+    size: int,
+    workers: int | None,
+    tell: watching.Progress,
+    stopped: Callable[[], bool],
 ) -> bool:
     """Draw all scenes with their captions and subjects; False where it was cancelled."""
     (source / "scenes").mkdir(parents=True, exist_ok=True)
@@ -124,11 +130,3 @@ def _draw_task(job: tuple[str, int], source: Path, seed: int, size: int) -> tupl
         scene.image.save(source / name, quality=_QUALITY, subsampling=0)
         records.append(scene.record(name, source))
     return made.text, task, records
-
-
-def _silent(what: str, share: float) -> None:
-    """No one listens."""
-
-
-def _never() -> bool:
-    return False

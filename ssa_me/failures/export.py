@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ssa_me.failures.table import FailureRow, FailureTable
+from ssa_me.tables import harmless
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _FIRST = (
     *("query", "kind", "target", "rank_baseline", "rank_ssa_me", "gain", "alignment", "misaligned", "phrase"),
     *("size", "length", "top_baseline", "top_ssa_me"),
@@ -53,8 +53,4 @@ def _named(row: FailureRow, names: Mapping[int, str]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return value
+    return f"{value:.6g}" if isinstance(value, float) else harmless(value)

@@ -23,6 +23,7 @@ from ssa_me.evaluation.retrieval import ndcg, pessimistic_ranks, similarity
 from ssa_me.failures.alignment import Aligner
 from ssa_me.failures.queries import FailureQuery, QuerySet
 from ssa_me.failures.table import FailureTable, table_from_json, table_to_json
+from ssa_me.failures.watching import Progress, never, silent
 from ssa_me.failures.words import length_of
 from ssa_me.gallery.items import Spaces
 from ssa_me.gallery.results import Query
@@ -39,8 +40,6 @@ TEXTS, RUN = "texts.sqlite", "run.json"
 FORMAT = 1
 BATCH = 64
 _BLOCK = 512
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the share of it, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,12 @@ def mine(
     if ranking not in RANKINGS:
         raise InputError(f"There is no ranking {ranking!r}. Choose one of {', '.join(RANKINGS)}.")
     started = time.perf_counter()
-    report = progress or _silent
+    report = progress or silent
     images = _Images(gallery, embedder, ranking)
     kept, skipped = _rankable(queries, images)
     aligner = Aligner(gallery, embedder, images.items, images.subjects)
     texts = list(dict.fromkeys([q.text for q in kept] + [p for q in kept for p in aligner.phrases(q.text)]))
-    vectors = _embed(texts, embedder, folder, report, cancelled or _never)
+    vectors = _embed(texts, embedder, folder, report, cancelled or never)
     if vectors is None:
         return None
     report("Ranking", 1.0)
@@ -330,11 +329,3 @@ def _columns(query: FailureQuery, images: _Images) -> np.ndarray | None:
 
 def _right(query: FailureQuery, images: _Images) -> np.ndarray:
     return np.array([images.place[id] for id in query.targets if id in images.place])
-
-
-def _silent(what: str, share: float) -> None:
-    """No one listens."""
-
-
-def _never() -> bool:
-    return False

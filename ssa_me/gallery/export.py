@@ -19,6 +19,7 @@ from ssa_me.errors import InputError
 from ssa_me.gallery.items import Item
 from ssa_me.gallery.results import Hit, SearchResult
 from ssa_me.gallery.store import Gallery
+from ssa_me.tables import harmless
 
 FORMATS = ("csv", "json")
 COLUMNS = (
@@ -38,7 +39,6 @@ COLUMNS = (
     "caption",
     "thumbnail",
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def export(
@@ -84,7 +84,7 @@ def to_csv(
     table.writerow(COLUMNS)
     for name, hits in result.results.items():
         table.writerows(
-            [_harmless(value) for value in _row(name, hit, items[hit.id], thumbnails, paths)] for hit in hits
+            [harmless(value) for value in _row(name, hit, items[hit.id], thumbnails, paths)] for hit in hits
         )
     return f"\ufeff{text.getvalue()}"
 
@@ -114,10 +114,6 @@ def _row(ranking: str, hit: Hit, item: Item, thumbnails: bool, paths: bool) -> l
         item.captions[0] if item.captions else "",
         f"thumbnails/{item.thumbnail.name}" if thumbnails else "",
     ]
-
-
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _thumbnail(item: Item, folder: Path) -> Path:

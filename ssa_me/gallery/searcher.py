@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -33,6 +33,8 @@ RERANK_DEPTH = 20
 MOST_LOOKED_AT = 4096
 """So far down a ranking is looked for hits that pass, and candidates of an approximate index are mixed."""
 _READERS = 4
+
+Cosines = TypeVar("Cosines", float, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -296,6 +298,6 @@ class Searcher:
         return f"Embed them with: python -m ssa_me index --gallery {gallery} --checkpoint {checkpoint}"
 
 
-def mix(whole: float, subject: float) -> float:
-    """The score of an image under `+subjects`, of its own cosine and its best subject's."""
+def mix(whole: Cosines, subject: Cosines) -> Cosines:
+    """The score of an image under `+subjects`, of its own cosine and its best subject's; of one image or of each."""
     return (1 - SUBJECT_WEIGHT) * whole + SUBJECT_WEIGHT * subject
