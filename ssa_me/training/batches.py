@@ -228,6 +228,10 @@ class Batch:
 
     def same(self) -> Tensor:
         """(B, B) bool: which captions are true of which images."""
+        return self._same
+
+    @cached_property
+    def _same(self) -> Tensor:
         return same_meaning(self.draw, self.items).to(self.named.image.device)
 
     def tokens(self, image: int) -> int:

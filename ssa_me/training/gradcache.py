@@ -35,7 +35,7 @@ class Contrast(Protocol[Whole, Part, Kept]):
         """The part's representations, and what `beside` needs of the same forward pass. All parts give the same names."""
 
     def compare(self, whole: Whole, representations: Representations) -> Losses:
-        """The losses over the whole batch, in terms of its representations."""
+        """The losses over the whole batch, in terms of its representations, which are in full precision here."""
 
     def beside(self, part: Part, kept: Kept, representations: Representations) -> Losses:
         """The part's share of the losses of single samples: means over the whole batch are divided by its count, not
@@ -77,8 +77,8 @@ def plain_step(
     """The gradient of a batch that is one part, in one pass. Returns the losses, detached."""
     with context():
         representations, kept = contrast.represent(part)
-    everywhere = gather(representations)
-    compared = contrast.compare(whole, everywhere)  # in full precision: cosines by a small temperature
+    everywhere = gather(_full(representations))
+    compared = contrast.compare(whole, everywhere)
     with context():
         losses = total([compared, contrast.beside(part, kept, detached(everywhere))])
     backward(losses["loss"].float())
@@ -103,7 +103,7 @@ def cached_step(
     for part in parts:
         starts.append(RandomState.now())
         with torch.no_grad(), context():
-            pieces.append(contrast.represent(part)[0])
+            pieces.append(_full(contrast.represent(part)[0]))
     cached = {
         name: torch.cat([piece[name] for piece in pieces]).detach().requires_grad_() for name in pieces[0]
     }
@@ -140,6 +140,14 @@ def _again(
     beside = contrast.beside(part, kept, fixed)
     products = [(rows * gradients[name]).sum() for name, rows in representations.items()]
     return torch.stack([beside["loss"].float(), *products]).sum(), detached(beside), RandomState.now()
+
+
+def _full(representations: Representations) -> Representations:
+    """In full precision, whatever a pass runs in: cosines are compared by a small temperature."""
+    return {
+        name: rows.to(torch.promote_types(rows.dtype, torch.float32))
+        for name, rows in representations.items()
+    }
 
 
 def total(parts: Sequence[Losses]) -> Losses:

@@ -102,7 +102,7 @@ class SightStage(nn.Module):
 
     def compare(self, whole: Batch, representations: Representations) -> Losses:
         texts = [(*item.texts, *item.phrases) for item in whole.items]
-        loss = self._name(self.of_image(representations["means"].float()), [" ".join(said) for said in texts])
+        loss = self._name(self.of_image(representations["means"]), [" ".join(said) for said in texts])
         return weighted({"image": loss}, {}, loss)
 
     def beside(self, part: Part, kept: VisualBatch, representations: Representations) -> Losses:

@@ -10,7 +10,7 @@ import torch
 
 from ssa_me.backbone import Backbone
 from ssa_me.training.data import Corpus
-from ssa_me.training.gradcache import plain_step
+from ssa_me.training.gradcache import cached_step, plain_step
 from ssa_me.training.recipe import Sight
 from ssa_me.training.sight import SightStage, vocabulary, words_of
 
@@ -54,14 +54,21 @@ def test_the_vision_tower_alone_learns(sight, take):
     assert not any(".language_model." in name for name in moved)
 
 
-def test_in_sixteen_bits_it_learns_the_same(sight):
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_in_sixteen_bits_it_learns_the_same(sight, chunks):
     """Passes run under autocast, comparisons outside of it."""
     losses = []
     for context in (nullcontext, lambda: torch.autocast("cpu", torch.bfloat16)):
         stage = sight()
         whole = stage.batch(0)
         means = (lambda rows: rows, lambda loss: loss.backward(), context)
-        losses.append(plain_step(stage, whole, stage.cut(whole, 1)[0], *means)["loss"])
+        parts = stage.cut(whole, chunks)
+        step = (
+            cached_step(stage, whole, parts, *means)
+            if chunks > 1
+            else plain_step(stage, whole, parts[0], *means)
+        )
+        losses.append(step["loss"])
     torch.testing.assert_close(losses[1], losses[0], atol=0.05, rtol=0)
 
 
