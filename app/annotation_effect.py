@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app import views
-from app.cache import ByteCache
+from ssa_me.byte_cache import ByteCache
 from ssa_me.errors import InputError
 from ssa_me.samples import BBox
 

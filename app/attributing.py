@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app import views
-from app.cache import ByteCache, json_bytes
+from app.cache import json_bytes
 from app.inspect_settings import InspectSettings
 from app.jobs import Job, JobState
 from app.permalink import SearchState
 from app.views import Json, numbers
+from ssa_me.byte_cache import ByteCache
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:

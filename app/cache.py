@@ -1,12 +1,8 @@
-"""The library's cache with a cap on bytes, and a size for trees of JSON."""
+"""The size of trees of JSON, by which caches of them are capped."""
 
 from __future__ import annotations
 
 from typing import Any
-
-from ssa_me.byte_cache import ByteCache
-
-__all__ = ["ByteCache", "json_bytes"]
 
 
 def json_bytes(value: Any) -> int:

@@ -15,11 +15,11 @@ import numpy as np
 from app import inspect_settings, inspect_view, permalink, views
 from app.answers import read_state
 from app.attributing import Attributions, options
-from app.cache import ByteCache
 from app.inspect_settings import InspectSettings
 from app.permalink import SearchState
 from app.searching import salience_of, wanted
 from app.views import Json
+from ssa_me.byte_cache import ByteCache
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:

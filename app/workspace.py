@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from app import permalink, views
 from app.annotating import Annotating
-from app.cache import ByteCache, json_bytes
+from app.cache import json_bytes
 from app.counts import IngestCounts
 from app.failures import FailureRuns
 from app.inspecting import Inspector
@@ -29,6 +29,7 @@ from app.searching import Searching, salience_of, wanted
 from app.tending import Tending
 from app.training import Training
 from app.uploads import Upload, UploadStore
+from ssa_me.byte_cache import ByteCache
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:

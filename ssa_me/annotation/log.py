@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from ssa_me.annotation.database import subject_text, to_decision, to_subject
+from ssa_me.annotation.database import subject_text, to_decision
 from ssa_me.annotation.records import KEEPING, Decision
 from ssa_me.samples import Subject
 
@@ -143,9 +143,3 @@ def _standing(db: sqlite3.Connection, item: int, annotator: str) -> int | None:
 
 def _decision(db: sqlite3.Connection, id: int) -> Decision:
     return to_decision(db.execute("SELECT * FROM decisions WHERE id = ?", (id,)).fetchone())
-
-
-def standing_subject(db: sqlite3.Connection, item: int, annotator: str, proposed: str) -> Subject:
-    """What an annotator judges: the own standing decision's subject, else the proposal."""
-    before = _standing(db, item, annotator)
-    return to_subject(proposed) if before is None else _decision(db, before).subject

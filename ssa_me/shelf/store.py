@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ssa_me.checkpoint import fingerprints, has_adapter
+from ssa_me.checkpoint import fingerprints
 from ssa_me.errors import InputError, disk_trouble
 from ssa_me.jobs import read_json, write_json
 
@@ -218,8 +218,3 @@ def _clean(name: str) -> str:
 def size_of(checkpoint: Path) -> int:
     """Bytes of a checkpoint folder."""
     return sum(path.stat().st_size for path in checkpoint.rglob("*") if path.is_file())
-
-
-def trained_of(checkpoint: Path) -> tuple[str, ...]:
-    """The versions, baseline and SSA-ME, that a checkpoint has an adapter of."""
-    return tuple(version for version in ("baseline", "ssa-me") if has_adapter(checkpoint, version))
