@@ -16,7 +16,7 @@ import numpy as np
 from ssa_me.errors import InputError
 from ssa_me.gallery.index import VectorIndex
 from ssa_me.gallery.items import Spaces
-from ssa_me.gallery.searcher import mix
+from ssa_me.gallery.standing import cosines, mixed
 from ssa_me.gallery.store import Gallery
 from ssa_me.samples import Sample
 
@@ -65,19 +65,15 @@ def _changes(
     redrawn: Mapping[int, Redrawn],
 ) -> dict[int, Change]:
     """Image id → its change for the query `(D,)`."""
-    ids = np.array(sorted(owner for owner, _, _ in images.owners), np.int64)
-    whole = images.vectors @ query
-    parts = subjects.vectors @ query
-    starts = {owner: start for owner, start, _ in images.owners}
-    best = {owner: float(parts[at : at + count].max()) for owner, at, count in subjects.owners if count}
-    before = np.array([(whole[starts[id]], best.get(id, np.nan)) for id in ids.tolist()], np.float64)
+    ids, whole, best = cosines(query, images, subjects)
+    before = np.stack([whole, best], axis=1)
     after = before.copy()
     places = {int(id): n for n, id in enumerate(ids) if int(id) in redrawn}
     for id, place in places.items():
         rows = redrawn[id].subject_vectors[version]
         own = float((rows @ query).max()) if len(rows) else np.nan
         after[place] = float(redrawn[id].vectors[version] @ query), own
-    ranks = [(_ranks(values[:, 0]), _ranks(_mixed(values))) for values in (before, after)]
+    ranks = [(_ranks(values[:, 0]), _ranks(mixed(*values.T))) for values in (before, after)]
     return {
         id: Change(
             (_number(before[place, 1]), _number(after[place, 1])),
@@ -86,12 +82,6 @@ def _changes(
         )
         for id, place in places.items()
     }
-
-
-def _mixed(values: np.ndarray) -> np.ndarray:
-    """The score with subjects `(I,)` of cosines `(I, 2)`, of the image and its best subject; one without subjects counts
-    by its vector alone."""
-    return np.where(np.isnan(values[:, 1]), values[:, 0], mix(values[:, 0], values[:, 1]))
 
 
 def _ranks(scores: np.ndarray) -> np.ndarray:

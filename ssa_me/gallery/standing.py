@@ -51,7 +51,8 @@ def standing(
     images: the index of whole images. subjects: that of their subjects where the ranking takes them in, else None.
     Raises KeyError where the image has no vector.
     """
-    ids, scores = _scores(query, images, subjects)
+    ids, whole_images, best = cosines(query, images, subjects)
+    scores = mixed(whole_images, best).astype(np.float32)
     own = images.of(image)[0]
     held = subjects.of(image) if subjects is not None and image in subjects else subject_vectors[:0]
     new = subject_vectors if subjects is not None else subject_vectors[:0]
@@ -68,21 +69,25 @@ def _score(query: np.ndarray, vector: np.ndarray, parts: np.ndarray) -> float:
     return mix(whole, float((parts @ query).max())) if len(parts) else whole
 
 
-def _scores(
+def cosines(
     query: np.ndarray, images: VectorIndex, subjects: VectorIndex | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The ids (I,) of all images and the score of each (I,)."""
-    ids = np.array([owner for owner, _, _ in images.owners], np.int64)
-    scores = images.vectors[[start for _, start, _ in images.owners]] @ query
-    if subjects is None:
-        return ids, scores
-    rows = subjects.vectors @ query
-    best = {owner: float(rows[at : at + n].max()) for owner, at, n in subjects.owners if n}
-    mixed = [
-        mix(float(whole), best[id]) if id in best else whole
-        for id, whole in zip(ids.tolist(), scores, strict=True)
-    ]
-    return ids, np.array(mixed, np.float32)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of all images in order of their ids: the ids (I,), and the cosines (I,) float64 of the query with each and with its
+    best subject, NaN where it has none."""
+    owners = sorted((int(owner), int(start)) for owner, start, _ in images.owners)
+    whole = images.vectors[[start for _, start in owners]] @ query
+    best: dict[int, float] = {}
+    if subjects is not None:
+        rows = subjects.vectors @ query
+        best = {int(owner): float(rows[at : at + n].max()) for owner, at, n in subjects.owners if n}
+    ids = [owner for owner, _ in owners]
+    of_subjects = np.array([best.get(id, np.nan) for id in ids], np.float64)
+    return np.array(ids, np.int64), whole.astype(np.float64), of_subjects
+
+
+def mixed(whole: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """The scores (I,) under `+subjects` of such cosines; an image without subjects counts by its vector alone."""
+    return np.where(np.isnan(best), whole, mix(whole, best))
 
 
 def _place(score: float, image: int, ids: np.ndarray, scores: np.ndarray) -> Place:
