@@ -69,7 +69,8 @@ class Visit:
         if self.page.url != "about:blank":
             self.page = self._new_page()
         self.page.goto(self.address + link)
-        self.page.wait_for_selector("#studio-query input.text")
+        elsewhere = "tab=" in link  # the Search tab may be hidden again before it is looked at
+        self.page.wait_for_selector("#studio-query input.text", state="attached" if elsewhere else "visible")
         playwright.expect(self.page.locator("#gallery-switch")).to_be_visible()
         return self.page
 

@@ -72,7 +72,7 @@ def test_the_loop_closes(chromium: playwright.Browser, tiny: tuple[Workspace, st
     expect(page.locator("#studio-versions").locator("strong", has_text="Closed loop")).to_be_visible(
         timeout=SLOW
     )
-    expect(page.locator("#studio-versions .result table")).to_be_visible(timeout=SLOW)
+    expect(page.locator("#studio-versions .result table").first).to_be_visible(timeout=SLOW)
     assert "recall@1" in page.inner_text("#studio-versions .result")
 
     (version,) = workspace.training.shelf.versions()[1:]
