@@ -11,6 +11,9 @@ import torch
 
 from ssa_me.errors import InputError
 
+_BF16 = ("amx_bf16", "avx512_bf16", "bf16")
+"""What processors call it, x86's first, then ARM's."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -51,6 +54,15 @@ def _cuda(device: torch.device, reason: str) -> Device:
     if torch.cuda.is_bf16_supported():
         return Device(device, torch.bfloat16, reason)
     return Device(device, torch.float16, f"{reason}; it has no bf16")
+
+
+def multiplies_16_bits(device: torch.device) -> bool:
+    """Whether the hardware itself multiplies bf16 matrices. Where it does not, training in 16 bits is many times slower than
+    in full precision (measured with AVX2 alone: 20 to 80 times)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return device.type == "cpu" and any(able.get(name, False) for name in _BF16)
 
 
 def free_bytes(device: torch.device) -> int:

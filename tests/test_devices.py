@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
-from ssa_me.devices import choose_device, in_batches
+from ssa_me.devices import choose_device, in_batches, multiplies_16_bits
 from ssa_me.errors import InputError
 
 
@@ -44,6 +44,28 @@ def test_with_a_gpu(gpus):
 def test_an_old_gpu_computes_in_another_precision_and_says_so(gpus):
     gpus(1, bf16=False)
     assert described("auto") == ("cuda", "fp16", "a GPU was found; it has no bf16")
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"),
+    [
+        ({"avx2": True, "avx512_f": True}, False),
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True, "amx_tile": False}, True),
+        ({"neon": True, "bf16": True}, True),
+    ],
+)
+def test_a_cpu_trains_in_16_bits_where_it_multiplies_them(able, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert multiplies_16_bits(torch.device("cpu")) is expected
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_gpu_that_only_emulates_16_bits_does_not_train_in_them(native, monkeypatch):
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native
+    )
+    assert multiplies_16_bits(torch.device("cuda")) is native
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(0, "cuda"), (0, "cuda:0"), (1, "cuda:1")])

@@ -153,8 +153,8 @@ class HeldOut:
 @dataclass(frozen=True)
 class Recipe:
     """A whole run. `scratch` None: fine-tune a checkpoint, by adapters alone, or as a whole and then by adapters where
-    `base` has steps. views: of each photograph,
-    the first as it is, the others cropped and mirrored. gradient_checkpointing: layers are computed again in the
+    `base` has steps. precision "auto": bf16 where the hardware multiplies it, else fp32. views: of each photograph, the
+    first as it is, the others cropped and mirrored. gradient_checkpointing: layers are computed again in the
     backward pass instead of being kept. data: sets beside those of the command line."""
 
     name: str

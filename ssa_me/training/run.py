@@ -24,7 +24,7 @@ from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import MINI, VERSIONS, fingerprints
 from ssa_me.checkpoints import keep_reading
-from ssa_me.devices import Device, choose_device
+from ssa_me.devices import Device, choose_device, multiplies_16_bits
 from ssa_me.errors import InputError
 from ssa_me.hub import adapter_base
 from ssa_me.mini import build_mini, train_tokenizer
@@ -283,11 +283,12 @@ def _move_backbone(partial: Path, out: Path) -> None:
 
 
 def make_accelerator(recipe: Recipe, device: Device) -> Accelerator:
-    precision = (
-        "bf16" if recipe.precision == "auto" else {"fp32": "no"}.get(recipe.precision, recipe.precision)
-    )
+    """`precision = "auto"` is 16 bits where the hardware has them."""
+    chosen = recipe.precision
+    if chosen == "auto":
+        chosen = "bf16" if multiplies_16_bits(device.device) else "fp32"
     AcceleratorState._reset_state()  # else the first run of a process sets the precision of all
-    return Accelerator(cpu=device.device.type == "cpu", mixed_precision=precision)
+    return Accelerator(cpu=device.device.type == "cpu", mixed_precision="no" if chosen == "fp32" else chosen)
 
 
 def _shortened(recipe: Recipe, max_steps: int | None) -> Recipe:
