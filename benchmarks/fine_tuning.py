@@ -55,8 +55,8 @@ def _measure(folder: Path, args: argparse.Namespace) -> int:
             print(training.queue.job(job.id).reason)
             return 1
         rates["page"].append(dict(training.log_of(training.queue.job(job.id)).rates))
-        while any(one.phase in ("waiting", "running") for one in training.queue.jobs()):
-            time.sleep(0.5)  # the comparison that follows a run
+        while sum(one.kind == "compare" and one.phase == "done" for one in training.queue.jobs()) <= turn:
+            time.sleep(0.5)  # the comparison that follows a run takes the machine's cores
         out, started = folder / f"out-{turn}", time.perf_counter()
         base = training.shelf.base
         command = [
