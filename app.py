@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import importlib.util
 import os
 import socket
@@ -10,7 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.logins import Logins, line_of
 from ssa_me.cli import needs_hub
+from ssa_me.errors import InputError
 
 HERE = Path(__file__).parent
 
@@ -51,6 +54,17 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--training",
         action="store_true",
         help="on a public page: let visitors bring data and train (default: off there, on elsewhere)",
+    )
+    parser.add_argument(
+        "--auth",
+        type=Path,
+        metavar="FILE",
+        help="ask for a login; the file holds a line for everyone, made with --hash-password",
+    )
+    parser.add_argument(
+        "--hash-password",
+        metavar="NAME",
+        help="ask for NAME's password and print a line for --auth; serve nothing",
     )
     parser.add_argument(
         "--mcp",
@@ -96,9 +110,30 @@ def seclude(workspace: Path, checkpoint: str | None = None) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
+def print_login(name: str) -> int:
+    """Ask for a password, or read it where it is piped in, and print the line of a file of logins."""
+    ask = sys.stdin.isatty()
+    password = getpass.getpass(f"Password of {name}: ") if ask else sys.stdin.readline().rstrip("\r\n")
+    try:
+        if ask and getpass.getpass("The same again: ") != password:
+            raise InputError("The two are not the same. Nothing was made.")
+        print(line_of(name, password))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until interrupted. Exit codes: 0 stopped, 2 bad usage or a port that is taken."""
     arguments = parse(argv)
+    if arguments.hash_password is not None:
+        return print_login(arguments.hash_password)
+    try:
+        logins = Logins.read(arguments.auth) if arguments.auth else None
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
     if not is_free(arguments.host, arguments.port):
         print(
             f"Port {arguments.port} on {arguments.host} is in use or not allowed. "
@@ -123,6 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prevent_thread_lock=True,
         quiet=True,
         mcp_server=arguments.mcp,
+        auth=logins.check if logins else None,
         **launch_options(workspace),
     )
     print(f"SSA-ME studio is open at http://{arguments.host}:{arguments.port}  (Ctrl+C stops it)", flush=True)

@@ -13,6 +13,7 @@ from app.answers import HIDDEN
 from app.exports import export_routes
 from app.failures_routes import failure_routes
 from app.inspecting import entry_of
+from app.logins import behind_login
 from app.permalink import SearchState
 from app.permissions import Allowed
 from app.reports import report_routes
@@ -247,17 +248,18 @@ def _on_failure(workspace: Workspace, parts: _Parts) -> None:
 
 def launch_options(workspace: Workspace) -> dict[str, Any]:
     """Everything about `launch` but the address: look, limits, and what is not to be collected or served."""
+    routes = [
+        *image_routes(workspace),
+        *report_routes(workspace),
+        *export_routes(workspace),
+        *failure_routes(workspace.failures),
+    ]
     return {
         "theme": THEME,
         "css": STYLE,
         "head": "".join(f"<script>{s.read_text(encoding='utf-8')}</script>" for s in SHARED_SCRIPTS),
         "app_kwargs": {
-            "routes": [
-                *image_routes(workspace),
-                *report_routes(workspace),
-                *export_routes(workspace),
-                *failure_routes(workspace.failures),
-            ],
+            "routes": [behind_login(route) for route in routes],
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,

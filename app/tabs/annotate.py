@@ -13,6 +13,7 @@ import gradio as gr
 
 from app.annotating import Annotating
 from app.answers import attempt
+from app.logins import login_of
 from app.widgets import widget
 from ssa_me.errors import InputError
 
@@ -73,13 +74,3 @@ def create(annotating: Annotating, allowed: bool, examples: Sequence[str]) -> An
 
     called = [arrive, prepare, decide, go, undo, settings, snap, export, effect]
     return AnnotateTab(widget("annotate", {}, styles=["regions"], server_functions=called))
-
-
-def login_of(request: gr.Request) -> str | None:
-    """Who is logged in on this page; None where it asks for no login. Gradio keeps the names by the cookie's token."""
-    page = request.app  # what arrives is the web framework's own request
-    for kind in ("access-token", "access-token-unsecure"):
-        user = page.tokens.get(request.cookies.get(f"{kind}-{page.cookie_id}"))
-        if user is not None:
-            return str(user)
-    return None

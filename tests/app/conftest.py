@@ -51,8 +51,8 @@ def address(workspace: Workspace) -> Iterator[str]:
 
 
 @contextmanager
-def served(workspace: Workspace) -> Iterator[str]:
-    """The page of a workspace at an address of this machine, on a free port."""
+def served(workspace: Workspace, auth: Callable[[str, str], bool] | None = None) -> Iterator[str]:
+    """The page of a workspace at an address of this machine, on a free port. auth: who may enter, None for everyone."""
     os.environ["GRADIO_TEMP_DIR"] = str(workspace.folder / "uploaded")
     from app.studio import build, launch_options
 
@@ -62,6 +62,7 @@ def served(workspace: Workspace) -> Iterator[str]:
         server_port=free_port(),
         prevent_thread_lock=True,
         quiet=True,
+        auth=auth,
         **launch_options(workspace),
     )
     yield str(page.local_url)
