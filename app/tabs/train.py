@@ -22,7 +22,7 @@ from app.workspace import Workspace
 from ssa_me.errors import InputError
 
 Json = dict[str, Any]
-COLOURS = {"Baseline": "#2f6db8", "SSA-ME": "#cf6410", "Backbone": "#6a707a", "Sight": "#6a707a"}
+COLOURS = {"Baseline": "#2f6db8", "SSA-ME": "#b2530a", "Backbone": "#646a73", "Sight": "#646a73"}
 PLOTS = {
     "loss": "Loss, all objectives (trained on)",
     "recall@1": "Recall@1 (held out)",
