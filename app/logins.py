@@ -110,14 +110,11 @@ def _derive(password: str, salt: bytes) -> bytes:
 
 
 def _check_name(name: str) -> None:
-    if (
-        not name.strip()
-        or name != name.strip()
-        or ":" in name
-        or not name.isprintable()
-        or name.startswith("#")
-    ):
-        raise InputError(f"{name!r} is no name for a login: no colon, no # at its head, no spaces around it.")
+    folded = " ".join(name.split())  # as annotators are called: two logins must not be one of them
+    if not name or name != folded or ":" in name or not name.isprintable() or name.startswith("#"):
+        raise InputError(
+            f"{name!r} is no name for a login: no colon, no # at its head, single spaces inside alone."
+        )
     if len(name) > LONGEST_NAME:
         raise InputError(f"A login's name has {LONGEST_NAME} characters at most.")
 

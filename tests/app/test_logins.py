@@ -71,7 +71,7 @@ def test_a_name_that_stands_twice_and_a_file_that_is_missing(tmp_path: Path) -> 
         Logins.read(tmp_path / "nowhere.txt")
 
 
-@pytest.mark.parametrize("name", ["", " Ann", "A:nn", "#Ann", "A\nnn", "x" * 41])
+@pytest.mark.parametrize("name", ["", " Ann", "Ann  B", "A:nn", "#Ann", "A\nnn", "x" * 41])
 def test_names_that_will_not_do(name: str) -> None:
     with pytest.raises(InputError, match="name"):
         line_of(name, PASSWORD)
