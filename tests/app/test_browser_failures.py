@@ -10,6 +10,12 @@ from tests.app.test_browser_tour import PATIENCE, Visit, chromium, playwright, p
 TABLE = "#studio-failures tbody tr"
 
 
+IN_ORDER = """rows => {
+    const said = [...document.querySelectorAll(rows)].map((row) => row.innerText.toLowerCase());
+    return said.length > 0 && said.every((text, n) => text.includes(" in ") && (n === 0 || said[n - 1] <= text));
+}"""
+
+
 def test_from_a_run_to_an_opened_failure_and_back_by_its_link(visit: Visit) -> None:  # noqa: F811
     page = visit.open()
     page.get_by_role("tab", name="Failures").click()
@@ -27,11 +33,14 @@ def test_from_a_run_to_an_opened_failure_and_back_by_its_link(visit: Visit) -> N
     outcome = max(("fixed", "both-wrong", "broken"), key=lambda name: (counts[name] > 0, name == "fixed"))
     page.locator(f"#studio-failures [data-outcome={outcome}]").click()
     page.wait_for_function("name => new URLSearchParams(location.search).get('fo') === name", arg=outcome)
-    assert page.locator(TABLE).count() == min(25, counts[outcome])
+    playwright.expect(page.locator(TABLE)).to_have_count(min(25, counts[outcome]))
     page.fill("#studio-failures .find", " in ")
     page.wait_for_function("() => new URLSearchParams(location.search).get('fq') === ' in '")
     page.locator("#studio-failures [data-sort=query]").click()
     page.wait_for_function("() => new URLSearchParams(location.search).get('fs') === 'query'")
+    page.wait_for_function(
+        IN_ORDER, arg=f"{TABLE} .query strong"
+    )  # the address changes before the table does
     shown = page.locator(f"{TABLE} .query strong").all_inner_texts()
     assert shown == sorted(shown, key=str.casefold) and all(" in " in text for text in shown)
     link = page.url
