@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -19,6 +21,7 @@ from app.workspace import Workspace
 from tests.app.fakes import COLOURS, FakeEmbedder
 
 SCENES = 24
+ENTRY = Path(__file__).parents[2] / "app.py"
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +76,26 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def queue(workspace: Workspace) -> Iterator[None]:
+    """The shared workspace's gallery with a queue to annotate out of its data, which is taken away afterwards."""
+    workspace.annotating.prepare({"gallery": "scenes", "source": "data"})
+    assert workspace.annotating._jobs["scenes"].wait(60).phase == "done"
+    yield
+    for file in workspace.gallery("scenes").folder.glob("annotations.sqlite*"):
+        file.unlink()
+
+
+@pytest.fixture(scope="session")
+def entry() -> ModuleType:
+    """`app.py`, loaded by its path: the name `app` is the package's."""
+    spec = importlib.util.spec_from_file_location("entry", ENTRY)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

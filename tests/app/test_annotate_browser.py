@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.workspace import Workspace
 from tests.app.test_browser_tour import CHROMIUM, Visit, chromium, playwright, visit
 
 __all__ = ["chromium", "visit"]
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
+    pytest.mark.usefixtures("queue"),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def queue(workspace: Workspace) -> Iterator[None]:
-    """The shared workspace's gallery with a queue out of its data, which is taken away afterwards."""
-    gallery = workspace.gallery("scenes").folder
-    workspace.annotating.prepare({"gallery": "scenes", "source": "data"})
-    assert workspace.annotating._jobs["scenes"].wait(60).phase == "done"
-    yield
-    for file in gallery.glob("annotations.sqlite*"):
-        file.unlink()
 
 
 def arrive(visit: Visit, name: str) -> Any:

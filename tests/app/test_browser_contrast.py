@@ -5,52 +5,41 @@ It knows how each tab is brought to show something; what is measured, and how, i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from app.workspace import Workspace
-from tests.app.test_browser_tour import Visit, chromium, playwright, pytestmark, visit  # noqa: F401
+from tests.app.test_browser_failures import open_a_run
+from tests.app.test_browser_tour import Visit, chromium, playwright, visit  # noqa: F401
+from tests.app.test_browser_tour import pytestmark as of_browsers
 
+pytestmark = [*of_browsers, pytest.mark.usefixtures("queue")]
 MEASURE = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8")
 STILL = "*, *::before, *::after { transition: none !important; animation: none !important; }"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def queue(workspace: Workspace) -> Iterator[None]:
-    """The shared workspace's gallery with a queue to annotate, which is taken away afterwards."""
-    workspace.annotating.prepare({"gallery": "scenes", "source": "data"})
-    assert workspace.annotating._jobs["scenes"].wait(60).phase == "done"
-    yield
-    for file in workspace.gallery("scenes").folder.glob("annotations.sqlite*"):
-        file.unlink()
-
-
-def search(page: playwright.Page, visit: Visit) -> None:  # noqa: F811
+def search(page: playwright.Page, visit: Visit, workspace: Workspace) -> None:  # noqa: F811
     visit.ask("a red car")
     page.locator("#studio-ranking .list.ssa-me .hit").nth(1).click()
     page.wait_for_selector("#studio-opened canvas")
     page.get_by_role("button", name="Filters", exact=True).click()
 
 
-def inspect(page: playwright.Page, visit: Visit) -> None:  # noqa: F811
+def inspect(page: playwright.Page, visit: Visit, workspace: Workspace) -> None:  # noqa: F811
     page.locator("#studio-opened").get_by_role("button", name="Inspect").click()
     page.wait_for_selector("#studio-maps canvas")
     page.wait_for_selector("#studio-redraw svg.boxes")
     page.wait_for_selector("#studio-alignment tbody tr")
 
 
-def failures(page: playwright.Page, visit: Visit) -> None:  # noqa: F811
-    page.wait_for_selector("#studio-failures_run .go")
-    page.wait_for_timeout(1500)  # a run that is kept opens by itself
-    if page.locator("#studio-failures tbody tr").count() == 0:
-        page.locator("#studio-failures_run .go").click()
-    page.wait_for_selector("#studio-failures tbody tr")
+def failures(page: playwright.Page, visit: Visit, workspace: Workspace) -> None:  # noqa: F811
+    open_a_run(page, workspace)
     page.wait_for_selector("#studio-failures_map canvas")
 
 
-def annotate(page: playwright.Page, visit: Visit) -> None:  # noqa: F811
+def annotate(page: playwright.Page, visit: Visit, workspace: Workspace) -> None:  # noqa: F811
     page.get_by_label("Your name").fill("Ann")
     page.keyboard.press("Enter")
     page.wait_for_selector("#studio-annotate canvas")
@@ -58,16 +47,16 @@ def annotate(page: playwright.Page, visit: Visit) -> None:  # noqa: F811
     playwright.expect(page.locator("#studio-annotate .save")).to_contain_text("Saved")
 
 
-def train(page: playwright.Page, visit: Visit) -> None:  # noqa: F811
+def train(page: playwright.Page, visit: Visit, workspace: Workspace) -> None:  # noqa: F811
     page.wait_for_selector("#studio-trainform input[name=steps]")
 
 
-def gallery(page: playwright.Page, visit: Visit) -> None:  # noqa: F811
+def gallery(page: playwright.Page, visit: Visit, workspace: Workspace) -> None:  # noqa: F811
     page.wait_for_selector("#studio-grid li img")
     page.locator("#studio-grid").get_by_text("How it is searched").click()
 
 
-STATES: dict[str, Callable[[playwright.Page, Visit], None]] = {
+STATES: dict[str, Callable[[playwright.Page, Visit, Workspace], None]] = {
     "Search": search,
     "Inspect": inspect,
     "Failures": failures,
@@ -90,12 +79,12 @@ def faint_texts(page: playwright.Page) -> list[str]:
     return faint
 
 
-def test_every_text_of_every_tab_stands_out_in_light_and_dark(visit: Visit) -> None:  # noqa: F811
+def test_every_text_of_every_tab_stands_out_in_light_and_dark(visit: Visit, workspace: Workspace) -> None:  # noqa: F811
     page, found = visit.open(), list[str]()
     for name, show in STATES.items():
         if name != "Inspect":  # the button of an opened result leads there
             page.get_by_role("tab", name=name).click()
-        show(page, visit)
+        show(page, visit, workspace)
         found += [f"{name}, {text}" for text in faint_texts(page)]
     assert not found, "\n".join(found)
 

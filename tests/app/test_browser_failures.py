@@ -5,22 +5,28 @@ from __future__ import annotations
 import csv
 import io
 
+from app.workspace import Workspace
 from tests.app.test_browser_tour import PATIENCE, Visit, chromium, playwright, pytestmark, visit  # noqa: F401
 
 TABLE = "#studio-failures tbody tr"
-
-
 IN_ORDER = """rows => {
     const said = [...document.querySelectorAll(rows)].map((row) => row.innerText.toLowerCase());
     return said.length > 0 && said.every((text, n) => text.includes(" in ") && (n === 0 || said[n - 1] <= text));
 }"""
 
 
-def test_from_a_run_to_an_opened_failure_and_back_by_its_link(visit: Visit) -> None:  # noqa: F811
+def open_a_run(page: playwright.Page, workspace: Workspace) -> None:
+    """On the Failures tab: begin a run and wait for its table. One that is kept opens by itself: begun again, it would open
+    anew once it is done, without the filters that were chosen meanwhile."""
+    if not workspace.failures.kept():
+        page.locator("#studio-failures_run .go").click()
+    page.wait_for_selector(TABLE)
+
+
+def test_from_a_run_to_an_opened_failure_and_back_by_its_link(visit: Visit, workspace: Workspace) -> None:  # noqa: F811
     page = visit.open()
     page.get_by_role("tab", name="Failures").click()
-    page.locator("#studio-failures_run .go").click()
-    page.wait_for_selector(TABLE)
+    open_a_run(page, workspace)
     everything = page.locator("#studio-failures [data-outcome=all] b").inner_text()
     assert page.locator("#studio-failures_summary tbody tr").count() == 5
     page.wait_for_selector("#studio-failures_map canvas")
@@ -38,9 +44,7 @@ def test_from_a_run_to_an_opened_failure_and_back_by_its_link(visit: Visit) -> N
     page.wait_for_function("() => new URLSearchParams(location.search).get('fq') === ' in '")
     page.locator("#studio-failures [data-sort=query]").click()
     page.wait_for_function("() => new URLSearchParams(location.search).get('fs') === 'query'")
-    page.wait_for_function(
-        IN_ORDER, arg=f"{TABLE} .query strong"
-    )  # the address changes before the table does
+    page.wait_for_function(IN_ORDER, arg=f"{TABLE} .query strong")
     shown = page.locator(f"{TABLE} .query strong").all_inner_texts()
     assert shown == sorted(shown, key=str.casefold) and all(" in " in text for text in shown)
     link = page.url
@@ -60,14 +64,10 @@ def test_from_a_run_to_an_opened_failure_and_back_by_its_link(visit: Visit) -> N
     assert page.locator(f"{TABLE} .query strong").all_inner_texts() == shown
 
 
-def test_brush_and_vote(visit: Visit) -> None:  # noqa: F811
+def test_brush_and_vote(visit: Visit, workspace: Workspace) -> None:  # noqa: F811
     page = visit.open()
     page.get_by_role("tab", name="Failures").click()
-    page.wait_for_selector("#studio-failures_run .go")
-    page.wait_for_timeout(1500)  # a run that is kept opens by itself
-    if page.locator(TABLE).count() == 0:
-        page.locator("#studio-failures_run .go").click()
-    page.wait_for_selector(TABLE)
+    open_a_run(page, workspace)
     plot = page.locator("#studio-failures figure[data-column=length] .plot")
     plot.focus()
     for key in ("ArrowRight", "Shift+ArrowRight", "Enter"):

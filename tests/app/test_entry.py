@@ -1,4 +1,4 @@
-"""The entry `app.py`, loaded by its path: the name `app` is the package's."""
+"""The entry `app.py`."""
 
 import importlib.util
 import os
@@ -10,16 +10,7 @@ from types import ModuleType
 
 import pytest
 
-ENTRY = Path(__file__).parents[2] / "app.py"
-
-
-@pytest.fixture(scope="module")
-def entry() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("entry", ENTRY)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.app.conftest import ENTRY
 
 
 def test_the_port_comes_from_the_argument_or_the_environment(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import httpx
 import pytest
@@ -132,12 +132,12 @@ def test_who_is_logged_in_annotates_under_that_name(guarded: str, workspace: Wor
             if "arrive" in (c["props"].get("server_fns") or c["props"].get("server_functions") or [])
         )
         sent = {
-            "data": [{"gallery": "scenes", "name": "Ben Ö"}],
+            "data": {"gallery": "scenes", "name": "Ben Ö"},
             "fn_name": "arrive",
             "session_hash": "s",
             "component_id": board["id"],
         }
-        answered = client.post("/gradio_api/component_server", json=sent | {"data": sent["data"][0]})
+        answered = client.post("/gradio_api/component_server", json=sent)
         assert answered.status_code == 200 and answered.json()["user"] == "Ann"
 
 
@@ -145,12 +145,8 @@ def test_who_is_logged_in_annotates_under_that_name(guarded: str, workspace: Wor
 
 
 def test_the_entry_makes_a_line_and_refuses_a_bad_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    entry: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = importlib.util.spec_from_file_location("entry", Path(__file__).parents[2] / "app.py")
-    assert spec is not None and spec.loader is not None
-    entry = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(entry)
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
     assert entry.main(["--hash-password", "Ann"]) == 0
     path = tmp_path / "logins.txt"
