@@ -59,7 +59,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--auth",
         type=Path,
         metavar="FILE",
-        help="ask for a login; the file holds a line for everyone, made with --hash-password",
+        help="ask for a login; the file holds a line for everyone, made with --hash-password (tools of --mcp cannot log in)",
     )
     parser.add_argument(
         "--hash-password",

@@ -23,7 +23,7 @@ from ssa_me.errors import InputError
 
 SCHEME = "scrypt"
 LEAST_PASSWORD = 8
-LONGEST_NAME, LONGEST_PASSWORD = 40, 1000
+LONGEST_PASSWORD = 1000
 _SALT_BYTES, _KEY_BYTES = 16, 32
 _HOW = "Make its lines with: python app.py --hash-password NAME"
 
@@ -59,7 +59,7 @@ class Logins:
     def check(self, name: str, password: str) -> bool:
         """Whether it is that one's password. An unknown name takes as long as a wrong password."""
         salt, key = self.entries.get(name, (bytes(_SALT_BYTES), bytes(_KEY_BYTES)))
-        right = hmac.compare_digest(_derive(password[: LONGEST_PASSWORD + 1], salt), key)
+        right = hmac.compare_digest(_derive(password[:LONGEST_PASSWORD], salt), key)
         return right and name in self.entries and len(password) <= LONGEST_PASSWORD
 
 
@@ -73,7 +73,7 @@ def line_of(name: str, password: str) -> str:
 
 
 class Asking(Protocol):
-    """A request, of the web framework or as Gradio wraps it."""
+    """A request: what arrives is the web framework's own, also where Gradio's is promised."""
 
     @property
     def app(self) -> Any: ...
@@ -84,7 +84,7 @@ class Asking(Protocol):
 
 def login_of(request: Asking) -> str | None:
     """Who is logged in on this page; None where it asks for no login. Gradio keeps the names by the cookie's token."""
-    page = request.app  # what arrives is the web framework's own request
+    page = request.app
     for kind in ("access-token", "access-token-unsecure"):
         user = page.tokens.get(request.cookies.get(f"{kind}-{page.cookie_id}"))
         if user is not None:
@@ -110,13 +110,17 @@ def _derive(password: str, salt: bytes) -> bytes:
 
 
 def _check_name(name: str) -> None:
-    folded = " ".join(name.split())  # as annotators are called: two logins must not be one of them
-    if not name or name != folded or ":" in name or not name.isprintable() or name.startswith("#"):
+    """InputError unless it can be an annotator's name as it stands, so that no two logins are one annotator, and a line's."""
+    from ssa_me.annotation import check_name
+
+    try:
+        fits = check_name(name) == name and ":" not in name and not name.startswith("#")
+    except InputError:
+        fits = False
+    if not fits:
         raise InputError(
-            f"{name!r} is no name for a login: no colon, no # at its head, single spaces inside alone."
+            f"{name!r} is no name for a login: at most 40 letters, no colon, no # at its head, single spaces inside alone."
         )
-    if len(name) > LONGEST_NAME:
-        raise InputError(f"A login's name has {LONGEST_NAME} characters at most.")
 
 
 def _parse(line: str, where: str) -> tuple[str, tuple[bytes, bytes]]:
@@ -125,8 +129,8 @@ def _parse(line: str, where: str) -> tuple[str, tuple[bytes, bytes]]:
         _check_name(name)
         scheme, salt, key = hashed.split("$")
         entry = bytes.fromhex(salt), bytes.fromhex(key)
+        if scheme != SCHEME or len(entry[0]) < 8 or len(entry[1]) != _KEY_BYTES:
+            raise ValueError("another scheme, or a salt or key of another length")
     except (InputError, ValueError) as error:
         raise InputError(f"{where} is no login. {_HOW}") from error
-    if scheme != SCHEME or len(entry[0]) < 8 or len(entry[1]) != _KEY_BYTES:
-        raise InputError(f"{where} is no login. {_HOW}")
     return name, entry

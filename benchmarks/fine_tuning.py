@@ -22,6 +22,7 @@ from benchmarks._timing import Claim, conclude
 IMAGES, STEPS, BATCH = 200, 200, 16
 MINUTES = 3.0
 SHARE = 0.95
+GOING = ("waiting", "running")
 
 
 def main() -> int:
@@ -48,14 +49,14 @@ def _measure(folder: Path, args: argparse.Namespace) -> int:
     seconds = []
     for turn in range(args.turns):
         job = training.begin(sent | {"name": f"turn {turn}"})
-        while training.queue.job(job.id).phase in ("waiting", "running"):
+        while training.queue.job(job.id).phase in GOING:
             training.log_of(training.queue.job(job.id))  # as a page asks every second
             time.sleep(1)
         if training.queue.job(job.id).phase != "done":
             print(training.queue.job(job.id).reason)
             return 1
         rates["page"].append(dict(training.log_of(training.queue.job(job.id)).rates))
-        while sum(one.kind == "compare" and one.phase == "done" for one in training.queue.jobs()) <= turn:
+        while sum(one.kind == "compare" and one.phase not in GOING for one in training.queue.jobs()) <= turn:
             time.sleep(0.5)  # the comparison that follows a run takes the machine's cores
         out, started = folder / f"out-{turn}", time.perf_counter()
         base = training.shelf.base

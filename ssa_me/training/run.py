@@ -284,11 +284,10 @@ def _move_backbone(partial: Path, out: Path) -> None:
 
 def make_accelerator(recipe: Recipe, device: Device) -> Accelerator:
     """`precision = "auto"` is 16 bits where the hardware has them."""
-    chosen = recipe.precision
-    if chosen == "auto":
-        chosen = "bf16" if multiplies_16_bits(device.device) else "fp32"
+    wanted = recipe.precision
+    in_16_bits = wanted == "bf16" or (wanted == "auto" and multiplies_16_bits(device.device))
     AcceleratorState._reset_state()  # else the first run of a process sets the precision of all
-    return Accelerator(cpu=device.device.type == "cpu", mixed_precision="no" if chosen == "fp32" else chosen)
+    return Accelerator(cpu=device.device.type == "cpu", mixed_precision="bf16" if in_16_bits else "no")
 
 
 def _shortened(recipe: Recipe, max_steps: int | None) -> Recipe:
