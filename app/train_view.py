@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from app.jobs import Job as Task
 from app.permissions import Allowed
 from app.run_plan import RECIPES, WEIGHTS
-from app.training import Training, log_path
+from app.training import Training, going_on, log_path
 from ssa_me.jobs import Job, TrainingLog, tail
 from ssa_me.jobs.logs import Curve, read_log
 
@@ -103,6 +103,7 @@ def board_view(training: Training, allowed: Allowed, chosen: str | None, version
         "result": comparison_view(looked_at) if looked_at is not None else None,
         "sets": [{"id": one.id, "name": one.name} for one in training.data.sets()],
         "importing": task_view(training.importing),
+        "going_on": any(going_on(job) for job in jobs),
     }
 
 

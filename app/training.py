@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ssa_me.shelf import ModelVersion, Shelf
 
 Json = dict[str, Any]
+_KEPT_AS = {"train": "version", "compare": "noted"}
+"""What a job's details say once its result is kept, by its kind."""
 log = logging.getLogger(__name__)
 
 
@@ -43,6 +45,7 @@ class Training:
         self._shelf: Shelf | None = None
         self._import: Task | None = None
         self._lock = threading.RLock()
+        self._settling = threading.Lock()
 
     # Finding again what runs
 
@@ -53,16 +56,20 @@ class Training:
 
     def settle(self, jobs: Sequence[Job]) -> None:
         """Make versions of runs that are done, and compare each with what it started from; never raises."""
-        for job in jobs:
-            try:
-                if job.kind == "train" and job.phase == "done" and "version" not in job.details:
-                    self._keep_run(job)
-                elif job.kind == "compare" and job.phase == "done" and "noted" not in job.details:
-                    self._keep_comparison(job)
-            except InputError as error:
-                self.queue.amend(job.id, version=None, noted=True, trouble=str(error))
-            except Exception:
-                log.exception("The job %s could not be settled", job.id)
+        if not any(map(_unsettled, jobs)):
+            return
+        with self._settling:  # a comparison that is begun here has the queue call again, from another thread
+            for job in filter(_unsettled, self.queue.jobs()):
+                self._settle(job)
+
+    def _settle(self, job: Job) -> None:
+        keep = {"train": self._keep_run, "compare": self._keep_comparison}
+        try:
+            keep[job.kind](job)
+        except InputError as error:
+            self.queue.amend(job.id, version=None, noted=True, trouble=str(error))
+        except Exception:
+            log.exception("The job %s could not be settled", job.id)
 
     @property
     def shelf(self) -> Shelf:
@@ -260,11 +267,11 @@ class Training:
         out = job.folder / "out"
         _keep_log(job)
         made = self._add(job, lambda target: shutil.move(out, target), ())
-        self.queue.amend(job.id, version=made.id)
         data = Path(str(job.details["set"]))
         parent = self.shelf.version(job.details["start"])
         if data.is_dir():
             self._compare(parent, made, data)
+        self.queue.amend(job.id, version=made.id)  # at last: it says that nothing more comes of this run
 
     def _keep_as_it_is(self, job: Job) -> None:
         """A run that was left becomes a version as far as it came; the run itself can still be resumed."""
@@ -317,11 +324,11 @@ class Training:
 
     def _keep_comparison(self, job: Job) -> None:
         found = read_json(job.folder / "stdout.json")
-        self.queue.amend(job.id, noted=True)
         if found is not None and job.details["after"] != "base":
             told = {key: value for key, value in found.items() if key != "data"}
             names = {"against": job.details["before"], "names": job.details["names"]}
             self.shelf.note(job.details["after"], before_after=told | names)
+        self.queue.amend(job.id, noted=True)
 
     def _rates(self, parameters: int, device: str) -> dict[str, float]:
         """Samples a second by stage, of the latest run of a model of this size on this device."""
@@ -331,6 +338,15 @@ class Training:
             if job.kind == "train" and same:
                 rates |= self.log_of(job).rates
         return rates
+
+
+def going_on(job: Job) -> bool:
+    """Whether more is to come of a job: it waits, it runs, or its result is not kept yet."""
+    return job.phase in ("waiting", "running") or _unsettled(job)
+
+
+def _unsettled(job: Job) -> bool:
+    return job.phase == "done" and _KEPT_AS[job.kind] not in job.details
 
 
 def log_path(job: Job) -> Path:

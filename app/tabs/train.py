@@ -75,7 +75,7 @@ class _Desk:
         versions = {
             key: view[key] for key in ("allowed", "versions", "in_use", "result", "sets", "importing")
         }
-        busy = any(job["phase"] in ("running", "waiting") for job in view["jobs"]) or self.working
+        busy = view["going_on"] or self.working
         plots = self.plots((view["shown"] or {}).get("id"))
         return [run, versions, *plots, gr.Timer(active=busy)]
 

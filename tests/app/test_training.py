@@ -152,6 +152,39 @@ def test_a_gallery_is_a_data_set(workspace: Workspace) -> None:
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
+def test_a_page_looks_on_until_what_came_of_a_run_is_kept(
+    workspace: Workspace, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page may see that a run has ended before its version is there: it must not stop looking then."""
+    training = workspace.training
+
+    def board() -> dict[str, Any]:
+        return board_view(training, Allowed(), None, None)
+
+    assert not board()["going_on"]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "settle", lambda jobs: None)
+        training.begin({"data": sample, "recipe": "fast", "steps": 20, "batch": 4, "name": "Birds"})
+        until(lambda: training.queue.jobs()[0].phase == "done")
+        until(lambda: training.queue._keeper is None)
+    seen = board()
+    assert [one["phase"] for one in seen["jobs"]] == ["done"] and len(seen["versions"]) == 1
+    assert seen["going_on"]
+
+    seen_when = []
+    amend = training.queue.amend
+
+    def told(id: str, **details: Any) -> Job:
+        seen_when.append((sorted(details), board()["going_on"], board()["result"] is not None))
+        return amend(id, **details)
+
+    monkeypatch.setattr(training.queue, "amend", told)
+    training.settle(training.queue.jobs())
+    settled(training)
+    assert seen_when == [(["version"], True, False), (["noted"], True, True)]
+    assert not board()["going_on"]
+
+
 def test_a_run_becomes_a_version_and_is_compared(workspace: Workspace, sample: str) -> None:
     training = workspace.training
     sent = {"data": sample, "recipe": "fast", "steps": 20, "batch": 4, "attention": 0.3, "name": "Birds"}
