@@ -39,6 +39,13 @@ def notice(text: str = "", kind: str = "warning") -> dict[str, str]:
     return {"token": token(), "kind": kind, "text": text}
 
 
+def read_asked(values: Mapping[str, Any], head: Mapping[str, Any] | None) -> SearchState:
+    """The search that a browser sent, of the gallery and against the version that its page's head shows. Raises InputError as
+    `read_state` does."""
+    shown = head or {}
+    return read_state({**values, "against": shown.get("against")}, shown.get("current"))
+
+
 def read_state(values: Mapping[str, Any], gallery: object) -> SearchState:
     """The search that a browser sent. Raises InputError where a value makes no sense: any of them can be forged."""
     text = values.get("text") or ""
@@ -59,6 +66,7 @@ def read_state(values: Mapping[str, Any], gallery: object) -> SearchState:
         method=method,
         salience=permalink.parse_salience(values.get("salience", permalink.SALIENCES[0])),
         gallery=permalink.check_gallery_id(gallery) if gallery else None,
+        against=permalink.parse_against(values.get("against")),
         models=permalink.read_models(values.get("models")),
         refining=refined,
     )

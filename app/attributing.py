@@ -10,7 +10,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app import views
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from app.inspecting import Inspector
+    from app.opponents import Opponents
     from ssa_me.attribution import Attribution, Quality, Settings
     from ssa_me.embedder import SalientEmbedder
     from ssa_me.gallery.items import Item
@@ -42,11 +43,12 @@ _PERMUTED = 4
 
 @dataclass(frozen=True)
 class _Task:
-    """One image and one text, and how they are attributed. region: where the subject is, (H, W), and which that is."""
+    """One image and one text, and how they are attributed. against: the version in the baseline's place. region: where the subject is, (H, W), and which that is."""
 
     image: Image.Image
     text: str
     query_image: Image.Image | None
+    against: str | None
     method: str
     model: str
     settings: Settings
@@ -57,8 +59,8 @@ class _Task:
 class Attributions:
     """What the attribution panel asks of one workspace."""
 
-    def __init__(self, inspector: Inspector, embedder: Callable[[], SalientEmbedder]) -> None:
-        self._inspector, self._embedder = inspector, embedder
+    def __init__(self, inspector: Inspector, opponents: Opponents) -> None:
+        self._inspector, self._opponents = inspector, opponents
         self._results: ByteCache[Json] = ByteCache(RESULT_BYTES, json_bytes)
         self._made: ByteCache[tuple[Attribution, Quality]] = ByteCache(
             RESULT_BYTES, lambda pair: pair[0].bytes
@@ -107,7 +109,7 @@ class Attributions:
         return self._made.get(self._key(state, settings, "map")) if settings.attribution else None
 
     def _key(self, state: SearchState, settings: InspectSettings, kind: str) -> str:
-        prints = dict(self._embedder().info.fingerprints)
+        prints = dict(self._opponents.embedder(state.against).info.fingerprints)
         of: list[object] = [prints, state.gallery, state.hit, state.text, kind]
         if kind == "balance":
             of += [state.image]
@@ -126,12 +128,17 @@ class Attributions:
         model = settings.target or MODELS[0]
         if model not in MODELS:
             raise InputError(f"There is no score of {model!r}. Choose of {', '.join(MODELS)}.")
+        if model == MODELS[2] and state.against:
+            raise InputError(
+                "The difference of two versions cannot be attributed: they are two models. Choose one of them."
+            )
         named = tuple((f"region {n}", box) for n, box in enumerate(_regions(settings) or (), start=1))
         region, name = _known_region(item, self._inspector.explanation(state, settings).subjects.phrases)
         return _Task(
             image,
             state.text.strip(),
             self._inspector.query_image(state),
+            state.against,
             settings.attribution or METHOD,
             model,
             Settings(
@@ -159,26 +166,27 @@ class Attributions:
     def _map(self, job: Job, task: _Task, key: str) -> Json:
         from ssa_me.attribution import assess
 
-        embedder = self._embedder()
+        embedder, _ = self._behind(task)
         found = self._attribute(job, task)
         report = _report(job, "Checking how far the map can be trusted")
         quality = assess(
             embedder, task.image, found, region=task.region, progress=report, cancelled=job.cancelled
         )
+        found = replace(found, version=_version(task))  # as the page calls it
         self._made.put(key, (found, quality))
         return attribution_view(found, quality) | {"region": task.region_name}
 
     def _attribute(self, job: Job, task: _Task) -> Attribution:
         from ssa_me.attribution import attribute
 
-        difference = task.model == "difference"
+        embedder, version = self._behind(task)
         return attribute(
-            self._embedder(),
+            embedder,
             task.image,
             task.text,
             task.method,
-            target="difference" if difference else "similarity",
-            version="ssa-me" if difference else task.model,
+            target="difference" if task.model == "difference" else "similarity",
+            version=version,
             settings=task.settings,
             progress=_report(job, "Attributing"),
             cancelled=job.cancelled,
@@ -189,7 +197,8 @@ class Attributions:
 
         found = self._attribute(job, task)
         report = _report(job, "The same with shuffled weights")
-        done = sanity_check(self._embedder(), task.image, found, progress=report, cancelled=job.cancelled)
+        embedder, _ = self._behind(task)
+        done = sanity_check(embedder, task.image, found, progress=report, cancelled=job.cancelled)
         stages = [{"name": name, "rho": rho} for name, rho in done.stages]
         return {"passed": done.passed, "reason": done.reason, "stages": stages}
 
@@ -201,7 +210,20 @@ class Attributions:
         job.report("Weighing image against text")
         scenes = [make_scene(3_000_000 + n, 256) for n in range(_PERMUTED)]
         others = [Sample(scene.captions[0], scene.image) for scene in scenes]
-        return modality_balance(self._embedder(), task.image, task.text, task.query_image, others).to_json()
+
+        def balance(version: str) -> Json:
+            embedder, _ = self._opponents.side(task.against, version)
+            return modality_balance(embedder, task.image, task.text, task.query_image, others).to_json()
+
+        own = balance("ssa-me")
+        if task.against is None:
+            return own
+        theirs = balance("baseline")["models"]["ssa-me"]
+        return own | {"models": {"baseline": theirs, "ssa-me": own["models"]["ssa-me"]}}
+
+    def _behind(self, task: _Task) -> tuple[SalientEmbedder, str]:
+        """The model whose score is attributed, and its version."""
+        return self._opponents.side(task.against, _version(task))
 
     def _tidy(self) -> None:
         """Forget what ended, but for its last few; callers hold the lock."""
@@ -218,8 +240,13 @@ def _regions(settings: InspectSettings) -> tuple[BBox, ...] | None:
     return settings.regions if method is not None and method.features == "subjects" else None
 
 
-def options() -> Json:
-    """What can be chosen, for the panel: methods, baselines, models, and the formulas of the numbers."""
+def _version(task: _Task) -> str:
+    return "ssa-me" if task.model == "difference" else task.model
+
+
+def options(opposed: bool = False) -> Json:
+    """What can be chosen, for the panel: methods, baselines, models (no difference of two that are `opposed`), and the
+    formulas of the numbers."""
     from ssa_me.attribution import BASELINES, FORMULAS, METHODS
 
     methods = [
@@ -234,7 +261,14 @@ def options() -> Json:
         for name, method in METHODS.items()
     ]
     chosen = {"attribution": METHOD, "target": MODELS[0], "baseline": FILL, "steps": STEPS, "seed": SEED}
-    return {"methods": methods, "baselines": dict(BASELINES), "formulas": dict(FORMULAS), "defaults": chosen}
+    models = list(MODELS[:2] if opposed else MODELS)
+    return {
+        "methods": methods,
+        "models": models,
+        "baselines": dict(BASELINES),
+        "formulas": dict(FORMULAS),
+        "defaults": chosen,
+    }
 
 
 def attribution_view(found: Attribution, quality: Quality) -> Json:

@@ -27,7 +27,7 @@ from app.permalink import check_gallery_id
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
-    from ssa_me.embedder import SalientEmbedder
+    from app.opponents import Opponents
     from ssa_me.failures import QuerySet
     from ssa_me.failures.votes import VoteStore
     from ssa_me.gallery.store import Gallery
@@ -46,13 +46,14 @@ Json = dict[str, Any]
 @dataclass(frozen=True)
 class Asked:
     """What a run asks. kind: of `KINDS`; gallery: an id (binding tasks have one of their own); n: binding queries of each
-    of the four kinds; name: of an uploaded list."""
+    of the four kinds; name: of an uploaded list; against: the version in the baseline's place."""
 
     kind: str
     gallery: str
     ranking: str = "vector"
     n: int = 25
     name: str = ""
+    against: str | None = None
 
     @property
     def title(self) -> str:
@@ -62,14 +63,11 @@ class Asked:
 
 
 class FailureRuns:
-    """The runs of the workspace `folder`. `galleries`: where galleries lie; `gallery` opens one by id; `embedder` waits
-    for the model."""
+    """The runs of the workspace `folder`. `gallery` opens a gallery by id; `opponents` give the models, waited for."""
 
-    def __init__(
-        self, folder: Path, gallery: Callable[[object], Gallery], embedder: Callable[[], SalientEmbedder]
-    ) -> None:
+    def __init__(self, folder: Path, gallery: Callable[[object], Gallery], opponents: Opponents) -> None:
         self._folder, self._galleries = folder / "failures", folder / "galleries"
-        self._gallery, self._embedder = gallery, embedder
+        self._gallery, self._opponents = gallery, opponents
         self._job: Job | None = None
         self._open: OrderedDict[str, OpenRun] = OrderedDict()
         self._lock = threading.RLock()
@@ -104,17 +102,16 @@ class FailureRuns:
 
     def _work(self, job: Job, asked: Asked, data: bytes | None) -> JobState:
         from ssa_me.failures import mine, run_id
+        from ssa_me.gallery.items import Spaces
 
         job.report("Waiting for the model …")
-        embedder = self._embedder()
+        embedder = self._opponents.embedder(asked.against)
         stopped = JobState("cancelled", "Stopped. What was done is kept: run the same again to go on.")
-        gallery = (
-            self._binding(job, asked, embedder) if asked.kind == "binding" else self._gallery(asked.gallery)
-        )
-        if gallery is None:
+        gallery = self._binding(job, asked) if asked.kind == "binding" else self._gallery(asked.gallery)
+        if gallery is None or not self._embedded(job, gallery, asked.against):
             return stopped
         queries = _queries(asked, data, gallery)
-        run = run_id(queries, gallery, embedder.info.fingerprints, asked.ranking)
+        run = run_id(queries, gallery, Spaces.of(embedder.info), asked.ranking)
         folder = self._folder / run
         self._begin(folder, replace(asked, gallery=gallery.folder.name), data)
         found = mine(
@@ -137,13 +134,28 @@ class FailureRuns:
             "done", f"{len(found.table):,} queries on {found.images:,} images.{skipped}", 1.0, {"run": run}
         )
 
-    def _binding(self, job: Job, asked: Asked, embedder: SalientEmbedder) -> Gallery | None:
+    def _embedded(self, job: Job, gallery: Gallery, against: str | None) -> bool:
+        """Embed what the gallery lacks of the version `against`; whether that was done."""
+        from ssa_me.gallery.ingest import Progress, ingest
+
+        if against is None or not gallery.lacking(self._opponents.spaces(against)):
+            return True
+
+        def told(now: Progress) -> None:
+            job.report(f"{gallery.name}: {now}", now.done / max(1, now.total))
+
+        model = self._opponents.model(against)
+        report = ingest(gallery, [], model, adopt=False, progress=told, cancelled=job.cancelled)
+        return not report.cancelled
+
+    def _binding(self, job: Job, asked: Asked) -> Gallery | None:
         """The gallery of binding tasks, made in a hidden folder that stays where it is stopped."""
         from ssa_me.failures.binding import binding_gallery
 
         name = f"binding-{asked.n}"
         if not (self._galleries / name).is_dir():
             hidden = self._galleries / f".{name}"
+            embedder, _ = self._opponents.side(None, "ssa-me")
             made = binding_gallery(hidden, asked.n, embedder, progress=job.report, cancelled=job.cancelled)
             if made is None:
                 return None
@@ -182,6 +194,7 @@ class FailureRuns:
                     "title": asked.title,
                     "gallery": asked.gallery,
                     "ranking": asked.ranking,
+                    "against": self._opponents.name(asked.against),
                     "done": (folder / RUN).is_file(),
                 }
             )
@@ -197,7 +210,7 @@ class FailureRuns:
                 folder = self._folder / name
                 asked = _asked(folder)
                 self._open[name] = OpenRun(
-                    name, asked.gallery, load_run(folder), self._gallery, self._embedder
+                    name, asked.gallery, load_run(folder), self._gallery, self._opponents, asked.against
                 )
             self._open.move_to_end(name)
             while len(self._open) > OPEN_RUNS:

@@ -16,7 +16,7 @@ from app.views import numbers, thumbnail_url
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
-    from ssa_me.embedder import SalientEmbedder
+    from app.opponents import Opponents
     from ssa_me.failures import FailureRow, FailureRun, Selection
     from ssa_me.failures.projection import Projection
     from ssa_me.failures.slices import Slice, Tags
@@ -32,7 +32,8 @@ _VERSIONS = ("baseline", "ssa-me")
 
 
 class OpenRun:
-    """A finished run `run` of the gallery with that id. What takes long is found once and kept."""
+    """A finished run `run` of the gallery with that id, `against` that version in the baseline's place. What takes long is
+    found once and kept."""
 
     def __init__(
         self,
@@ -40,10 +41,11 @@ class OpenRun:
         gallery_id: str,
         run: FailureRun,
         gallery: Callable[[object], Gallery],
-        embedder: Callable[[], SalientEmbedder],
+        opponents: Opponents,
+        against: str | None,
     ) -> None:
-        self.id, self.gallery_id, self.run = id, gallery_id, run
-        self._gallery, self._embedder = gallery, embedder
+        self.id, self.gallery_id, self.run, self.against = id, gallery_id, run, against
+        self._gallery, self._opponents = gallery, opponents
         self._slices: dict[tuple[str, int], list[Slice]] = {}
         self._projections: dict[str, tuple[np.ndarray, dict[str, Projection]]] = {}
 
@@ -155,6 +157,8 @@ class OpenRun:
             "skipped": [list(pair) for pair in run.skipped[:MOST_SKIPPED]],
             "skipped_count": len(run.skipped),
             "fingerprints": dict(run.fingerprints),
+            "titles": dict(run.titles),
+            "against": self.against,
         }
 
     def _measures(self) -> list[Json]:
@@ -228,6 +232,7 @@ class OpenRun:
         selected = np.isin(ids, targets[self.rows(state)])
         return {
             "gallery": self.gallery_id,
+            "titles": dict(self.run.titles),
             "methods": list(available_methods()),
             "method": method,
             "ids": ids.tolist(),
@@ -341,10 +346,11 @@ class OpenRun:
         """Version → the first images for a row's query. Raises InputError where another model is loaded now."""
         from ssa_me.failures.mining import first_images
 
-        if dict(self._embedder().info.fingerprints) != dict(self.run.fingerprints):
+        embedder = self._opponents.embedder(self.against)
+        if dict(embedder.info.fingerprints) != dict(self.run.fingerprints):
             raise InputError("Another model made this run. Run the queries again to vote.")
         candidates = self.run.table.candidates[row.row]
-        found = first_images(self.gallery(), self._embedder(), row.query, self.run.ranking, candidates, count)
+        found = first_images(self.gallery(), embedder, row.query, self.run.ranking, candidates, count)
         items = self._items({id for ids in found.values() for id in ids})
         return {version: [self._image(id, items) for id in ids] for version, ids in found.items()}
 

@@ -21,8 +21,8 @@ HITS = 6
 SIDES = ("a", "b")
 _VOTER = re.compile(r"[0-9a-f]{8,32}")
 _VERSIONS = ("baseline", "ssa-me")
-Explain = Callable[[str, str, int], Json]
-"""What the page shows of an opened image: of a gallery, a text and an image's id."""
+Explain = Callable[[str, str, int, str | None], Json]
+"""What the page shows of an opened image: of a gallery, a text, an image's id, and the version in the baseline's place."""
 
 
 def check_voter(value: object) -> str:
@@ -71,7 +71,7 @@ def maps(runs: FailureRuns, explain: Explain, run: object, at: object, voter: ob
     lists = opened.lists(row, 1)
     found = {}
     for side, version in _sides(opened.id, row.row, name).items():
-        view = explain(opened.gallery_id, row.query, int(lists[version][0]["id"]))
+        view = explain(opened.gallery_id, row.query, int(lists[version][0]["id"]), opened.against)
         found[side] = {key: view[key] for key in ("id", "image", "size", "boxes")} | {
             "attention": view["attention"][version],
             "on_image": view["on_image"][version],

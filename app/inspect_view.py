@@ -101,13 +101,14 @@ def redraw_view(
     regions: Sequence[Any],
     found: Sequence[Any],
     standings: Mapping[str, Standing],
+    titles: Mapping[str, str],
 ) -> Json:
     """The regions that are drawn (or found), and where the image stands by each ranking, before and after."""
     places = []
     for name, standing in standings.items():
-        version, _, extra = name.partition("+")
-        title = views.TITLES.get(version, version) + (f" + {extra}" if extra else "")
-        places.append({"name": name, "version": version, "title": title} | standing.to_json())
+        version = name.partition("+")[0]
+        shown = {"name": name, "version": version, "title": views.title(name, titles)}
+        places.append(shown | standing.to_json())
     return {
         "id": item.id,
         "image": views.image_url(gallery_id, item),

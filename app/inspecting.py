@@ -39,13 +39,13 @@ _FALLEN_BACK = "A second ranking looks at the first 20 alone; ranks here are tho
 
 
 def read_entry(values: object, gallery: object = None) -> tuple[SearchState, InspectSettings]:
-    """Query, image and settings as a browser sent them: `{gallery, text, image, id, settings}`, where `settings` may also
+    """Query, image and settings as a browser sent them: `{gallery, text, image, id, against, settings}`, where `settings` may also
     hold the search's weight, method and salience. Raises InputError where a value makes no sense."""
     entry: Mapping[str, Any] = values if isinstance(values, Mapping) else {}
     settings = entry.get("settings")
     searched = settings if isinstance(settings, Mapping) else {}
     kept = {key: searched[key] for key in ("weight", "method", "salience") if searched.get(key) is not None}
-    asked = {key: entry.get(key) for key in ("text", "image", "models")}
+    asked = {key: entry.get(key) for key in ("text", "image", "models", "against")}
     state = read_state(asked | kept, entry.get("gallery") or gallery)
     chosen = entry.get("id")
     if chosen is not None and (type(chosen) is not int or not 0 <= chosen < 2**53):
@@ -63,6 +63,7 @@ def entry_of(state: SearchState, settings: InspectSettings) -> Json:
         "id": state.hit,
         "settings": settings.to_json() | searched,
         "models": list(state.models),
+        "against": state.against,
     }
 
 
@@ -72,7 +73,7 @@ class Inspector:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._explanations: ByteCache[Explanation] = ByteCache(EXPLANATION_BYTES, _bytes)
-        self.attributions = Attributions(self, workspace.embedder)
+        self.attributions = Attributions(self, workspace.opponents)
 
     def look(self, state: SearchState, settings: InspectSettings) -> dict[str, Json]:
         """What each widget shows: entry, maps, alignment, redraw, attribution. Raises InputError where gallery, image, layer or head
@@ -80,22 +81,27 @@ class Inspector:
         state, lost = self._without_lost_image(self.placed(state))
         gallery_id, gallery, item = self.item(state)
         explanation = self.explanation(state, settings)
-        maps = inspect_view.maps_view(
-            gallery_id, item, explanation, settings, self._workspace.embedder().layers
-        )
+        embedder = self._workspace.opponents.embedder(state.against)
+        maps = inspect_view.maps_view(gallery_id, item, explanation, settings, embedder.layers)
+        titles = dict(embedder.info.titles)
         found = tuple(region.bbox for region in explanation.regions)
         drawn = settings.regions
         standings = {} if state.is_empty else self.standings(state, gallery, item, drawn)
         redraw = inspect_view.redraw_view(
-            gallery_id, item, found if drawn is None else drawn, found, standings
+            gallery_id, item, found if drawn is None else drawn, found, standings, titles
         )
         noted = _FALLEN_BACK if state.method == "rerank" and standings else ""
         return {
             "entry": self.entry(state, settings, lost),
-            "maps": maps,
-            "alignment": inspect_view.alignment_view(gallery_id, item, explanation),
+            "maps": maps | {"titles": titles},
+            "alignment": inspect_view.alignment_view(gallery_id, item, explanation) | {"titles": titles},
             "redraw": redraw | {"drawn": drawn is not None, "note": noted},
-            "attribution": {"image": maps["image"], "entry": entry_of(state, settings), **options()},
+            "attribution": {
+                "image": maps["image"],
+                "entry": entry_of(state, settings),
+                "titles": titles,
+                **options(state.against is not None),
+            },
         }
 
     def entry(self, state: SearchState, settings: InspectSettings, trouble: str = "") -> Json:
@@ -118,16 +124,17 @@ class Inspector:
 
     def link(self, state: SearchState, settings: InspectSettings) -> str:
         """The query string that shows the same again, and names the models that are loaded now."""
-        return permalink.build(replace(state, tab="inspect", models=self.models()), settings.parameters())
+        return permalink.build(
+            replace(state, tab="inspect", models=self.models(state.against)), settings.parameters()
+        )
 
-    def models(self) -> tuple[str, ...]:
-        """The fingerprints of the versions that are loaded; none until then."""
-        info = self._workspace.model()
-        return tuple(info.fingerprints.values()) if info else ()
+    def models(self, against: str | None = None) -> tuple[str, ...]:
+        """The fingerprints of the versions that are compared; none until the model is loaded."""
+        return tuple((self._workspace.opponents.fingerprints(against) or {}).values())
 
     def other_models(self, state: SearchState) -> str:
         """What to say where a link names other models than those that are loaded; else nothing."""
-        loaded = self.models()
+        loaded = self.models(state.against)
         if not state.models or not loaded or state.models == loaded:
             return ""
         return (
@@ -138,7 +145,7 @@ class Inspector:
     def explanation(self, state: SearchState, settings: InspectSettings) -> Explanation:
         """The explanation of the chosen image, with every head's attention; computed once."""
         _, gallery, item = self.item(state)
-        embedder = self._workspace.embedder()
+        embedder = self._workspace.opponents.embedder(state.against)
         text, salience = wanted(state.text), salience_of(state.salience)
         prints = tuple(embedder.info.fingerprints.items())
         key = (prints, str(gallery.folder), item.id, text, salience, settings.phrases)
@@ -158,8 +165,8 @@ class Inspector:
         from ssa_me.gallery.search import RANKINGS
         from ssa_me.gallery.standing import standing
 
-        embedder = self._workspace.embedder()
-        spaces = Spaces(embedder.info.fingerprints)
+        embedder = self._workspace.opponents.embedder(state.against)
+        spaces = Spaces.of(embedder.info)
         image = self.query_image(state)
         text = wanted(state.text)
         if text is None and image is None:

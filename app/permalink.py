@@ -1,10 +1,10 @@
 """The state of the page as the query string of its address, and back. Knows no page and no model.
 
-    ?tab=TAB & q=TEXT & i=IMAGE & w=WEIGHT & k=COUNT & m=METHOD & s=SALIENCE & g=GALLERY & v=MODELS & hit=ID & …
+    ?tab=TAB & q=TEXT & i=IMAGE & w=WEIGHT & k=COUNT & m=METHOD & s=SALIENCE & g=GALLERY & vs=VERSION & v=MODELS & hit=ID & …
 
 `i` is the content hash of an uploaded image; `w` is left out where there is no image, `m` for one vector an image, `s`
 for the head's salience, `hit` where none is opened, `tab` for the search. `v` are the fingerprints of the versions that
-gave what the link shows. Which lists are compared and what they leave out: see `refining`. What a tab keeps beside these
+gave what the link shows; `vs` is the version of the model that stands in the baseline's place. Which lists are compared and what they leave out: see `refining`. What a tab keeps beside these
 it reads and writes itself: see `InspectSettings`.
 """
 
@@ -28,12 +28,14 @@ TABS = ("search", "inspect", "failures", "annotate", "train", "gallery")
 _MODELS = re.compile(r"[0-9a-f]{8,64}(-[0-9a-f]{8,64})*")
 _IMAGE = re.compile(r"[0-9a-f]{64}")
 _GALLERY = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_VERSION = re.compile(r"base|[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
 class SearchState:
     """What a search consists of. `image` is a content hash, `gallery` an id, `hit` the id of the opened image, `models`
-    the fingerprints that a link names, `tab` where it is shown, `refining` which lists are compared and what is left out."""
+    the fingerprints that a link names, `against` the version in the baseline's place, `tab` where it is shown, `refining`
+    which lists are compared and what is left out."""
 
     text: str = ""
     image: str | None = None
@@ -42,6 +44,7 @@ class SearchState:
     method: str = METHODS[0]
     salience: str = SALIENCES[0]
     gallery: str | None = None
+    against: str | None = None
     hit: int | None = None
     tab: str = TABS[0]
     models: tuple[str, ...] = ()
@@ -63,6 +66,15 @@ def check_image_hash(value: object) -> str:
     """`value` as the content hash of an upload; InputError where it cannot be one."""
     if not isinstance(value, str) or not _IMAGE.fullmatch(value):
         raise InputError("That is not an uploaded image. Upload the image again.")
+    return value
+
+
+def parse_against(value: object) -> str | None:
+    """`value` as the id of the version in the baseline's place, None where there is none; InputError otherwise."""
+    if not value:
+        return None
+    if not isinstance(value, str) or not _VERSION.fullmatch(value):
+        raise InputError("That is not a version of the model. Choose one from the list.")
     return value
 
 
@@ -148,6 +160,7 @@ def parse(parameters: Mapping[str, str]) -> SearchState:
         method=method,
         salience=parse_salience(parameters.get("s") or SALIENCES[0]),
         gallery=check_gallery_id(gallery) if gallery else None,
+        against=parse_against(parameters.get("vs")),
         hit=parse_number(parameters.get("hit", ""), "opened image"),
         tab=parse_tab(parameters.get("tab") or TABS[0]),
         models=parse_models(parameters.get("v", "")),
@@ -173,6 +186,8 @@ def build(state: SearchState, settings: Mapping[str, str] | None = None) -> str:
     parameters |= state.refining.parameters()
     if state.gallery:
         parameters["g"] = state.gallery
+    if state.against:
+        parameters["vs"] = state.against
     if state.models:
         parameters["v"] = "-".join(state.models)
     if state.hit is not None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ssa_me.explanation import SalienceMode
     from ssa_me.gallery.results import Query, SearchResult
     from ssa_me.gallery.store import Gallery
+    from ssa_me.model_info import ModelInfo
 
 REMEDY = "The Gallery tab says whether they are being embedded, and can embed them again."
 READ_ONLY = "Nothing can be kept on a public page. Copy the link instead: it says the same search again."
@@ -27,11 +28,12 @@ READ_ONLY = "Nothing can be kept on a public page. Copy the link instead: it say
 
 @dataclass(frozen=True)
 class Found:
-    """The answer to a search, and the gallery that gave it."""
+    """The answer to a search, the gallery that gave it, and the models that did."""
 
     result: SearchResult
     gallery: Gallery
     gallery_id: str
+    models: ModelInfo
 
 
 def salience_of(value: object) -> SalienceMode:
@@ -63,24 +65,26 @@ class Searching:
         salience, refinement = salience_of(state.salience), state.refining.refinement()
         gallery_id = self._workspace.gallery_id(state)
         gallery = self._workspace.gallery(gallery_id)
-        query, embedder = self._query(state), self._workspace.embedder()
+        query, embedder = self._query(state), self._workspace.opponents.embedder(state.against)
         result = search(
             *(gallery, embedder, query, names, state.k),
             refinement=refinement,
             remedy=REMEDY,
             salience=salience,
         )
-        return Found(result, gallery, gallery_id)
+        return Found(result, gallery, gallery_id, embedder.info)
 
     def view(self, state: SearchState, rankings: Sequence[str] = ()) -> views.Json:
         """Both lists as the page shows them."""
         found = self.find(state, rankings)
-        return views.search_view(found.gallery_id, found.gallery, found.result)
+        return views.search_view(found.gallery_id, found.gallery, found.result, found.models)
 
     def json(self, state: SearchState, rankings: Sequence[str] = ()) -> dict[str, Any]:
         """The same as the commands print it, but that a hit has `file_name` and `url` instead of `path`."""
         found = self.find(state, rankings)
-        return views.result_json(found.gallery_id, found.gallery, found.result)
+        return views.result_json(found.gallery_id, found.gallery, found.result) | views.models_json(
+            found.models
+        )
 
     def like(self, gallery_id: object, item_id: object, region: object) -> SearchState:
         """The search for more like a region (x, y, width, height in pixels) of an image of a gallery. Raises InputError
@@ -122,7 +126,7 @@ class Searching:
         """Keep all that is shown, as a link, under a name. Its image stays among the uploads only."""
         from ssa_me.gallery.saved import save
 
-        link = permalink.build(replace(state, gallery=None, models=(), tab="search"))
+        link = permalink.build(replace(state, gallery=None, against=None, models=(), tab="search"))
         return save(self._open(state.gallery), "view", str(name), {"link": link})
 
     def recall(self, gallery_id: object, kind: object, name: object) -> SearchState:

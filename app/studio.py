@@ -86,6 +86,11 @@ def build(
         _on_arrival(workspace, page, parts)
         page.load(lambda: train_tab.arrive(workspace, allowed), None, train.arrived, **HIDDEN)
         train.versions.use(lambda: gr.Timer(active=True), None, clock, **HIDDEN)
+        train.versions.change(
+            lambda head: masthead_value(workspace, (head or {}).get("current"), (head or {}).get("against")),
+            *(masthead, masthead),
+            **HIDDEN,
+        )
         _while_starting(workspace, parts)
         _on_another_gallery(workspace, parts)
         _on_similar(workspace, parts)
@@ -99,14 +104,14 @@ def _on_arrival(workspace: Workspace, page: gr.Blocks, parts: _Parts) -> None:
 
     def arrive(request: gr.Request) -> tuple[Any, ...]:
         state, entered, trouble = read_link(workspace, dict(request.query_params))
-        head = masthead_value(workspace, state.gallery)
+        head = masthead_value(workspace, state.gallery, state.against)
         job = workspace.ingest
         return (
             head,
             entered | {"linked": not trouble and state.tab == "search"} if entered else gr.skip(),
             search_tab.empty_ranking(workspace, head["current"], arrival=True),
             answers.notice(trouble) if trouble else gr.skip(),
-            gallery_tab.grid_value(workspace, head["current"]),
+            gallery_tab.grid_value(workspace, head),
             gallery_tab.progress_value(workspace),
             gr.Timer(active=job is not None and job.running),
             gr.Timer(active=workspace.starting.phase == "running"),
@@ -133,11 +138,11 @@ def _while_starting(workspace: Workspace, parts: _Parts) -> None:
 
     def look(head: dict[str, Any], shown: dict[str, Any]) -> tuple[Any, Any, Any, gr.Timer]:
         before = (head or {}).get("current")
-        new = masthead_value(workspace, before)
+        new = masthead_value(workspace, before, (head or {}).get("against"))
         grid: Any = gr.skip()
         ranking: Any = gr.skip()
         if new["current"] != before or new["starting"]["phase"] != "running":
-            grid = gallery_tab.grid_value(workspace, new["current"])
+            grid = gallery_tab.grid_value(workspace, new)
             if "empty" in (shown or {}):
                 ranking = search_tab.empty_ranking(workspace, new["current"], arrival=True)
         return new, grid, ranking, gr.Timer(active=new["starting"]["phase"] == "running")
@@ -148,12 +153,14 @@ def _while_starting(workspace: Workspace, parts: _Parts) -> None:
 
 
 def _on_another_gallery(workspace: Workspace, parts: _Parts) -> None:
-    """Another gallery is chosen in the head, or a new one is to be shown: it opens, and the search runs in it."""
+    """Another gallery or version to compare with is chosen in the head, or a new gallery is to be shown: it opens, and the
+    search runs in it; what is inspected is looked at anew under another version."""
 
-    def switch(event: gr.EventData) -> tuple[Any, Any]:
-        chosen = event._data.get("gallery") if isinstance(event._data, dict) else None
-        head = masthead_value(workspace, chosen)
-        return head, gallery_tab.grid_value(workspace, head["current"])
+    def switch(shown: dict[str, Any], event: gr.EventData) -> tuple[Any, Any]:
+        sent = event._data if isinstance(event._data, dict) else {}
+        against = sent["against"] if "against" in sent else (shown or {}).get("against")
+        head = masthead_value(workspace, sent.get("gallery"), against)
+        return head, gallery_tab.grid_value(workspace, head)
 
     def again(entered: dict[str, Any], head: dict[str, Any]) -> tuple[Any, Any]:
         """The search of the query bar in the gallery that was chosen, or the hint where nothing is entered."""
@@ -162,9 +169,18 @@ def _on_another_gallery(workspace: Workspace, parts: _Parts) -> None:
             return search_tab.empty_ranking(workspace, (head or {}).get("current")), answers.notice()
         return parts.find((entered or {}) | {"hit": None}, head)
 
+    def inspect_again(entry: dict[str, Any], head: dict[str, Any]) -> tuple[Any, ...]:
+        kept = entry or {}
+        if kept.get("id") is None or kept.get("against") == (head or {}).get("against"):
+            return (gr.skip(),) * len(inspect.shown)
+        return look(kept, head)
+
+    inspect, look = parts.inspect, inspect_tab.inspect_event(workspace)
     opened = [parts.masthead, parts.gallery.grid]
-    parts.masthead.switch(switch, None, opened, **HIDDEN).then(again, parts.asked, parts.found, **HIDDEN)
-    parts.gallery.progress.show(switch, None, opened, **HIDDEN).then(
+    parts.masthead.switch(switch, parts.masthead, opened, **HIDDEN).then(
+        again, parts.asked, parts.found, **HIDDEN
+    ).then(inspect_again, [inspect.entry, parts.masthead], inspect.shown, **HIDDEN)
+    parts.gallery.progress.show(switch, parts.masthead, opened, **HIDDEN).then(
         again, parts.asked, parts.found, **HIDDEN
     ).then(lambda: gr.Tabs(selected="search"), None, parts.tabs, **HIDDEN)
 
@@ -206,7 +222,7 @@ def _on_inspect(workspace: Workspace, page: gr.Blocks, parts: _Parts) -> None:
         asked = sent.get("state")
         asked = asked if isinstance(asked, dict) else {}
         settings = {key: asked.get(key) for key in ("weight", "method", "salience")}
-        kept = {key: asked.get(key) for key in ("gallery", "text", "image")}
+        kept = {key: asked.get(key) for key in ("gallery", "text", "image", "against")}
         return kept | {"id": sent.get("id"), "settings": settings}, gr.Tabs(selected="inspect")
 
     def follow(head: dict[str, Any], request: gr.Request) -> tuple[Any, ...]:
@@ -220,7 +236,7 @@ def _on_inspect(workspace: Workspace, page: gr.Blocks, parts: _Parts) -> None:
             return (*(gr.skip(),) * len(tab.shown), chosen)
         if state is None or settings is None:
             return gr.skip(), {"token": answers.token(), "error": trouble or unset}, None, None, None, chosen
-        return (*find(entry_of(state, settings), head), chosen)
+        return (*find(entry_of(state, settings), (head or {}) | {"against": state.against}), chosen)
 
     asked = [tab.entry, parts.masthead]
     parts.search.opened.inspect(begin, None, [tab.entry, parts.tabs], **HIDDEN).then(
@@ -238,7 +254,11 @@ def _on_failure(workspace: Workspace, parts: _Parts) -> None:
         if entry is None:
             gr.Warning(trouble, duration=6)
             return gr.skip(), gr.skip(), gr.skip()
-        return masthead_value(workspace, entry["gallery"]), entry, gr.Tabs(selected="inspect")
+        return (
+            masthead_value(workspace, entry["gallery"], entry["against"]),
+            entry,
+            gr.Tabs(selected="inspect"),
+        )
 
     opened = [parts.masthead, tab.entry, parts.tabs]
     parts.failures.table.inspect(open_failure, None, opened, **HIDDEN).success(
@@ -284,20 +304,26 @@ def read_link(
     parsed, trouble = answers.attempt(lambda: permalink.parse(parameters))
     state = parsed or SearchState()
     _, gallery_gone = answers.attempt(lambda: state.gallery and workspace.gallery(state.gallery))
+    _, version_gone = answers.attempt(lambda: state.against and workspace.opponents.spaces(state.against))
     _, image_gone = answers.attempt(lambda: workspace.query_image(state.image))
     left = replace(state, image=None) if image_gone else state
     entered = None if left.is_empty else search_tab.query_value(workspace, left)
-    return state, entered, trouble or gallery_gone or image_gone
+    return state, entered, trouble or gallery_gone or version_gone or image_gone
 
 
-def masthead_value(workspace: Workspace, current: object) -> dict[str, Any]:
-    """What the page's head shows; `current` where there is such a gallery, else the first."""
+def masthead_value(workspace: Workspace, current: object, against: object = None) -> dict[str, Any]:
+    """What the page's head shows; `current` where there is such a gallery, else the first; `against` where there is such a
+    version beside the one in use, else none."""
     cards = workspace.galleries()
     ids = [card.id for card in cards]
     model, starting = workspace.model(), workspace.starting
+    opponents, _ = answers.attempt(workspace.opponents.choices)
+    opponents = opponents or []
     return {
         "galleries": [{"id": card.id, "name": card.name, "count": card.count} for card in cards],
         "current": current if current in ids else next(iter(ids), None),
+        "opponents": opponents,
+        "against": against if against in [one["id"] for one in opponents] else None,
         "model": model_view(model) if model else None,
         "starting": {"phase": starting.phase, "message": starting.message, "fraction": starting.fraction},
     }

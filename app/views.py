@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-TITLES = {"baseline": "Baseline", "ssa-me": "SSA-ME"}
 STAGES = {
     "semantic": (
         "Semantic",
@@ -94,16 +93,33 @@ def item_view(gallery_id: str, item: Item) -> Json:
     }
 
 
-def title(ranking: str) -> str:
-    """The name of a ranking for people: `SSA-ME + subjects`."""
+def title(ranking: str, titles: Mapping[str, str] | None = None) -> str:
+    """The name of a ranking for people: `SSA-ME + subjects`. titles: those of the versions, where they are not the usual."""
+    from ssa_me.model_info import TITLES
+
     version, _, extra = ranking.partition("+")
-    return TITLES.get(version, version) + (f" + {extra}" if extra else "")
+    return (titles or TITLES).get(version, version) + (f" + {extra}" if extra else "")
 
 
-def search_view(gallery_id: str, gallery: Gallery, result: SearchResult) -> Json:
-    """Both lists, the first being what the second's moves in rank refer to. Moves: places up, "new", or "out"."""
+def explained(ranking: str, info: ModelInfo) -> str:
+    """What a ranking is, in a line; of a version in the baseline's place, what its SSA-ME is."""
     from ssa_me.gallery.search import EXPLAINED
 
+    version, plus, method = ranking.partition("+")
+    if not info.heads:
+        return EXPLAINED.get(ranking, "")
+    return f"SSA-ME of {info.titles[version]} ({info.fingerprints[version]}): {EXPLAINED.get(f'ssa-me{plus}{method}', '')}"
+
+
+def models_json(info: ModelInfo) -> Json:
+    """Which models answered, where that is not the baseline and SSA-ME of the model in use."""
+    if not info.heads:
+        return {}
+    return {"models": {v: {"name": info.titles[v], "fingerprint": info.fingerprints[v]} for v in info.titles}}
+
+
+def search_view(gallery_id: str, gallery: Gallery, result: SearchResult, info: ModelInfo) -> Json:
+    """Both lists, the first being what the second's moves in rank refer to. Moves: places up, "new", or "out"."""
     names = list(result.results)
     ranks = {name: {hit.id: hit.rank for hit in hits} for name, hits in result.results.items()}
     first, second = ranks[names[0]], ranks[names[-1]]
@@ -120,8 +136,13 @@ def search_view(gallery_id: str, gallery: Gallery, result: SearchResult) -> Json
         version, _, method = name.partition("+")
         seconds = result.seconds.get(name)
         lists.append(
-            {"name": name, "version": version, "method": method or "vector", "title": title(name)}
-            | {"explained": EXPLAINED.get(name, ""), "seconds": seconds, "hits": rows}
+            {
+                "name": name,
+                "version": version,
+                "method": method or "vector",
+                "title": title(name, info.titles),
+            }
+            | {"explained": explained(name, info), "seconds": seconds, "hits": rows}
             | {"hidden": result.hidden.get(name, 0)}
         )
     shared = len(first.keys() & second.keys())

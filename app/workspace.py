@@ -24,6 +24,7 @@ from app.counts import IngestCounts
 from app.failures import FailureRuns
 from app.inspecting import Inspector
 from app.jobs import Job, JobState
+from app.opponents import Opponents
 from app.permalink import SearchState
 from app.searching import Searching, salience_of, wanted
 from app.tending import Tending
@@ -74,7 +75,6 @@ class Workspace:
         self._galleries_folder = self.folder / "galleries"
         self._galleries_folder.mkdir(parents=True, exist_ok=True)
         self.uploads = UploadStore(self.folder / "uploads")
-        self.failures = FailureRuns(self.folder, self.gallery, self.embedder)
         self._embedder: SalientEmbedder | None = None
         self._galleries: dict[str, Gallery] = {}
         self._lock = threading.RLock()
@@ -82,6 +82,8 @@ class Workspace:
         self._ingest: Job | None = None
         self._files: tuple[Path, ...] = ()
         self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, json_bytes)
+        self.opponents = Opponents(self, self._load_version)
+        self.failures = FailureRuns(self.folder, self.gallery, self.opponents)
         self.searching = Searching(self)
         self.tending = Tending(self)
         self.inspector = Inspector(self)
@@ -100,6 +102,7 @@ class Workspace:
         """Load the model anew, in the background, where another version is to be used."""
         with self._lock:
             self._embedder = None
+            self.opponents.forget()
             self._start = Job("start", self._prepare).start()
 
     @property
@@ -157,14 +160,17 @@ class Workspace:
         cards = self.galleries()
         return cards[0].id if cards else None
 
-    def page(self, gallery_id: object, offset: int, limit: int = 60) -> views.Json:
-        """One page of a gallery's images. Raises InputError where there is no such gallery."""
+    def page(
+        self, gallery_id: object, offset: int, limit: int = 60, against: str | None = None
+    ) -> views.Json:
+        """One page of a gallery's images. lacking: how many have no vectors of the model, or of the version `against`.
+        Raises InputError where there is no such gallery or version."""
         gallery = self.gallery(gallery_id)
         count = len(gallery)
         offset = min(max(0, offset), max(0, count - 1)) // limit * limit
         items = [views.item_view(str(gallery_id), item) for item in gallery.items(offset, limit)]
         return {
-            "lacking": self._lacking(gallery),
+            "lacking": self._lacking(gallery, against),
             "id": gallery_id,
             "name": gallery.name,
             "count": count,
@@ -187,7 +193,7 @@ class Workspace:
         gallery_id = self.gallery_id(state)
         gallery = self.gallery(gallery_id)
         item = gallery.item(item_id)
-        embedder = self.embedder()
+        embedder = self.opponents.embedder(state.against)
         text, salience = wanted(state.text), salience_of(state.salience)
         prints = tuple(embedder.info.fingerprints.items())
         key = (prints, gallery_id, str(gallery.folder), item_id, text, salience)
@@ -195,6 +201,7 @@ class Workspace:
         if view is None:
             explanation = embedder.explain(gallery.image(item_id), text, salience=salience)
             view = views.explanation_view(gallery_id, item, explanation)
+            view |= {"titles": dict(embedder.info.titles)}
             self._explanations.put(key, view)
         return view
 
@@ -253,21 +260,22 @@ class Workspace:
             raise InputError("There is nothing to go on with. Choose the files again.")
         return self.start_adding(state.result["gallery"], self._files)
 
-    def start_refresh(self, gallery_id: object) -> Job:
-        """Begin to embed those images of a gallery that the loaded model has no vectors of. Raises InputError where
-        there is no such gallery, or another job runs."""
+    def start_refresh(self, gallery_id: object, against: str | None = None) -> Job:
+        """Begin to embed those images of a gallery that the loaded model has no vectors of, then those that the version
+        `against` has none of. Raises InputError where there is no such gallery or version, or another job runs."""
         gallery, embedder = self.gallery(gallery_id), self.embedder()
+        models = [embedder] if against is None else [embedder, self.opponents.model(against)]
 
         def work(job: Job) -> JobState:
-            report = self._add(job, gallery, [], embedder)
-            result = {"gallery": gallery_id}
-            if report.cancelled:
-                return JobState(
-                    "cancelled", f"Cancelled. {gallery.name} lacks some vectors still.", None, result
-                )
-            return JobState(
-                "done", f"{gallery.name} is ready: {report.again:,} images embedded again.", 1.0, result
-            )
+            again, result = 0, {"gallery": gallery_id}
+            for model in models:
+                report = self._add(job, gallery, [], model, adopt=model is embedder)
+                again += report.again
+                if report.cancelled:
+                    return JobState(
+                        "cancelled", f"Cancelled. {gallery.name} lacks some vectors still.", None, result
+                    )
+            return JobState("done", f"{gallery.name} is ready: {again:,} images embedded again.", 1.0, result)
 
         with self._lock:
             self._check_idle()
@@ -279,11 +287,15 @@ class Workspace:
         if self._ingest and self._ingest.running:
             raise InputError("Another gallery is being made. Wait for it, or cancel it.")
 
-    def _lacking(self, gallery: Gallery) -> int:
-        """How many images have no vectors of the loaded model; 0 while none is loaded."""
+    def _lacking(self, gallery: Gallery, against: str | None) -> int:
+        """How many images have no vectors of one of the models that are compared; 0 while none is loaded."""
         from ssa_me.gallery.items import Spaces
 
-        return len(gallery.lacking(Spaces(self._embedder.info.fingerprints))) if self._embedder else 0
+        if self._embedder is None:
+            return 0
+        spaces = [Spaces(self._embedder.info.fingerprints)]
+        spaces += [self.opponents.spaces(against)] if against else []
+        return max(len(gallery.lacking(needed)) for needed in spaces)
 
     def _build(self, job: Job, gallery_id: str, name: str, files: Sequence[Path]) -> JobState:
         job.report("Waiting for the model …")
@@ -315,13 +327,15 @@ class Workspace:
             counts.add(source, partial(self._add, job, gallery, source, embedder))
         return counts
 
-    def _add(self, job: Job, gallery: Gallery, source: Source, embedder: SalientEmbedder) -> IngestReport:
+    def _add(
+        self, job: Job, gallery: Gallery, source: Source, embedder: SalientEmbedder, adopt: bool = True
+    ) -> IngestReport:
         from ssa_me.gallery.ingest import ingest
 
         def progress(now: Progress) -> None:
             job.report(f"{gallery.name}: {now}", now.done / max(1, now.total))
 
-        return ingest(gallery, source, embedder, progress=progress, cancelled=job.cancelled)
+        return ingest(gallery, source, embedder, adopt=adopt, progress=progress, cancelled=job.cancelled)
 
     @contextmanager
     def _building(self, gallery_id: str, name: str, embedder: SalientEmbedder) -> Iterator[Gallery]:
@@ -363,10 +377,12 @@ class Workspace:
     # Inside
 
     def _load_embedder(self) -> SalientEmbedder:
+        return self._load_version(self.training.checkpoint_in_use() or self.checkpoint)
+
+    def _load_version(self, checkpoint: Path | str | None) -> SalientEmbedder:
         from ssa_me.embedder import SalientEmbedder
 
         maps = self.folder / "maps"
-        checkpoint = self.training.checkpoint_in_use() or self.checkpoint
         return SalientEmbedder.load(checkpoint, self.device, expert=self._expert, maps=maps)
 
     def _prepare(self, job: Job) -> JobState:

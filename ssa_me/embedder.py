@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +34,7 @@ from ssa_me.checkpoint import (
 )
 from ssa_me.control_maps import ControlMaps, control_maps
 from ssa_me.devices import choose_device
+from ssa_me.embedding import Embedded
 from ssa_me.errors import InputError
 from ssa_me.explaining import explain
 from ssa_me.explanation import Explanation, Region, SalienceMode, Subjects, TokenMaps, salience_mode
@@ -53,17 +53,6 @@ from ssa_me.samples import BBox, Sample
 
 BACKBONE = "backbone"
 """Stands for the language model as it is, where layers are compared."""
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """Embeddings of B samples. vectors: version → (B, D) float32 of unit length. regions: each image's query-free
-    subjects, at most 6, then the boxes around up to 3 pairs of them; empty for texts. subject_vectors: version → B
-    arrays of unit length, a row a region."""
-
-    vectors: Mapping[str, np.ndarray]
-    regions: tuple[tuple[Region, ...], ...]
-    subject_vectors: Mapping[str, tuple[np.ndarray, ...]]
 
 
 class SalientEmbedder:
@@ -200,16 +189,23 @@ class SalientEmbedder:
     ) -> dict[str, np.ndarray]:
         """Version → (D,) of unit length of what is in a box (x, y, width, height in pixels) of an image: a subject vector,
         made as those of the subjects that are found. Raises InputError where no part of the image is in the box."""
-        with self._locked():
-            visual = self._passes.backbone.vision_pass([image])
+
+        def marked(visual: VisualBatch) -> Sequence[TokenRegion]:
             weights = coverage(visual.boxes[0, : visual.counts()[0]], bbox)
             if not weights.any():
                 raise InputError(f"The region {bbox} holds no part of the image. Mark a larger one.")
-            found = self._passes.salience(visual, [image], [None])
-            marked = Salient(found.salience, ((TokenRegion(weights, bbox, 1.0),),))
-            passes = self._passes.read([""], visual, found, versions)
-            rows = {v: self._passes.subject_vectors(v, out, visual, marked)[0] for v, out in passes.items()}
-        return {version: row[0] for version, row in rows.items()}
+            return [TokenRegion(weights, bbox, 1.0)]
+
+        return {version: rows[0] for version, rows in self._embed_marked(image, marked, versions).items()}
+
+    def embed_weighted(
+        self, image: Image.Image, weights: np.ndarray, versions: Sequence[str] = VERSIONS
+    ) -> dict[str, np.ndarray]:
+        """Version → (R, D) of unit length: the subject vectors of regions that lie as `weights` (R, N) in [0, 1] on this
+        model's image tokens, such as `explain` gives."""
+        nowhere = (0.0, 0.0, 0.0, 0.0)
+        regions = [TokenRegion(np.asarray(row, np.float32), nowhere, 1.0) for row in weights]
+        return self._embed_marked(image, lambda _: regions, versions)
 
     def phrases(self, text: str) -> tuple[str, ...]:
         """The subject phrases of a text, in order, at most six."""
@@ -373,6 +369,21 @@ class SalientEmbedder:
                 v: self._passes.region_vectors(v, output, visual, found) for v, output in passes.items()
             }
         return Embedded(vectors, tuple(with_pairs(regions) for regions in found.regions), things)
+
+    def _embed_marked(
+        self,
+        image: Image.Image,
+        mark: Callable[[VisualBatch], Sequence[TokenRegion]],
+        versions: Sequence[str],
+    ) -> dict[str, np.ndarray]:
+        """Version → (R, D) of the regions that `mark` gives of the image's tokens; takes the lock itself."""
+        with self._locked():
+            visual = self._passes.backbone.vision_pass([image])
+            regions = tuple(mark(visual))
+            found = self._passes.salience(visual, [image], [None])
+            passes = self._passes.read([""], visual, found, versions)
+            marked = Salient(found.salience, (regions,))
+            return {v: self._passes.subject_vectors(v, out, visual, marked)[0] for v, out in passes.items()}
 
     def _salience(
         self, visual: VisualBatch, images: Sequence[Image.Image], named: Sequence[str], full: bool

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ssa_me.backbone import Backbone
-from ssa_me.checkpoint import SSA_ME, Settings, fingerprints
+from ssa_me.checkpoint import BASELINE, SSA_ME, Settings, fingerprints
 from ssa_me.checkpoints import name_of
 from ssa_me.devices import Device
+
+TITLES: Mapping[str, str] = {BASELINE: "Baseline", SSA_ME: "SSA-ME"}
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is loaded, where it runs and why. fingerprints and trained: version → hash; has a trained adapter."""
+    """What is loaded, where it runs and why. fingerprints and trained: version → hash; has a trained adapter. titles:
+    version → its name for people. heads: version → fingerprint of the model whose salience head finds its subjects, where
+    that is not SSA-ME's here."""
 
     name: str
     checkpoint: str
@@ -27,6 +31,8 @@ class ModelInfo:
     fingerprints: Mapping[str, str]
     trained: Mapping[str, bool]
     knows: str
+    titles: Mapping[str, str] = field(default_factory=lambda: dict(TITLES))
+    heads: Mapping[str, str] = field(default_factory=dict)
 
 
 def describe(

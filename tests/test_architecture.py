@@ -24,6 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "ssa_me.outputs",
             "ssa_me.byte_cache",
             "ssa_me.jobs",
+            "ssa_me.regridding",
         }
     ),
     frozenset({"ssa_me.families", "ssa_me.hub", "ssa_me.merging"}),
@@ -37,7 +38,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"ssa_me.passes", "ssa_me.generation", "ssa_me.model_info"}),
     frozenset({"ssa_me.pipeline", "ssa_me.control_maps", "ssa_me.report"}),
     frozenset({"ssa_me.explaining", "ssa_me.redrawing"}),
+    frozenset({"ssa_me.embedding"}),
     frozenset({"ssa_me.embedder"}),
+    frozenset({"ssa_me.opposed"}),
     frozenset({"ssa_me.gallery", "ssa_me.training", "ssa_me.evaluation"}),
     frozenset({"ssa_me.layers", "ssa_me.attribution", "ssa_me.failures", "ssa_me.annotation"}),
     frozenset({"ssa_me.ablation", "ssa_me.shelf"}),

@@ -14,7 +14,7 @@ import gradio as gr
 from app import failures_state, failures_votes
 from app.answers import HIDDEN, attempt
 from app.failures import KINDS, Asked
-from app.permalink import SearchState, check_gallery_id
+from app.permalink import SearchState, check_gallery_id, parse_against
 from app.tabs.search import read_upload
 from app.widgets import widget
 from app.workspace import DEMO, Workspace
@@ -37,13 +37,15 @@ class FailuresTab:
     timer: gr.Timer
 
 
-def setup_value(workspace: Workspace, gallery: object, public: bool) -> Json:
-    """What can be run, what runs, and which runs are kept."""
+def setup_value(workspace: Workspace, head: Json | None, public: bool) -> Json:
+    """What can be run in the gallery that the page's head shows, what runs, and which runs are kept."""
+    gallery, against = (head or {}).get("current"), (head or {}).get("against")
     job = workspace.failures.job
     runs, trouble = attempt(workspace.failures.kept)
-    state, model = job.state if job else None, workspace.model()
+    state = job.state if job else None
+    prints, _ = attempt(lambda: workspace.opponents.fingerprints(parse_against(against)))
     return {
-        "models": dict(model.fingerprints) if model else None,
+        "models": prints,
         "gallery": gallery,
         "kinds": {"captions": KINDS["captions"]} if public else KINDS,
         "rankings": RANKINGS,
@@ -90,6 +92,7 @@ def opened(workspace: Workspace, event: gr.EventData) -> Json:
         "text": row.query,
         "image": None,
         "id": row.target,
+        "against": run.against,
         "settings": {"method": run.run.ranking},
     }
 
@@ -106,11 +109,11 @@ def _running(workspace: Workspace, made: FailuresTab, masthead: gr.HTML, public:
         _, trouble = attempt(work)
         if trouble:
             gr.Warning(trouble, duration=6)
-        return setup_value(workspace, (head or {}).get("current"), public), gr.Timer(active=_runs(workspace))
+        return setup_value(workspace, head, public), gr.Timer(active=_runs(workspace))
 
     def start_run(head: Json, event: gr.EventData) -> tuple[Any, Any]:
         def work() -> None:
-            asked, data = _asked(_sent(event), (head or {}).get("current"))
+            asked, data = _asked(_sent(event), head or {})
             if public and (asked.kind != "captions" or asked.gallery != DEMO):
                 raise InputError(CLOSED)
             runs.start(asked, data)
@@ -130,7 +133,7 @@ def _running(workspace: Workspace, made: FailuresTab, masthead: gr.HTML, public:
             runs.job.cancel()
 
     def watch_run(head: Json) -> tuple[Any, Any]:
-        return setup_value(workspace, (head or {}).get("current"), public), gr.Timer(active=_runs(workspace))
+        return setup_value(workspace, head, public), gr.Timer(active=_runs(workspace))
 
     changed = [made.setup, made.timer]
     made.setup.run(start_run, masthead, changed, **HIDDEN)
@@ -149,10 +152,10 @@ def _showing(
     """The tab is opened, by hand or by a link, or another gallery is."""
 
     def show_runs(head: Json) -> tuple[Any, Any]:
-        return setup_value(workspace, (head or {}).get("current"), public), gr.Timer(active=_runs(workspace))
+        return setup_value(workspace, head, public), gr.Timer(active=_runs(workspace))
 
     def switch_runs(event: gr.EventData) -> tuple[Any, Any]:
-        return show_runs({"current": _sent(event).get("gallery")})
+        return show_runs({"current": _sent(event).get("gallery"), "against": _sent(event).get("against")})
 
     changed = [made.setup, made.timer]
     tab.select(show_runs, masthead, changed, **HIDDEN)
@@ -164,8 +167,9 @@ def _runs(workspace: Workspace) -> bool:
     return job is not None and job.running
 
 
-def _asked(sent: Mapping[str, Any], gallery: object) -> tuple[Asked, bytes | None]:
-    """What a browser wants to run. Raises InputError where a value makes no sense."""
+def _asked(sent: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[Asked, bytes | None]:
+    """What a browser wants to run, in the gallery and against the version of its page's head. Raises InputError where a value
+    makes no sense."""
     kind, ranking, n = str(sent.get("kind")), str(sent.get("ranking", "vector")), sent.get("n", 25)
     if ranking not in RANKINGS:
         raise InputError(f"The ranking is {ranking[:20]!r}. Choose one of {', '.join(RANKINGS)}.")
@@ -176,7 +180,8 @@ def _asked(sent: Mapping[str, Any], gallery: object) -> tuple[Asked, bytes | Non
         if not sent.get("file"):
             raise InputError("There is no list of queries. Choose a .txt, .csv or .jsonl file first.")
         data, name = read_upload(sent["file"], "list"), str(sent.get("name") or "list.txt")[-80:]
-    return Asked(kind, check_gallery_id(gallery), ranking, n, name), data
+    gallery, against = check_gallery_id(head.get("current")), parse_against(head.get("against"))
+    return Asked(kind, gallery, ranking, n, name, against), data
 
 
 def _page(workspace: Workspace) -> Callable[[Json], Json]:
@@ -223,8 +228,8 @@ def _voting(workspace: Workspace, public: bool) -> list[Callable[[Json], Json]]:
         value, trouble = attempt(allowed)
         return value or {"error": trouble}
 
-    def explain(gallery: str, text: str, item: int) -> Json:
-        return workspace.explain(SearchState(text=text, gallery=gallery), item)
+    def explain(gallery: str, text: str, item: int, against: str | None) -> Json:
+        return workspace.explain(SearchState(text=text, gallery=gallery, against=against), item)
 
     def failures_ballot(asked: Json) -> Json:
         return answer(asked, lambda *given: failures_votes.ballot(workspace.failures, *given))

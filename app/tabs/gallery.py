@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from app.answers import HIDDEN, attempt
+from app.permalink import parse_against
 from app.widgets import widget
 from app.workspace import Workspace
 from ssa_me.errors import InputError
@@ -31,14 +32,15 @@ class GalleryTab:
     timer: gr.Timer
 
 
-def grid_value(workspace: Workspace, gallery: object, offset: int = 0) -> dict[str, Any]:
-    """A page of a gallery's images and how they are searched; or why there is none."""
+def grid_value(workspace: Workspace, head: dict[str, Any] | None, offset: int = 0) -> dict[str, Any]:
+    """A page of the images of the gallery that the page's head shows, and how they are searched; or why there is none."""
+    gallery, against = (head or {}).get("current"), (head or {}).get("against")
 
     def work() -> dict[str, Any]:
         if not gallery:
             return {"empty": EMPTY}
         opened = workspace.gallery(gallery)
-        shown = workspace.page(gallery, offset)
+        shown = workspace.page(gallery, offset, against=parse_against(against))
         return shown | {"cards": workspace.tending.cards(opened), "read_only": opened.read_only}
 
     value, trouble = attempt(work)
@@ -143,7 +145,11 @@ def _making(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, form: _For
         return progress_value(workspace), gr.Timer(active=True)
 
     def refresh(head: dict[str, Any]) -> tuple[Any, Any]:
-        if not begin(lambda: workspace.start_refresh((head or {}).get("current"))):
+        if not begin(
+            lambda: workspace.start_refresh(
+                (head or {}).get("current"), parse_against((head or {}).get("against"))
+            )
+        ):
             return gr.skip(), gr.skip()
         return progress_value(workspace), gr.Timer(active=True)
 
@@ -166,12 +172,12 @@ def _showing(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab) -> None:
     def poll(head: dict[str, Any]) -> tuple[Any, gr.Timer, Any]:
         job = workspace.ingest
         running = job is not None and job.running
-        shown = gr.skip() if running else grid_value(workspace, (head or {}).get("current"))
+        shown = gr.skip() if running else grid_value(workspace, head)
         return progress_value(workspace), gr.Timer(active=running), shown
 
     def turn(head: dict[str, Any], event: gr.EventData) -> dict[str, Any]:
         offset = event._data.get("offset") if isinstance(event._data, dict) else None
-        return grid_value(workspace, (head or {}).get("current"), offset if type(offset) is int else 0)
+        return grid_value(workspace, head, offset if type(offset) is int else 0)
 
     shown = [tab.progress, tab.timer, tab.grid]
     tab.timer.tick(poll, masthead, shown, concurrency_limit=None, **HIDDEN)
@@ -197,12 +203,12 @@ def _tending(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, public: b
             return f"{gone:,} image{'' if gone == 1 else 's'} removed from the gallery. Originals stay where they are."
 
         said, trouble = attempt(work)
-        return grid_value(workspace, current, offset) | {"said": said or trouble}
+        return grid_value(workspace, head, offset) | {"said": said or trouble}
 
     def twins(head: dict[str, Any], event: gr.EventData) -> dict[str, Any]:
         _, offset = sent(event)
         current = (head or {}).get("current")
-        value = grid_value(workspace, current, offset)
+        value = grid_value(workspace, head, offset)
         shown = [item["id"] for item in value.get("items", [])]
         found, trouble = attempt(lambda: workspace.tending.twins(current, shown))
         return value | ({"said": trouble} if found is None else {"twins": found})

@@ -94,7 +94,9 @@ def inspect_event(workspace: Workspace) -> Any:
 
     def answer(entered: object, masthead: dict[str, Any] | None) -> tuple[Any, ...]:
         def work() -> dict[str, dict[str, Any]]:
-            state, settings = read_entry(entered, (masthead or {}).get("current"))
+            head = masthead or {}
+            kept = dict(entered) if isinstance(entered, Mapping) else {}
+            state, settings = read_entry(kept | {"against": head.get("against")}, head.get("current"))
             return workspace.inspector.look(state, settings)
 
         value, trouble = attempt(work)

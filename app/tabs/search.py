@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import gradio as gr
 
 from app import permalink, views
-from app.answers import HIDDEN, attempt, notice, read_state, token
+from app.answers import HIDDEN, attempt, notice, read_asked, read_state, token
 from app.permalink import SearchState
 from app.refining import NEAR_DUPLICATE, PAIRS
 from app.searching import READ_ONLY
@@ -94,12 +94,13 @@ def ranking_value(workspace: Workspace, state: SearchState) -> dict[str, Any]:
         "method": state.method,
         "salience": state.salience,
         "refining": state.refining.to_json(),
+        "against": state.against,
     }
     return view | {
         "token": token(),
         "state": shown | {"gallery": state.gallery},
         "k": max((len(ranking["hits"]) for ranking in view["lists"]), default=0),
-        "link": permalink.build(replace(state, hit=None, models=workspace.inspector.models())),
+        "link": permalink.build(replace(state, hit=None, models=workspace.inspector.models(state.against))),
         "open": state.hit,
     }
 
@@ -219,7 +220,7 @@ def search_event(workspace: Workspace) -> Any:
     def answer(entered: dict[str, Any], masthead: dict[str, Any]) -> tuple[Any, dict[str, str]]:
         def work() -> tuple[dict[str, Any], str]:
             hit = (entered or {}).get("hit")
-            state = read_state(entered or {}, (masthead or {}).get("current"))
+            state = read_asked(entered or {}, masthead)
             value = ranking_value(workspace, replace(state, hit=hit if type(hit) is int else None))
             return value, workspace.inspector.other_models(state)
 

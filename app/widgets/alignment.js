@@ -1,8 +1,8 @@
 // value: {token, id, subjects: [as the opened image's], asked: how many of them, the last, are phrases of one's own,
 // regions: [{bbox, owner: n | null, label, inside: {version: share}}], scores: {version: [[phrases × regions]]}, source,
 // image, size} or null. Triggers "adjust" {phrases}. Says "light" {boxes} and "phrase" to the maps; hears "point" from them.
-const { h, say, hear, percent, icon } = studio;
-const VERSIONS = [["baseline", "Baseline"], ["ssa-me", "SSA-ME"]];
+const { h, worded, say, hear, percent, icon } = studio;
+const VERSIONS = ["baseline", "ssa-me"], TITLES = { baseline: "Baseline", "ssa-me": "SSA-ME" };
 const FORMULA = "cos(e(phrase), a): cosine of the phrase's embedding and the region's vector";
 let chosen = 0; // the phrase whose regions are drawn while nothing is pointed at
 
@@ -31,8 +31,8 @@ function verdict(subject) {
 }
 
 function bars(inside) {
-  return VERSIONS.map(([version, title]) => (inside[version] === undefined ? null
-    : h(`span.bar.${version}`, { title: `${title}: ${percent(inside[version])} of its attention on the image lies inside the region` }, h("i", { style: { width: `${Math.min(100, inside[version] * 100)}%` } }), h("b", {}, percent(inside[version])))));
+  return VERSIONS.map((version) => (inside[version] === undefined ? null
+    : h(`span.bar.${version}`, { title: `${worded(TITLES[version], props.value)}: ${percent(inside[version])} of its attention on the image lies inside the region` }, h("i", { style: { width: `${Math.min(100, inside[version] * 100)}%` } }), h("b", {}, percent(inside[version])))));
 }
 
 function heading(value, region, at) {
@@ -43,11 +43,11 @@ function heading(value, region, at) {
 }
 
 function cell(value, phrase, region) {
-  const scores = Object.fromEntries(VERSIONS.map(([version]) => [version, value.scores[version][phrase]]));
+  const scores = Object.fromEntries(VERSIONS.map((version) => [version, value.scores[version][phrase]]));
   const own = value.regions[region].owner === phrase;
   const there = value.subjects[phrase].region !== null; // what is not found has no best region
   const wins = there && bestOf(scores["ssa-me"]) === region, won = there && bestOf(scores.baseline) === region;
-  const said = [own ? "its own region" : "", wins ? "SSA-ME's best" : "", won ? "the baseline's best" : ""].filter(Boolean).join(", ");
+  const said = [own ? "its own region" : "", wins ? worded("SSA-ME's best", value) : "", won ? worded("the baseline's best", value) : ""].filter(Boolean).join(", ");
   return h(`td${own ? ".own" : ""}${wins ? ".wins" : ""}`, { "data-region": region, title: `${FORMULA}${said ? `; ${said}` : ""}`, onmouseenter: () => lightRegion(region, phrase), onmouseleave: rest },
     h("span.ssa-me", { style: { "--share": Math.max(0, scores["ssa-me"][region]) } }, wins ? "▲ " : "", signed(scores["ssa-me"][region])),
     h("span.baseline", {}, won ? "▲ " : "", signed(scores.baseline[region])));
@@ -120,7 +120,7 @@ function render() {
       : h("div.scroll", {}, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, h("span.quiet", {}, "Phrase")), value.regions.map((region, at) => heading(value, region, at)))),
         h("tbody", {}, value.subjects.map((subject, at) => row(value, subject, at)))));
   element.replaceChildren(h("section", { "aria-label": "Subject alignment" },
-    h("h3", {}, h("span", {}, "Subject alignment"), h("span.key", { title: FORMULA }, h("i.dot.ssa-me"), "SSA-ME", h("i.dot.baseline"), "Baseline", h("span", {}, "▲ best region"), h("span", {}, h("i.ring"), " its own")), by ? h("span.quiet", {}, by) : null, adding(value)),
+    h("h3", {}, h("span", {}, "Subject alignment"), h("span.key", { title: FORMULA }, h("i.dot.ssa-me"), worded("SSA-ME", value), h("i.dot.baseline"), worded("Baseline", value), h("span", {}, "▲ best region"), h("span", {}, h("i.ring"), " its own")), by ? h("span.quiet", {}, by) : null, adding(value)),
     table, h("p.legend", {}, h("i.region"), "the phrase's region", h("i.rival"), "strongest rival", h("span.hint", {}, "Point at a phrase, a region or a picture: each lights the others."))));
   rest();
   if (typing) element.querySelector(".adding input").focus({ preventScroll: true });

@@ -1,7 +1,7 @@
 // value: {token, image, entry: what is inspected, methods: [{name, title, summary, signed, regions, source}], baselines: {name: words},
-// formulas: {name: words}, defaults} or null. Triggers "adjust" {attribution, target, baseline, steps, seed}. Server functions:
+// formulas: {name: words}, defaults, models: whose scores, titles} or null. Triggers "adjust" {attribution, target, baseline, steps, seed}. Server functions:
 // begin({entry, kind: "map" | "sanity" | "balance"}), look({key}), stop({key}) -> {key, phase, message, fraction, result}.
-const { h, paint, gradient, percent, time } = studio;
+const { h, worded, paint, gradient, percent, time } = studio;
 const MODELS = { "ssa-me": "SSA-ME", baseline: "Baseline", difference: "Difference" };
 const LEVELS = { high: ["✔", "good", "It can be trusted"], medium: ["~", "fair", "Read it with care"], low: ["⚠", "bad", "Do not rely on it"], undefined: ["?", "quiet", "It cannot be judged"] };
 const NUMBERS = [["convergence", "Convergence"], ["deletion_auc", "Deletion AUC"], ["insertion_auc", "Insertion AUC"], ["random_auc", "Random order AUC"], ["infidelity", "Infidelity"], ["infidelity_ratio", "÷ of zeros"], ["pointing_game", "Pointing game"], ["energy_pointing_game", "Energy in the subject"]];
@@ -31,9 +31,9 @@ async function compute(kind) {
 // What a map depends on: with another of these it is another map.
 function keyOf(value) {
   if (!value) return "";
-  const { gallery, text, id, settings: s } = value.entry;
+  const { gallery, text, id, against, settings: s } = value.entry;
   const drawn = props.value?.methods.find(({ name }) => name === s.attribution)?.regions ? s.regions : null;
-  return JSON.stringify([gallery, text, id, s.attribution, s.target, s.baseline, s.steps, s.seed, drawn]);
+  return JSON.stringify([gallery, against, text, id, s.attribution, s.target, s.baseline, s.steps, s.seed, drawn]);
 }
 
 function progress(kind) {
@@ -73,13 +73,13 @@ function restrict() {
     const model = button.dataset.model;
     button.setAttribute("aria-pressed", String(model === wanted.target));
     button.disabled = model === "difference" && !signs;
-    button.title = button.disabled ? "This method has no sign, so the difference of two of its maps would mean nothing" : model === "difference" ? "Why is this image nearer to the query for SSA-ME than for the baseline? SSA-ME's score minus the baseline's, under the same baseline and seed" : `What makes ${MODELS[model]}'s score`;
+    button.title = button.disabled ? "This method has no sign, so the difference of two of its maps would mean nothing" : model === "difference" ? "Why is this image nearer to the query for SSA-ME than for the baseline? SSA-ME's score minus the baseline's, under the same baseline and seed" : `What makes ${worded(MODELS[model], props.value)}'s score`;
   });
   element.querySelector(".summary").textContent = `${summary} (${source})`;
 }
 
 function controls(value) {
-  const of = h("span.choice.of", { role: "group", "aria-label": "Whose score" }, Object.entries(MODELS).map(([model, title]) => h("button", { type: "button", "data-model": model, onclick: () => { wanted.target = model; restrict(); } }, title)));
+  const of = h("span.choice.of", { role: "group", "aria-label": "Whose score" }, value.models.map((model) => [model, worded(MODELS[model], value)]).map(([model, title]) => h("button", { type: "button", "data-model": model, onclick: () => { wanted.target = model; restrict(); } }, title)));
   const start = h("button.go", { type: "submit" }, "Attribute");
   return h("form.controls", { onsubmit: (event) => { event.preventDefault(); asked = ""; trigger("adjust", { ...wanted, seed: Number(wanted.seed), steps: Number(wanted.steps) }); } },
     select("Method", "attribution", value.methods.map(({ name, title, summary }) => [name, title, summary]), "How contributions are found"), of,
@@ -166,7 +166,7 @@ function balance() {
   const { models, note } = state.result;
   const fall = (without, score) => h("td", { title: `${signed(score, 4)} → ${signed(without, 4)}` }, without === null ? "–" : h("span", {}, signed(without), h("small", {}, ` ${without > score ? "+" : "−"}${Math.abs(score - without).toFixed(3)}`)));
   return h("div", {}, h("div.scroll", {}, h("table", {}, h("thead", {}, h("tr", {}, ["Model", "Score", "Without image", "Without text", "Other images", "Other texts", "Image's share", "Attention on the image"].map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, Object.entries(models).map(([version, m]) => h(`tr.${version}`, {}, h("th", { scope: "row" }, h("i.dot", { "aria-hidden": "true" }), MODELS[version]), h("td", {}, signed(m.score)), fall(m.without_image, m.score), fall(m.without_text, m.score), fall(m.permuted_image, m.score), fall(m.permuted_text, m.score),
+    h("tbody", {}, Object.entries(models).map(([version, m]) => h(`tr.${version}`, {}, h("th", { scope: "row" }, h("i.dot", { "aria-hidden": "true" }), worded(MODELS[version], props.value)), h("td", {}, signed(m.score)), fall(m.without_image, m.score), fall(m.without_text, m.score), fall(m.permuted_image, m.score), fall(m.permuted_text, m.score),
       h("td", { title: "The image's part of both falls" }, m.image_share === null ? "–" : percent(m.image_share)), h("td", {}, h("span.meter", { title: `${percent(m.attention.image)} on the image, ${percent(m.attention["text and prompt"])} on text and prompt` }, h("i", { style: { width: `${m.attention.image * 100}%` } }), h("b", {}, percent(m.attention.image))))))))), h("p.quiet", {}, note));
 }
 

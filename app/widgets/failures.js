@@ -1,7 +1,7 @@
 // No value. Server function: failures_page(parameters) -> {run, parameters, state, counts, slices, histograms, total, offset,
 // limit, rows} | {error}; `parameters` are those of the page's link. Triggers "inspect" {run, row}. Hears "failures-open"
 // {run}, "failures-latest" and "failures-lasso" {lasso}; says "failures-shown" {page, parameters} and "failures-vote" {page, at}.
-const { h, say, hear, icon, visitAddress, copyAddress } = studio;
+const { h, worded, say, hear, icon, visitAddress, copyAddress } = studio;
 studio.failures ??= { parameters: {}, latest: null };
 const shared = studio.failures;
 let page = null; // the answer that is shown
@@ -35,7 +35,7 @@ function fromAddress() {
 
 function toAddress() {
   const { gallery, fingerprints } = page.run;
-  visitAddress(`?${new URLSearchParams({ tab: "failures", g: gallery, v: Object.values(fingerprints).join("-"), ...shared.parameters })}`);
+  visitAddress(`?${new URLSearchParams({ tab: "failures", g: gallery, ...(page.run.against ? { vs: page.run.against } : {}), v: Object.values(fingerprints).join("-"), ...shared.parameters })}`);
 }
 
 // Ask for what `changes` make of the parameters; without a page number it begins at the first.
@@ -69,7 +69,7 @@ const number = (value) => value.toLocaleString("en");
 const same = (a, b) => a[0] === b[0] && a[1] === b[1];
 
 function outcomes({ state, counts }) {
-  return h("div.outcomes", { role: "tablist", "aria-label": "Outcome" }, OUTCOMES.map(([id, title, hint]) =>
+  return h("div.outcomes", { role: "tablist", "aria-label": "Outcome" }, OUTCOMES.map((parts) => parts.map((part) => worded(part, page.run))).map(([id, title, hint]) =>
     h(`button.${id}`, { type: "button", role: "tab", title: hint, "aria-selected": String(state.outcome === id), "data-outcome": id, onclick: () => go({ fo: id === "all" ? "" : id }) },
       title, h("b", {}, number(counts[id])))));
 }
@@ -88,8 +88,8 @@ function tools({ state, total, run }) {
 }
 
 function slices({ slices: found, state }) {
-  const what = OUTCOMES.find(([id]) => id === state.outcome);
-  const among = state.outcome === "all" ? "what SSA-ME misses" : `“${what[1].toLowerCase().replace("ssa-me", "SSA-ME")}”`;
+  const what = OUTCOMES.find(([id]) => id === state.outcome)[1];
+  const among = worded(state.outcome === "all" ? "what SSA-ME misses" : `“${what[0].toLowerCase()}${what.slice(1)}”`, page.run);
   const chip = (slice) => h("button.chip", { type: "button", "aria-pressed": String(slice.chosen), "data-column": slice.column, "data-value": slice.value,
     title: `${slice.column}: ${slice.value}\n${slice.failures} of ${slice.count} queries, ${slice.expected.toFixed(1)} expected by chance\nFisher's exact test, p = ${slice.p.toPrecision(2)}; q = ${slice.q.toPrecision(2)} by Benjamini and Hochberg`,
     onclick: () => toggle([slice.column, slice.value]) }, h("span.quiet", {}, slice.column), ` ${slice.value} `, h("b", {}, `×${slice.lift.toFixed(1)}`));
@@ -110,7 +110,7 @@ const edge = (column, value, low) => (column === "size" ? `${Math.round(100 * va
 // Bars that can be brushed: drag over them, or with the keyboard arrows, Shift and Enter.
 function histogram(spread) {
   const { column, edges, total, selected } = spread;
-  const [title, hint] = HISTOGRAMS[column];
+  const [title, hint] = HISTOGRAMS[column].map((part) => worded(part, page.run));
   const most = Math.max(1, ...total), range = page.state.ranges[column];
   const inside = (bin) => !range || (edges[bin + 1] > range[0] && edges[bin] < range[1]);
   const bars = total.map((count, bin) => h(`i${inside(bin) ? "" : ".out"}`, { title: `${edge(column, edges[bin], true)} to ${edge(column, edges[bin + 1], false)}: ${number(selected[bin])} selected of ${number(count)}` },
@@ -160,14 +160,14 @@ function picture({ thumb, name }, word) {
   return thumb ? h("img", { src: thumb, alt: word || name, title: name, loading: "lazy", decoding: "async" }) : h("span.quiet", { title: "The image is no longer in the gallery" }, "gone");
 }
 
-const first = (row, image, version) => (row.targets.includes(image.id) ? h("span.right", { title: "Right" }, "✔") : h(`span.instead.${version}`, {}, picture(image, `${version === "baseline" ? "Baseline" : "SSA-ME"} puts first: ${image.name}`)));
+const first = (row, image, version) => (row.targets.includes(image.id) ? h("span.right", { title: "Right" }, "✔") : h(`span.instead.${version}`, {}, picture(image, `${worded(version === "baseline" ? "Baseline" : "SSA-ME", page.run)} puts first: ${image.name}`)));
 
 function line(row) {
   const gain = row.gain === 0 ? h("span.quiet", {}, "=") : h(`span.${row.gain > 0 ? "up" : "down"}`, {}, `${row.gain > 0 ? "▲" : "▼"} ${number(Math.abs(row.gain))}`);
   const right = (rank) => (rank <= page.state.k ? "b.hit" : "b.miss");
   const region = row.misaligned === null ? h("span.quiet", {}, "–") : row.misaligned ? h("span.down", {}, "⚠ misaligned") : h("span.up", {}, "✔ aligned");
   const inspect = () => trigger("inspect", { run: page.run.id, row: row.row });
-  return h("tr", { tabindex: 0, "data-row": row.row, "aria-label": `Inspect ${row.query}: baseline's rank ${row.rank_baseline}, SSA-ME's ${row.rank_ssa_me}`, onclick: inspect,
+  return h("tr", { tabindex: 0, "data-row": row.row, "aria-label": `Inspect ${row.query}: ${worded("baseline's", page.run)} rank ${row.rank_baseline}, ${worded("SSA-ME's", page.run)} ${row.rank_ssa_me}`, onclick: inspect,
     onkeydown: (event) => {
       const step = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" }[event.key];
       if (event.key === "Enter") inspect();
@@ -184,7 +184,7 @@ function line(row) {
 function table({ rows, total, offset, limit }) {
   if (!rows.length) return h("div.none", {}, h("p", {}, "No query is left."), h("button.tool", { type: "button", onclick: () => go({ fo: "", fq: "", fb: "", ft: "", fl: "" }) }, "Show all queries"));
   const turn = (to, name, label) => h("button.turn", { type: "button", "aria-label": label, title: label, disabled: to < 0 || to >= total, onclick: () => go({ fp: String(to) }, true) }, icon(name, 17));
-  return [h("div.scroll", {}, h("table", {}, h("thead", {}, h("tr", {}, COLUMNS.map(heading))), h("tbody", {}, rows.map(line)))),
+  return [h("div.scroll", {}, h("table", {}, h("thead", {}, h("tr", {}, COLUMNS.map(([name, title, kind, hint]) => heading([name, worded(title, page.run), kind, worded(hint, page.run)])))), h("tbody", {}, rows.map(line)))),
     h("nav", { "aria-label": "Pages" }, h("span.quiet", {}, `${number(offset + 1)}–${number(Math.min(offset + limit, total))} of ${number(total)}`), turn(offset - limit, "previous", "Previous page"), turn(offset + limit, "next", "Next page"))];
 }
 

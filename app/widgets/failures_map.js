@@ -1,7 +1,7 @@
 // No value. Server function: failures_cloud({parameters, method, column}) -> {gallery, methods, method, ids, points: {version: [[x, y]]},
 // explained, colours: {column, kind, values, low, high | names}, columns: [[name, title]], selected: [0 | 1]} | {error}.
 // Hears "failures-shown" {page, parameters} from the table, says "failures-lasso" {lasso} to it. Triggers nothing.
-const { h, hear, say, colour, gradient } = studio;
+const { h, worded, hear, say, colour, gradient } = studio;
 const VERSIONS = [["baseline", "Baseline"], ["ssa-me", "SSA-ME"]];
 const HUES = ["#4c78a8", "#e07b28", "#54a24b", "#b279a2", "#d6b11e", "#e45756", "#72b7b2", "#9d755d", "#ff9da6", "#7a7f87"];
 const GAIN = ["#b2452a", "#e2a184", "#c9cac6", "#7fb8a0", "#17713a"]; // worse, none, better
@@ -46,7 +46,8 @@ function legend({ column, kind, low, high, names }) {
   return h("span.legend", { title: "The mean over the queries that an image is right for; grey where there is none" }, h("span.number", {}, ends[0]), h("i.scale", { style: { background: bar } }), h("span.number", {}, ends[1]));
 }
 
-function panel([version, title]) {
+function panel([version, usual]) {
+  const title = worded(usual, cloud);
   const canvas = h("canvas", { role: "img", "aria-label": `Map of the gallery under ${title}, ${cloud.ids.length} images` });
   canvases[version] = canvas;
   const share = cloud.explained[version];

@@ -1,4 +1,4 @@
-// value: {models: {version: fingerprint} | null, gallery, kinds: {id: title}, rankings: {id: title}, closed, runs: [{id, title, gallery, ranking, done}], trouble,
+// value: {models: {version: fingerprint} | null, gallery, kinds: {id: title}, rankings: {id: title}, closed, runs: [{id, title, gallery, ranking, against: name, done}], trouble,
 // job: {name, phase, message, fraction, result: {run}} | null}. Triggers "run" {kind, ranking, n, file, name}, "resume" {run}
 // and "cancel". Says "failures-open" {run} to the table, and keeps in studio.failures which run a visitor finds at first.
 const { h, say } = studio;
@@ -39,7 +39,7 @@ async function run() {
 
 function kept({ runs }) {
   if (!runs.length) return null;
-  const title = (run) => `${run.title} · ${run.gallery}${run.ranking === "vector" ? "" : ` · + ${run.ranking}`}${run.done ? "" : " · stopped"}`;
+  const title = (run) => `${run.title} · ${run.gallery}${run.against ? ` · against ${run.against}` : ""}${run.ranking === "vector" ? "" : ` · + ${run.ranking}`}${run.done ? "" : " · stopped"}`;
   const select = h("select", { "aria-label": "Kept runs", onchange: () => show(runs.find((run) => run.id === select.value)) },
     h("option", { value: "" }, `Kept runs (${runs.length})`), runs.map((run) => h("option", { value: run.id }, title(run))));
   return h("label.kept", {}, select);

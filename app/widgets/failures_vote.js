@@ -1,7 +1,7 @@
 // value: {closed}. Server functions, each with {run, row, voter, …}: failures_ballot -> {query, kind, lists: {a, b: [{id, name, thumb}]},
 // said: {phase: choice}, sides?, ranks?, tally?} | {error}; failures_vote {phase, choice} -> {said, sides?, ranks?, tally?} | {error};
 // failures_maps -> {maps: {a, b: {image, size, boxes, attention, on_image}}} | {error}. Hears "failures-vote" {page, at}. Triggers nothing.
-const { h, hear, icon, paint, gradient, percent } = studio;
+const { h, worded, hear, icon, paint, gradient, percent } = studio;
 const CHOICES = [["a", "A is better", "1"], ["b", "B is better", "2"], ["tie", "Tie", "3"], ["both bad", "Both bad", "4"]];
 const TITLES = { baseline: "Baseline", "ssa-me": "SSA-ME" };
 let page = null, at = 0, ballot = null, maps = null;
@@ -80,7 +80,7 @@ function list(side) {
   const version = ballot.sides?.[side];
   const right = new Set(page.rows[at].targets);
   return h(`section.list${version ? `.${version}` : ""}`, { "aria-label": `List ${side.toUpperCase()}` },
-    h("h3", {}, side.toUpperCase(), version ? h("span", {}, h("i.mark"), ` ${TITLES[version]}, rank ${ballot.ranks[version]}`) : null),
+    h("h3", {}, side.toUpperCase(), version ? h("span", {}, h("i.mark"), ` ${worded(TITLES[version], page.run)}, rank ${ballot.ranks[version]}`) : null),
     h("ol", {}, ballot.lists[side].map((hit, rank) => h("li", {}, hit.thumb ? h("img", { src: hit.thumb, alt: hit.name }) : hit.name, h("span.rank", {}, rank + 1), version && right.has(hit.id) ? h("span.ok", { title: "Right" }, "✔") : null))),
     map(side));
 }
@@ -94,7 +94,7 @@ function buttons() {
 
 function tally() {
   if (!ballot.tally) return null;
-  const line = (name, { votes, baseline, "ssa-me": ours, tie, "both bad": bad }) => h("p.tally", {}, h("b", {}, `${name}: `), `${votes} vote${votes === 1 ? "" : "s"}, SSA-ME ${ours}, baseline ${baseline}, tie ${tie}, both bad ${bad}`);
+  const line = (name, { votes, baseline, "ssa-me": ours, tie, "both bad": bad }) => h("p.tally", {}, h("b", {}, `${name}: `), `${votes} vote${votes === 1 ? "" : "s"}, ${worded("SSA-ME", page.run)} ${ours}, ${worded("baseline", page.run)} ${baseline}, tie ${tie}, both bad ${bad}`);
   return h("div", {}, ballot.tally.before.votes ? line("Before the maps", ballot.tally.before) : null, ballot.tally.after.votes ? line("After", ballot.tally.after) : null);
 }
 

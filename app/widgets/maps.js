@@ -2,7 +2,7 @@
 // layer, head: n | null, read: [n], equal, stages: [{name, title, hint, values, each: [[n]], seconds}], phrases, salience,
 // seconds} or {token, empty: {title, text}} or {token, error}. Triggers "adjust" with the settings that change.
 // Hears "light" {boxes: [[bbox, kind]]} and "phrase" (its number) from the table; says "point" {x, y} | null to it.
-const { h, paint, gradient, say, hear, percent, time } = studio;
+const { h, worded, paint, gradient, say, hear, percent, time } = studio;
 const look = (window.studioLook ||= { opacity: 0.9, smooth: true, style: "heat", grid: false });
 let painters = [];
 let chosen = -1; // the phrase whose stages are shown; −1: all of them together
@@ -77,12 +77,12 @@ function attention(value) {
   return h("section.attention", { "aria-label": "Attention" }, h("h3", {}, h("span", {}, "Attention"), pickers(value), controls()),
     h("div.row.four", {},
       panel(value, "Image", h("span.number", {}, `${value.size[0]} × ${value.size[1]} px`), null),
-      panel(value, "Baseline", [similar("baseline"), facts("baseline")], () => first, { low: 0, high, scale: "share" }),
-      panel(value, "SSA-ME", [similar("ssa-me"), facts("ssa-me")], () => second, { low: 0, high, scale: "share" }),
-      panel(value, "Difference", h("span", {}, value.equal ? "none: both are equal" : "SSA-ME − baseline"), () => difference, { low: -far, high: far, scale: "difference" })),
+      panel(value, worded("Baseline", value), [similar("baseline"), facts("baseline")], () => first, { low: 0, high, scale: "share" }),
+      panel(value, worded("SSA-ME", value), [similar("ssa-me"), facts("ssa-me")], () => second, { low: 0, high, scale: "share" }),
+      panel(value, "Difference", h("span", {}, value.equal ? "none: both are equal" : worded("SSA-ME − baseline", value)), () => difference, { low: -far, high: far, scale: "difference" })),
     h("div.legend", {},
       scaleBar("share", "0", percent(high), "Attention per token", "Both models on one scale: the last token's attention on one image token. Not stretched."),
-      scaleBar("difference", `Baseline +${percent(far)}`, `SSA-ME +${percent(far)}`, "Difference", "SSA-ME's attention minus the baseline's, token by token")));
+      scaleBar("difference", worded(`Baseline +${percent(far)}`, value), worded(`SSA-ME +${percent(far)}`, value), "Difference", worded("SSA-ME's attention minus the baseline's, token by token", value))));
 }
 
 // "head | full": what conditions the salience. While the other one is computed, the choice is made and the maps wait.

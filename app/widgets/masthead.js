@@ -1,5 +1,5 @@
-// value: {galleries: [{id, name, count}], current, model: {…} | null, starting: {phase, message, fraction}}
-// Triggers "switch" {gallery}. The value is only ever set by the server.
+// value: {galleries: [{id, name, count}], current, opponents: [{id, name}], against, model: {…} | null, starting: {phase, message,
+// fraction}}. Triggers "switch" {gallery, against}. The value is only ever set by the server.
 const { h, icon } = studio;
 
 function millions(count) {
@@ -10,8 +10,16 @@ function gallerySwitch({ galleries, current }) {
   if (!galleries.length) return null;
   const options = galleries.map(({ id, name, count }) =>
     h("option", { value: id, selected: id === current }, `${name} (${count.toLocaleString("en")})`));
-  const select = h("select", { id: "gallery-switch", "aria-label": "Gallery", onchange: () => trigger("switch", { gallery: select.value }) }, options);
+  const select = h("select", { id: "gallery-switch", "aria-label": "Gallery", onchange: () => trigger("switch", { gallery: select.value, against: props.value.against }) }, options);
   return h("label.gallery", {}, h("span.quiet", {}, "Gallery"), select);
+}
+
+// Who stands in the baseline's place; nothing while there is one version of the model alone.
+function opponentSwitch({ current, opponents, against }) {
+  if (!opponents.length) return null;
+  const options = [["", "its baseline"], ...opponents.map(({ id, name }) => [id, name])].map(([id, name]) => h("option", { value: id, selected: id === (against || "") }, name));
+  const select = h("select", { id: "opponent-switch", "aria-label": "Compare SSA-ME with", title: "Who answers beside SSA-ME: its own baseline, or SSA-ME of another version of the model", onchange: () => trigger("switch", { gallery: current, against: select.value || null }) }, options);
+  return h("label.gallery.opponent", {}, h("span.quiet", {}, "SSA-ME against"), select);
 }
 
 function modelFacts(model) {
@@ -80,7 +88,7 @@ function render() {
   const value = props.value;
   if (!value) return;
   window.studioGallery = value.current;
-  const rest = JSON.stringify([value.galleries, value.current, value.model, value.starting.phase]);
+  const rest = JSON.stringify([value.galleries, value.current, value.opponents, value.against, value.model, value.starting.phase]);
   if (rest === drawn) return element.querySelector(".starting").replaceChildren(start(value));
   drawn = rest;
   const wasOpen = element.querySelector("details[open]") !== null;
@@ -88,7 +96,7 @@ function render() {
   head.replaceChildren(
     h("header.bar", {},
       h("a.brand", { href: location.pathname, title: "Start afresh" }, h("span.mark", { "aria-hidden": "true" }, h("i"), h("i")), h("strong", {}, "SSA-ME"), h("span", {}, "studio")),
-      gallerySwitch(value), h("span.space"), modelButton(value),
+      gallerySwitch(value), opponentSwitch(value), h("span.space"), modelButton(value),
       h("button.tool", { type: "button", title: "Light or dark", "aria-label": "Switch between light and dark", onclick: theme }, icon("theme")),
       h("button.tool", { type: "button", title: "Help (?)", "aria-label": "Help", onclick: () => dialog.showModal() }, "?")),
     h("div.starting", {}, start(value)),

@@ -2,14 +2,14 @@
 // similarity, stages: [{name, title, hint, values}], regions, subjects: [{phrase, score, scores, region, rival, rival_score,
 // misaligned, label, agrees, attention, salience}], seconds, salience, source, described} or {token, id, error}. Hears "open" and "closed" from the lists, which are on
 // the page before the maps are; says "step", "close" and "salience" back. Triggers "inspect" {id, state} and "like" {id, region: [x, y, w, h], state}.
-const { h, icon, paint, gradient, say, hear, percent, time, copyAddress } = studio;
+const { h, worded, icon, paint, gradient, say, hear, percent, time, copyAddress } = studio;
 const look = { opacity: 0.9, smooth: true };
 let shown = window.studioOpened || null; // {id, places: [{version, title, hit}], state}: what the lists have opened
 let arriving = false; // the image was just opened: bring it into view once its maps are here
 let chosen = 0; // the subject whose regions are drawn
 let painters = [];
 
-const VERSIONS = [["baseline", "Baseline"], ["ssa-me", "SSA-ME"]];
+const VERSIONS = ["baseline", "ssa-me"];
 
 function place({ version, title, hit }) {
   return h(`span.place.${version}`, { title: hit ? `Score ${hit.score.toFixed(4)} under this ranking` : "Not among the results shown" },
@@ -114,12 +114,12 @@ function attention(value) {
   return h("div.attention", {},
     h("div.row.four", {},
       picture(value),
-      panel(value, "Baseline attention", onImage("baseline"), () => first, { low: 0, high, scale: "share" }),
-      panel(value, "SSA-ME attention", onImage("ssa-me"), () => second, { low: 0, high, scale: "share" }),
-      panel(value, "Difference", h("span", {}, "SSA-ME − baseline"), () => difference, { low: -far, high: far, scale: "difference" })),
+      panel(value, worded("Baseline attention", value), onImage("baseline"), () => first, { low: 0, high, scale: "share" }),
+      panel(value, worded("SSA-ME attention", value), onImage("ssa-me"), () => second, { low: 0, high, scale: "share" }),
+      panel(value, "Difference", h("span", {}, worded("SSA-ME − baseline", value)), () => difference, { low: -far, high: far, scale: "difference" })),
     h("div.legend", {},
       scaleBar("share", "0", percent(high), "Attention per token", "Both models on one scale: the last token's attention on one image token, mean over heads and the chosen layers. Not stretched."),
-      scaleBar("difference", `Baseline +${percent(far)}`, `SSA-ME +${percent(far)}`, "Difference", "SSA-ME's attention minus the baseline's, token by token"),
+      scaleBar("difference", worded(`Baseline +${percent(far)}`, value), worded(`SSA-ME +${percent(far)}`, value), "Difference", worded("SSA-ME's attention minus the baseline's, token by token", value)),
       controls()));
 }
 
@@ -162,14 +162,14 @@ function verdict(subject) {
 }
 
 function bar(version, share) {
-  return h(`span.bar.${version}`, { title: `${version === "baseline" ? "Baseline" : "SSA-ME"}: ${percent(share)} of its attention on the image lies inside the region` }, h("i", { style: { width: `${Math.min(100, share * 100)}%` } }), h("b", {}, percent(share)));
+  return h(`span.bar.${version}`, { title: `${worded(version === "baseline" ? "Baseline" : "SSA-ME", current())}: ${percent(share)} of its attention on the image lies inside the region` }, h("i", { style: { width: `${Math.min(100, share * 100)}%` } }), h("b", {}, percent(share)));
 }
 
 function subjectRow(subject, index) {
   const number = (version) => (!subject.region || subject.scores[version] === undefined ? "–" : subject.scores[version].toFixed(2));
   const row = h("tr", { tabindex: 0, onmouseenter: () => choose(index), onfocus: () => choose(index), onclick: () => choose(index) },
     h("th", { scope: "row" }, subject.phrase), h("td.number", {}, number("baseline")), h("td.number", {}, h("strong", {}, number("ssa-me"))),
-    h("td.bars", {}, VERSIONS.map(([version]) => (!subject.region || subject.attention[version] === undefined ? null : bar(version, subject.attention[version])))), h("td.verdict", {}, verdict(subject)));
+    h("td.bars", {}, VERSIONS.map((version) => (!subject.region || subject.attention[version] === undefined ? null : bar(version, subject.attention[version])))), h("td.verdict", {}, verdict(subject)));
   return row;
 }
 
@@ -186,8 +186,8 @@ function subjects(value) {
   }
   return h("section.subjects", {}, h("h3", {}, value.described ? "Subjects of the image" : "Subjects of the query"), listed(value),
     h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Phrase"),
-      h("th.number", { scope: "col", title: "Alignment score of the baseline: cos(e(phrase), a) with a the region's vector" }, "Baseline"),
-      h("th.number", { scope: "col", title: "Alignment score of SSA-ME: cos(e(phrase), a) with a the region's vector" }, "SSA-ME"),
+      h("th.number", { scope: "col", title: worded("Alignment score of the baseline: cos(e(phrase), a) with a the region's vector", value) }, worded("Baseline", value)),
+      h("th.number", { scope: "col", title: worded("Alignment score of SSA-ME: cos(e(phrase), a) with a the region's vector", value) }, worded("SSA-ME", value)),
       h("th", { scope: "col", title: "The part of each model's attention on the image that lies inside the region" }, "Attention inside"), h("th", { scope: "col" }, "Verdict"))),
     h("tbody", {}, value.subjects.map(subjectRow))),
     h("p.key", {}, h("i.region"), "the phrase's region", h("i.rival"), "best rival region",

@@ -1,4 +1,4 @@
-// value: {token, state: {text, image, weight, k, method, salience, gallery, refining}, link, query_seconds, shared, k, unwanted, lists:
+// value: {token, state: {text, image, weight, k, method, salience, gallery, against, refining}, link, query_seconds, shared, k, unwanted, lists:
 // [{name, version, method, title, explained, seconds, hidden, hits: [{id, rank, score, move, name, thumb, caption, subject}]}], open: id | null} or {token, empty:
 // {title, text, samples: [{id, thumb, name, caption}], arrival}}.
 // Triggers "open" {id, state} and "similar" {id}. Says "open" {id, places: [{version, title, hit}], state} and "closed" to the opened

@@ -20,6 +20,14 @@ window.studio = (() => {
     return node;
   }
 
+  // A text of ours about the baseline and SSA-ME, with the names that the versions have in `value.titles`: another version of
+  // the model may stand in the baseline's place. Never give it a text of a visitor's.
+  function worded(text, value) {
+    const titles = value?.titles;
+    if (!titles || titles.baseline === "Baseline") return text;
+    return text.replace(/(?:[Tt]he )?\b[Bb]aseline\b|SSA-ME/g, (found) => (found === "SSA-ME" ? titles["ssa-me"] : titles.baseline));
+  }
+
   const ICONS = {
     image: "M3 5h18v14H3zM3 16l5-5 4 4 3-3 6 6M16 9.5h.01",
     search: "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM16 16l5 5",
@@ -183,5 +191,5 @@ window.studio = (() => {
   }
   const percent = (share) => `${(share * 100).toFixed(share < 0.0995 ? 1 : 0)} %`;
   const time = (seconds) => (seconds === null || seconds === undefined ? "" : seconds < 0.00005 ? "< 0.1 ms" : seconds < 0.00995 ? `${(seconds * 1000).toFixed(1)} ms` : seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`);
-  return { h, icon, colour, gradient, paint, setAddress, visitAddress, whenSeen, isSeen, copyAddress, say, hear, percent, time };
+  return { h, icon, worded, colour, gradient, paint, setAddress, visitAddress, whenSeen, isSeen, copyAddress, say, hear, percent, time };
 })();

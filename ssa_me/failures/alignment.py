@@ -18,7 +18,7 @@ from ssa_me.gallery.items import HEAD, Item, annotation
 from ssa_me.gallery.store import Gallery
 
 if TYPE_CHECKING:
-    from ssa_me.embedder import SalientEmbedder
+    from ssa_me.embedding import Embedder
 
 NAN = float("nan")
 
@@ -40,7 +40,7 @@ class Aligner:
     def __init__(
         self,
         gallery: Gallery,
-        embedder: SalientEmbedder,
+        embedder: Embedder,
         items: Mapping[int, Item],
         subjects: Mapping[str, VectorIndex | None],
     ) -> None:

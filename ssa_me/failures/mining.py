@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +29,11 @@ from ssa_me.gallery.items import Spaces
 from ssa_me.gallery.results import Query
 from ssa_me.gallery.search import search
 from ssa_me.gallery.store import Gallery
+from ssa_me.model_info import TITLES
 from ssa_me.samples import Sample
 
 if TYPE_CHECKING:
-    from ssa_me.embedder import SalientEmbedder
+    from ssa_me.embedding import Embedder
 
 RANKINGS = ("vector", "subjects")
 """How images are ranked: by one vector, or with their subject vectors as well."""
@@ -44,7 +45,8 @@ _BLOCK = 512
 
 @dataclass(frozen=True)
 class FailureRun:
-    """A finished run: what was asked of which gallery and models, and its table. skipped: (query, reason)."""
+    """A finished run: what was asked of which gallery and models, and its table. skipped: (query, reason). titles: version
+    → its name for people."""
 
     name: str
     gallery: str
@@ -55,19 +57,20 @@ class FailureRun:
     skipped: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     table: FailureTable
+    titles: Mapping[str, str] = field(default_factory=lambda: dict(TITLES))
 
 
-def run_id(queries: QuerySet, gallery: Gallery, fingerprints: Mapping[str, str], ranking: str) -> str:
+def run_id(queries: QuerySet, gallery: Gallery, spaces: Spaces, ranking: str) -> str:
     """16 hexadecimal digits of the run: the same queries, models and embedded images of a gallery give the same, so that
     it can go on."""
-    embedded = len(gallery) - len(gallery.lacking(Spaces(fingerprints)))
-    prints = (f"{version}={fingerprint}" for version, fingerprint in sorted(fingerprints.items()))
+    embedded = len(gallery) - len(gallery.lacking(spaces))
+    prints = (f"{version}={fingerprint}" for version, fingerprint in sorted(spaces.fingerprints.items()))
     return digest(queries.digest, str(gallery.folder), str(embedded), ranking, *prints)[:16]
 
 
 def mine(
     gallery: Gallery,
-    embedder: SalientEmbedder,
+    embedder: Embedder,
     queries: QuerySet,
     folder: Path,
     *,
@@ -88,7 +91,8 @@ def mine(
     kept, skipped = _rankable(queries, images)
     aligner = Aligner(gallery, embedder, images.items, images.subjects)
     texts = list(dict.fromkeys([q.text for q in kept] + [p for q in kept for p in aligner.phrases(q.text)]))
-    vectors = _embed(texts, embedder, folder, report, cancelled or never)
+    widths = {version: rows.shape[1] for version, rows in images.vectors.items()}
+    vectors = _embed(texts, embedder, widths, folder, report, cancelled or never)
     if vectors is None:
         return None
     report("Ranking", 1.0)
@@ -103,6 +107,7 @@ def mine(
         (*queries.skipped, *skipped),
         images.notes,
         table,
+        dict(embedder.info.titles),
     )
     save_run(run, folder)
     return run
@@ -137,7 +142,7 @@ def load_run(folder: Path) -> FailureRun:
 
 def first_images(
     gallery: Gallery,
-    embedder: SalientEmbedder,
+    embedder: Embedder,
     text: str,
     ranking: str,
     candidates: Sequence[int],
@@ -155,7 +160,7 @@ def first_images(
         return {version: [hit.id for hit in found[version + suffix]] for version in VERSIONS}
     vectors, spaces = (
         embedder.embed([Sample(text)], versions=VERSIONS).vectors,
-        Spaces(embedder.info.fingerprints),
+        Spaces.of(embedder.info),
     )
     best: dict[str, list[int]] = {}
     for version in VERSIONS:
@@ -175,8 +180,8 @@ def first_images(
 class _Images:
     """The images that both models have vectors of: ids (C,), version → (C, D), and their subject vectors."""
 
-    def __init__(self, gallery: Gallery, embedder: SalientEmbedder, ranking: str) -> None:
-        spaces = Spaces(embedder.info.fingerprints)
+    def __init__(self, gallery: Gallery, embedder: Embedder, ranking: str) -> None:
+        spaces = Spaces.of(embedder.info)
         whole = {version: gallery.index(spaces.images(version)) for version in VERSIONS}
         found = {version: index for version, index in whole.items() if index is not None}
         if len(found) < len(VERSIONS):
@@ -192,17 +197,15 @@ class _Images:
         }
         self.subjects = {version: gallery.index(spaces.subjects(version)) for version in VERSIONS}
         self.ranked_subjects = {
-            version: [index.of(int(id)) if index and int(id) in index else _nothing(self) for id in self.ids]
+            version: [
+                index.of(int(id)) if index and int(id) in index else self.vectors[version][:0]
+                for id in self.ids
+            ]
             for version, index in (self.subjects.items() if ranking == "subjects" else ())
         }
         lost = len(gallery) - len(known)
         left_out = f"{lost:,} of {len(gallery):,} images have no vectors of this model and are left out."
         self.notes = (left_out,) if lost else ()
-
-
-def _nothing(images: _Images) -> np.ndarray:
-    width = images.vectors[VERSIONS[0]].shape[1]
-    return np.zeros((0, width), dtype=np.float32)
 
 
 def _rankable(queries: QuerySet, images: _Images) -> tuple[list[FailureQuery], list[tuple[str, str]]]:
@@ -221,15 +224,17 @@ def _rankable(queries: QuerySet, images: _Images) -> tuple[list[FailureQuery], l
 
 def _embed(
     texts: Sequence[str],
-    embedder: SalientEmbedder,
+    embedder: Embedder,
+    widths: Mapping[str, int],
     folder: Path,
     progress: Progress,
     cancelled: Callable[[], bool],
 ) -> dict[str, np.ndarray] | None:
-    """Version → (T, D) of the texts; None where it was cancelled. What is done is kept after every batch."""
+    """Version → (T, D) of the texts, with D of `widths`; None where it was cancelled. What is done is kept after every
+    batch."""
     info = embedder.info
     total = len(texts)
-    found = {version: np.zeros((total, info.dimension), dtype=np.float32) for version in VERSIONS}
+    found = {version: np.zeros((total, widths[version]), dtype=np.float32) for version in VERSIONS}
     names = {
         v: [digest("text", info.fingerprints[v], info.precision, text) for text in texts] for v in VERSIONS
     }

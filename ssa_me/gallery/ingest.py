@@ -84,6 +84,7 @@ def ingest(
     embedder: SalientEmbedder,
     *,
     copy: bool = False,
+    adopt: bool = True,
     progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> IngestReport:
@@ -92,7 +93,7 @@ def ingest(
 
     Images of a folder stay where they are unless `copy`; those of a zip are always re-encoded into the
     gallery. Then all images of the gallery that lack vectors of this checkpoint get them, spaces that are large get an
-    approximate index, and only then the gallery goes by this checkpoint. An empty list as `source` does that alone.
+    approximate index, and only then the gallery goes by this checkpoint (not without `adopt`: it keeps both's vectors). An empty list as `source` does that alone.
     `progress` is called in this thread. Raises InputError where there is no image to read, or the gallery is read-only;
     single bad images are skipped and reported.
     """
@@ -108,7 +109,8 @@ def ingest(
             run.add(coming.parts, coming.total, copy or coming.leaving)
         run.embed_again()
         run.index()
-        gallery.adopt(embedder.info.checkpoint, Spaces(embedder.info.fingerprints))
+        if adopt:
+            gallery.adopt(embedder.info.checkpoint, Spaces(embedder.info.fingerprints))
     except _Cancelled:
         run.was_cancelled = True
     return run.report(time.perf_counter() - started)

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ssa_me.explanation import Region
 from ssa_me.salience.regions import iou
 from ssa_me.samples import BBox, Subject, mask_bbox
+
+if TYPE_CHECKING:
+    from ssa_me.model_info import ModelInfo
 
 HEAD = "ssa-me"
 """The version whose salience head proposes the regions of both versions' subject vectors."""
@@ -27,20 +30,29 @@ class Spaces:
     digits).
 
     Subject vectors also depend on the head that proposed their regions, so its fingerprint is part of their
-    name: a baseline that stays the same gets new subject vectors when the head is trained again.
+    name: a baseline that stays the same gets new subject vectors when the head is trained again. heads: version → that
+    fingerprint, for a version that does not go by SSA-ME's head here.
     """
 
     fingerprints: Mapping[str, str]
+    heads: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, info: ModelInfo) -> Spaces:
+        return cls(info.fingerprints, info.heads)
 
     @property
     def head(self) -> str:
         return self.fingerprints[HEAD]
 
+    def head_of(self, version: str) -> str:
+        return self.heads.get(version, self.head)
+
     def images(self, version: str) -> str:
         return f"{self.fingerprints[version]}/images"
 
     def subjects(self, version: str) -> str:
-        return f"{self.fingerprints[version]}/subjects-{self.head}"
+        return f"{self.fingerprints[version]}/subjects-{self.head_of(version)}"
 
     def all(self) -> tuple[str, ...]:
         names = [

@@ -16,7 +16,7 @@ from ssa_me.gallery.terms import beside, without
 from ssa_me.samples import Sample
 
 if TYPE_CHECKING:
-    from ssa_me.embedder import SalientEmbedder
+    from ssa_me.embedding import Embedder
 
 MAX_PHRASES = 6
 MARKED = "the marked region"
@@ -34,7 +34,7 @@ class QueryVectors:
     phrases: np.ndarray
 
 
-def phrases_of(query: Query, embedder: SalientEmbedder) -> tuple[str, ...]:
+def phrases_of(query: Query, embedder: Embedder) -> tuple[str, ...]:
     """The phrases that subjects of a hit answer to; none for a whole image."""
     if query.wanted:
         return tuple(embedder.phrases(query.wanted)[:MAX_PHRASES])
@@ -42,7 +42,7 @@ def phrases_of(query: Query, embedder: SalientEmbedder) -> tuple[str, ...]:
 
 
 def embed(
-    query: Query, phrases: Sequence[str], embedder: SalientEmbedder, versions: tuple[str, ...]
+    query: Query, phrases: Sequence[str], embedder: Embedder, versions: tuple[str, ...]
 ) -> dict[str, QueryVectors]:
     """Version → the query's vectors."""
     spoken = list(phrases) if query.wanted else []
@@ -61,7 +61,7 @@ def embed(
     return result
 
 
-def _pictured(query: Query, embedder: SalientEmbedder, versions: tuple[str, ...]) -> Mapping[str, np.ndarray]:
+def _pictured(query: Query, embedder: Embedder, versions: tuple[str, ...]) -> Mapping[str, np.ndarray]:
     """Version → `(D,)` of the image's share: of its region, or of image and text read together."""
     if query.image is None:
         return {}

@@ -29,7 +29,7 @@ from ssa_me.gallery.searcher import RERANK_DEPTH, SUBJECT_WEIGHT, Ranked, Rankin
 from ssa_me.gallery.store import Gallery
 
 if TYPE_CHECKING:
-    from ssa_me.embedder import SalientEmbedder
+    from ssa_me.embedding import Embedder
 
 RANKINGS = ("baseline", "ssa-me", "ssa-me+subjects", "ssa-me+rerank", "baseline+subjects", "baseline+rerank")
 EXPLAINED = {
@@ -46,7 +46,7 @@ __all__ = ["EXPLAINED", "RANKINGS", "RERANK_DEPTH", "SUBJECT_WEIGHT", "search"]
 
 def search(
     gallery: Gallery,
-    embedder: SalientEmbedder,
+    embedder: Embedder,
     query: Query,
     rankings: Sequence[str] = ("baseline", "ssa-me"),
     k: int = 10,
@@ -77,7 +77,7 @@ def search(
         begun = time.perf_counter()
         ranked[ranking.name], hidden[ranking.name] = searcher.best(ranking)
         seconds[ranking.name] = time.perf_counter() - begun
-    searcher.fetch([entry.id for entries in ranked.values() for entry in entries])
+    searcher.fetch([entry for entries in ranked.values() for entry in entries])
     results = {
         name: _ordered([searcher.hit(rank, entry) for rank, entry in enumerate(entries, start=1)], refinement)
         for name, entries in ranked.items()

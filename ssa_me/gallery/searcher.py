@@ -26,7 +26,7 @@ from ssa_me.gallery.terms import penalties
 from ssa_me.samples import Sample
 
 if TYPE_CHECKING:
-    from ssa_me.embedder import SalientEmbedder
+    from ssa_me.embedding import Embedder
 
 SUBJECT_WEIGHT = 0.8
 RERANK_DEPTH = 20
@@ -63,7 +63,7 @@ class Searcher:
     def __init__(
         self,
         gallery: Gallery,
-        embedder: SalientEmbedder,
+        embedder: Embedder,
         query: Query,
         versions: tuple[str, ...],
         k: int,
@@ -76,8 +76,7 @@ class Searcher:
         self._refinement = refinement
         self.notes: list[str] = []
         self._remedy = remedy or self._how_to_embed()
-        spaces = Spaces(embedder.info.fingerprints)
-        self._head = spaces.head
+        self._spaces = spaces = Spaces.of(embedder.info)
         size = len(gallery)
         self.images = {version: self._index(spaces.images(version), size) for version in versions}
         self.subjects = {version: self._index(spaces.subjects(version), size) for version in versions}
@@ -96,7 +95,7 @@ class Searcher:
         self.phrases = query_vectors.phrases_of(query, embedder)
         self.vectors = query_vectors.embed(query, self.phrases, embedder, versions)
         self._conditioned: dict[tuple[str, int], np.ndarray | None] = {}
-        self._items: dict[int, Item] = {}
+        self._items: dict[tuple[str, int], Item] = {}
 
     def best(self, ranking: Ranking) -> tuple[list[Ranked], int]:
         """The k best that pass the refinement, and how many near-duplicates were hidden among them."""
@@ -131,14 +130,18 @@ class Searcher:
             return self._reranked(ranking, ranked)[:count]
         return self._by_vector(ranking.version, count)
 
-    def fetch(self, ids: Sequence[int]) -> None:
-        """Read the items of hits, all at once."""
-        missing = [id for id in ids if id not in self._items]
-        self._items |= self.gallery.items_of(missing, head=self._head) if missing else {}
+    def fetch(self, entries: Sequence[Ranked]) -> None:
+        """Read the items of hits, all of one head at once."""
+        heads = {self._spaces.head_of(version) for version in self.versions}
+        for head in heads:
+            ids = [entry.id for entry in entries if self._spaces.head_of(entry.version) == head]
+            missing = [id for id in ids if (head, id) not in self._items]
+            found = self.gallery.items_of(missing, head=head) if missing else {}
+            self._items |= {(head, id): item for id, item in found.items()}
 
     def hit(self, rank: int, entry: Ranked) -> Hit:
         """The hit of an entry whose item was fetched."""
-        item = self._items[entry.id]
+        item = self._item(entry)
         return Hit(rank, entry.id, str(item.path), entry.score, self._subject(entry, item))
 
     def _passing(self, ranked: Sequence[Ranked]) -> tuple[list[Ranked], int]:
@@ -148,8 +151,8 @@ class Searcher:
             return [*ranked[: self.k]], 0
         passing = [*ranked]
         if wanted.least_alignment is not None:
-            self.fetch([entry.id for entry in ranked])
-            subjects = [self._subject(entry, self._items[entry.id]) for entry in ranked]
+            self.fetch(ranked)
+            subjects = [self._subject(entry, self._item(entry)) for entry in ranked]
             passing = [
                 entry
                 for entry, subject in zip(ranked, subjects, strict=True)
@@ -258,6 +261,9 @@ class Searcher:
             return None
 
     # Parts
+
+    def _item(self, entry: Ranked) -> Item:
+        return self._items[self._spaces.head_of(entry.version), entry.id]
 
     def _subject(self, entry: Ranked, item: Item) -> SubjectHit | None:
         subjects = self.subjects[entry.version]

@@ -59,6 +59,7 @@ class Shelf:
     def __init__(self, folder: Path, base: Path) -> None:
         self.folder, self.base = folder, base
         self._lock = threading.RLock()
+        self._base_read: tuple[object, ModelVersion] | None = None
 
     def versions(self) -> list[ModelVersion]:
         """The base, then all versions, oldest first. A folder that is damaged is left out."""
@@ -172,10 +173,16 @@ class Shelf:
     # Inside
 
     def _base(self) -> ModelVersion:
-        prints = fingerprints(self.base) if (self.base / "config.json").is_file() else {}
-        return ModelVersion(
-            BASE, f"{self.base.name} (as it came)", self.base, origin="start", fingerprints=prints
-        )
+        """The base; its weights are read again only where a file of it has changed."""
+        files = [(path, path.stat()) for path in sorted(self.base.rglob("*"))]
+        stamp = [(str(path), stat.st_mtime_ns, stat.st_size) for path, stat in files]
+        with self._lock:
+            if self._base_read is None or self._base_read[0] != stamp:
+                prints = fingerprints(self.base) if (self.base / "config.json").is_file() else {}
+                name = f"{self.base.name} (as it came)"
+                found = ModelVersion(BASE, name, self.base, origin="start", fingerprints=prints)
+                self._base_read = stamp, found
+            return self._base_read[1]
 
     def _own(self, id: object) -> ModelVersion:
         if id == BASE:

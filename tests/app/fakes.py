@@ -54,6 +54,8 @@ class FakeInfo:
     dimension: int = 16
     fingerprints: dict[str, str] = field(default_factory=lambda: {"baseline": "0" * 12, "ssa-me": "1" * 12})
     trained: dict[str, bool] = field(default_factory=lambda: {"baseline": True, "ssa-me": True})
+    titles: dict[str, str] = field(default_factory=lambda: {"baseline": "Baseline", "ssa-me": "SSA-ME"})
+    heads: dict[str, str] = field(default_factory=dict)
     knows: str = "It knows drawn scenes of persons, animals, vehicles and buildings in ten colours; expect little of photographs."
 
 
@@ -124,6 +126,18 @@ class FakeEmbedder:
         x, y, w, h = bbox
         cut = image.crop((int(x), int(y), int(x + w), int(y + h)))
         return {v: _vector(Sample(image=cut), v) for v in versions}
+
+    def embed_weighted(
+        self, image: Image.Image, weights: np.ndarray, versions: Sequence[str] = VERSIONS
+    ) -> dict[str, np.ndarray]:
+        """Of the part of the image under the weights' own tokens."""
+        boxes = _boxes(image.size)
+        parts = []
+        for row in weights:
+            x0, y0 = boxes[row > 0][:, :2].min(0)
+            x1, y1 = boxes[row > 0][:, 2:].max(0)
+            parts.append(image.crop((int(x0), int(y0), int(x1), int(y1))))
+        return {v: np.stack([_vector(Sample(image=part), v) for part in parts]) for v in versions}
 
     def explain(
         self,

@@ -90,7 +90,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
 
 @pytest.fixture
 def desk(workspace: Workspace) -> Attributions:
-    return Attributions(workspace.inspector, workspace.embedder)
+    return Attributions(workspace.inspector, workspace.opponents)
 
 
 def ended(desk: Attributions, answer: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def run(runs: FailureRuns) -> str:
 def own(workspace: Workspace, tmp_path: Path) -> FailureRuns:
     """Runs of a folder of their own on the shared gallery."""
     (tmp_path / "galleries").mkdir()
-    return FailureRuns(tmp_path, workspace.gallery, workspace.embedder)
+    return FailureRuns(tmp_path, workspace.gallery, workspace.opponents)
 
 
 def test_the_same_queries_find_the_run_that_is_there(runs: FailureRuns, run: str) -> None:
@@ -60,6 +60,7 @@ def test_the_same_queries_find_the_run_that_is_there(runs: FailureRuns, run: str
         "title": "Captions",
         "gallery": "scenes",
         "ranking": "vector",
+        "against": "",
         "done": True,
     }
 
@@ -190,10 +191,10 @@ def test_only_the_newest_runs_are_kept(
 def test_a_ballot_is_blind_until_both_votes_are_cast(
     runs: FailureRuns, run: str, workspace: Workspace
 ) -> None:
-    def explain(gallery: str, text: str, item: int) -> dict[str, Any]:
+    def explain(gallery: str, text: str, item: int, against: str | None) -> dict[str, Any]:
         from app.permalink import SearchState
 
-        return workspace.explain(SearchState(text=text, gallery=gallery), item)
+        return workspace.explain(SearchState(text=text, gallery=gallery, against=against), item)
 
     before = failures_votes.ballot(runs, run, 3, VOTER)
     assert set(before) == {"run", "row", "query", "kind", "lists", "said"}

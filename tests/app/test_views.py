@@ -48,7 +48,7 @@ def test_moves_are_places_relative_to_the_baseline() -> None:
         hidden={"ssa-me": 2},
         query=SimpleNamespace(unwanted=("flower",)),
     )
-    view = views.search_view("scenes", FakeGallery(), result)  # type: ignore[arg-type]
+    view = views.search_view("scenes", FakeGallery(), result, FakeInfo())  # type: ignore[arg-type]
     first, second = view["lists"]
     assert [hit["move"] for hit in first["hits"]] == [None, None, "out", None]
     assert [hit["move"] for hit in second["hits"]] == [3, 0, -2, "new"]

@@ -10,6 +10,7 @@ from ssa_me.failures import caption_queries, load_run, mine, run_id
 from ssa_me.failures.mining import RUN, TEXTS, first_images
 from ssa_me.failures.queries import FailureQuery, QuerySet
 from ssa_me.gallery import Gallery
+from ssa_me.gallery.items import Spaces
 
 
 @pytest.fixture
@@ -150,14 +151,14 @@ def test_a_query_whose_image_is_not_embedded_is_skipped(gallery, embedder, ids, 
 def test_a_run_has_the_name_of_what_it_asks(gallery, embedder):
     asked = caption_queries(gallery.items(0, 10))
     prints = embedder.info.fingerprints
-    first = run_id(asked, gallery, prints, "vector")
-    assert first == run_id(asked, gallery, prints, "vector") and len(first) == 16
-    assert first != run_id(asked, gallery, prints, "subjects")
-    assert first != run_id(asked, gallery, prints | {"ssa-me": "other"}, "vector")
+    first = run_id(asked, gallery, Spaces(prints), "vector")
+    assert first == run_id(asked, gallery, Spaces(prints), "vector") and len(first) == 16
+    assert first != run_id(asked, gallery, Spaces(prints), "subjects")
+    assert first != run_id(asked, gallery, Spaces(prints | {"ssa-me": "other"}), "vector")
 
 
 def test_a_run_is_another_once_more_images_are_embedded(gallery, embedder, monkeypatch):
-    asked, prints = caption_queries(gallery.items(0, 10)), embedder.info.fingerprints
+    asked, prints = caption_queries(gallery.items(0, 10)), Spaces(embedder.info.fingerprints)
     whole = run_id(asked, gallery, prints, "vector")
     monkeypatch.setattr(Gallery, "lacking", lambda self, spaces: [1, 2])
     assert run_id(asked, gallery, prints, "vector") != whole

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,9 @@ class FakeInfo:
     checkpoint: str = "fake"
     precision: str = "fp32"
     dimension: int = 4
+    titles: Mapping[str, str] = field(default_factory=lambda: {"baseline": "Baseline", "ssa-me": "SSA-ME"})
+    heads: Mapping[str, str] = field(default_factory=dict)
+    trained: Mapping[str, bool] = field(default_factory=lambda: dict.fromkeys(VERSIONS, True))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from ssa_me.errors import InputError
 from ssa_me.gallery import RANKINGS, Query, ingest, search
+from ssa_me.opposed import Opposed
 from ssa_me.samples import Sample
+from tests.gallery.conftest import FakeEmbedded, FakeEmbedder
 
 
 @pytest.fixture
@@ -323,3 +325,38 @@ def test_parallel_searches_equal_serial_ones(gallery, draw, embedder, tmp_path):
     serial = [run(text) for text in texts]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(run, texts)) == serial
+
+
+class Plain(FakeEmbedder):
+    """Another model: its SSA-ME does not square colours, and it finds pairs."""
+
+    def embed(self, samples, *, versions=("baseline", "ssa-me"), **options):
+        found = super().embed(samples, versions=("baseline",), **options)
+        rows, parts = found.vectors["baseline"], found.subject_vectors["baseline"]
+        return FakeEmbedded(dict.fromkeys(versions, rows), found.regions, dict.fromkeys(versions, parts))
+
+
+def test_two_models_are_searched_side_by_side_each_with_its_own_vectors(gallery, photos, embedder):
+    """Another model's SSA-ME in the baseline's place answers as it does alone; the gallery stays with its own model."""
+    other = Plain("other", pairs=True)
+    ingest(gallery, photos, embedder)
+    ingest(gallery, [], other, adopt=False)
+    assert gallery.checkpoint == embedder.info.checkpoint
+    both = Opposed(other, embedder, ("Then", "Now"))
+    methods = ("", "+subjects", "+rerank")
+    names = [version + method for version in ("baseline", "ssa-me") for method in methods]
+    found = search(gallery, both, Query("red and blue"), names, 4)
+    own = search(gallery, embedder, Query("red and blue"), names, 4)
+    theirs = search(gallery, other, Query("red and blue"), names, 4)
+    for method in methods:
+        for name, alone in ((f"baseline{method}", theirs), (f"ssa-me{method}", own)):
+            expected = alone.results[f"ssa-me{method}"]
+            assert [(h.id, h.subject) for h in found.results[name]] == [(h.id, h.subject) for h in expected]
+            assert [h.score for h in found.results[name]] == pytest.approx([h.score for h in expected])
+    assert any(hit.subject.pair for hit in found.results["baseline+subjects"])
+    assert own.results["ssa-me+subjects"] != theirs.results["ssa-me+subjects"]
+
+
+def test_a_gallery_without_the_other_models_vectors_says_so(filled, embedder):
+    with pytest.raises(InputError, match="no vectors of this model"):
+        search(filled, Opposed(Plain("other"), embedder, ("Then", "Now")), Query("red"), k=3)
