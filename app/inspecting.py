@@ -95,7 +95,8 @@ class Inspector:
             "entry": self.entry(state, settings, lost),
             "maps": maps | {"titles": titles},
             "alignment": inspect_view.alignment_view(gallery_id, item, explanation) | {"titles": titles},
-            "redraw": redraw | {"drawn": drawn is not None, "note": noted},
+            "redraw": redraw
+            | {"drawn": drawn is not None, "note": noted, "regional": state.against is not None},
             "attribution": {
                 "image": maps["image"],
                 "entry": entry_of(state, settings),

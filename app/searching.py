@@ -69,7 +69,7 @@ class Searching:
         result = search(
             *(gallery, embedder, query, names, state.k),
             refinement=refinement,
-            remedy=REMEDY,
+            remedy=self._remedy(state.against),
             salience=salience,
         )
         return Found(result, gallery, gallery_id, embedder.info)
@@ -170,6 +170,10 @@ class Searching:
         from ssa_me.gallery.saved import forget
 
         forget(self._open(gallery_id), "view" if kind == "view" else "query", str(name))
+
+    def _remedy(self, against: str | None) -> str:
+        name = self._workspace.opponents.name(against)
+        return f"It is to be embedded with {name} first: the Gallery tab has the button." if name else REMEDY
 
     def _open(self, gallery_id: object) -> Gallery:
         return self._workspace.gallery(gallery_id or self._workspace.default_gallery())

@@ -86,11 +86,6 @@ def build(
         _on_arrival(workspace, page, parts)
         page.load(lambda: train_tab.arrive(workspace, allowed), None, train.arrived, **HIDDEN)
         train.versions.use(lambda: gr.Timer(active=True), None, clock, **HIDDEN)
-        train.versions.change(
-            lambda head: masthead_value(workspace, (head or {}).get("current"), (head or {}).get("against")),
-            *(masthead, masthead),
-            **HIDDEN,
-        )
         _while_starting(workspace, parts)
         _on_another_gallery(workspace, parts)
         _on_similar(workspace, parts)

@@ -171,6 +171,7 @@ class Workspace:
         items = [views.item_view(str(gallery_id), item) for item in gallery.items(offset, limit)]
         return {
             "lacking": self._lacking(gallery, against),
+            "against": self.opponents.name(against),
             "id": gallery_id,
             "name": gallery.name,
             "count": count,

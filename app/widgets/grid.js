@@ -1,4 +1,4 @@
-// value: {id, name, count, lacking, offset, limit, read_only, said, items: [{id, name, thumb, caption, width, height}], twins: {id: {id,
+// value: {id, name, count, lacking, against: name of the version that is compared with, offset, limit, read_only, said, items: [{id, name, thumb, caption, width, height}], twins: {id: {id,
 // cosine}} | absent, cards: [{name, loaded, rows, dimension, kind, recall, megabytes}]} or {empty: {title, text}}. Prop: removes.
 // Triggers "turn" {offset}, "similar" {id}, "twins" {offset}, "remove" {ids, offset}, and "refresh" where images lack vectors.
 const { h, icon } = studio;
@@ -72,7 +72,7 @@ function render() {
   showTools();
   element.replaceChildren(
     h("header", {}, h("h2", {}, value.name), h("span.number", {}, `${value.count.toLocaleString("en")} image${value.count === 1 ? "" : "s"}`), h("span.hint", {}, picking ? "Click the ones to remove" : "Click one to search with it"), h("a.jump", { href: "#new-gallery" }, "New gallery ↓"), pages(value)),
-    value.lacking ? h("p.lacking", {}, h("span", {}, value.lacking === value.count ? "This gallery was" : `${value.lacking.toLocaleString("en")} of these images were`, " embedded with another model; this one cannot search them yet."),
+    value.lacking ? h("p.lacking", {}, h("span", {}, value.lacking === value.count ? "This gallery was" : `${value.lacking.toLocaleString("en")} of these images were`, value.against ? ` not embedded with ${value.against} yet: searches beside it leave them out.` : " embedded with another model; this one cannot search them yet."),
       h("button", { type: "button", onclick: () => trigger("refresh") }, "Embed again")) : "",
     tools, value.said ? h("p.said", { role: "status" }, value.said) : "",
     h("ul", {}, value.items.map(tile)), indexes(value) || "");

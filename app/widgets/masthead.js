@@ -1,6 +1,6 @@
 // value: {galleries: [{id, name, count}], current, opponents: [{id, name}], against, model: {…} | null, starting: {phase, message,
-// fraction}}. Triggers "switch" {gallery, against}. The value is only ever set by the server.
-const { h, icon } = studio;
+// fraction}}. Triggers "switch" {gallery, against}. Hears "versions" from the Train tab: [{id, name}] to compare with. The value is only ever set by the server.
+const { h, hear, icon } = studio;
 
 function millions(count) {
   return count >= 1e9 ? `${(count / 1e9).toFixed(1)} B` : count >= 1e5 ? `${(count / 1e6).toFixed(1)} M` : `${count}`;
@@ -16,10 +16,11 @@ function gallerySwitch({ galleries, current }) {
 
 // Who stands in the baseline's place; nothing while there is one version of the model alone.
 function opponentSwitch({ current, opponents, against }) {
-  if (!opponents.length) return null;
-  const options = [["", "its baseline"], ...opponents.map(({ id, name }) => [id, name])].map(([id, name]) => h("option", { value: id, selected: id === (against || "") }, name));
+  const known = versions ?? opponents;
+  if (!known.length) return null;
+  const options = [["", "against its baseline"], ...known.map(({ id, name }) => [id, `against ${name}`])].map(([id, name]) => h("option", { value: id, selected: id === (against || "") }, name));
   const select = h("select", { id: "opponent-switch", "aria-label": "Compare SSA-ME with", title: "Who answers beside SSA-ME: its own baseline, or SSA-ME of another version of the model", onchange: () => trigger("switch", { gallery: current, against: select.value || null }) }, options);
-  return h("label.gallery.opponent", {}, h("span.quiet", {}, "SSA-ME against"), select);
+  return h("label.gallery.opponent", {}, h("span.quiet", {}, "SSA-ME"), select);
 }
 
 function modelFacts(model) {
@@ -82,13 +83,14 @@ function start({ starting }) {
 
 const head = h("div"), dialog = help();
 element.replaceChildren(head, dialog);
+let versions = null; // those to compare with, as the Train tab last said; until then the value's
 let drawn = ""; // what the rest of the head shows: it stays, with its focus, while only the start goes on
 
 function render() {
   const value = props.value;
   if (!value) return;
   window.studioGallery = value.current;
-  const rest = JSON.stringify([value.galleries, value.current, value.opponents, value.against, value.model, value.starting.phase]);
+  const rest = JSON.stringify([value.galleries, value.current, versions ?? value.opponents, value.against, value.model, value.starting.phase]);
   if (rest === drawn) return element.querySelector(".starting").replaceChildren(start(value));
   drawn = rest;
   const wasOpen = element.querySelector("details[open]") !== null;
@@ -119,5 +121,11 @@ document.addEventListener("click", (event) => {
   if (open && !open.contains(event.target)) open.removeAttribute("open");
 });
 
+hear(element, "versions", (others) => {
+  versions = others;
+  const { current, against } = props.value || {};
+  if (against && !others.some(({ id }) => id === against)) trigger("switch", { gallery: current, against: null });
+  render();
+});
 watch("value", render);
 render();

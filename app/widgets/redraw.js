@@ -122,7 +122,7 @@ function place({ version, title, before, after, count }) {
 function results(value) {
   if (!value.places.length) return h("p.quiet", {}, "Enter a query to see where the image ranks, and how the rank changes with the regions.");
   return [h("table", {}, h("caption", {}, value.drawn ? "With the regions as drawn" : "As the gallery holds it"), h("thead", {}, h("tr", {}, ["Ranking", "Rank", "", "Score"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, value.places.map(place))),
-    h("p.quiet", {}, "With other regions the image is embedded again, with these as its salience. Nothing is written to the gallery. The baseline's one vector reads no regions, so its rank stays.", value.note ? ` ${value.note}` : "")];
+    h("p.quiet", {}, "With other regions the image is embedded again, with these as its salience. Nothing is written to the gallery.", value.regional ? "" : " The baseline's one vector reads no regions, so its rank stays.", value.note ? ` ${value.note}` : "")];
 }
 
 function render() {

@@ -1,7 +1,7 @@
 // value: {allowed, versions: [{id, name, origin, created, parent, parent_name, fingerprints, data, recipe, unfinished, compared, url}], in_use,
 // sets: [{id, name}], result: {id, before, after, images, queries, regions, table: [{measure, baseline: {before, after, value, interval}, "ssa-me": …}], moves} | null,
-// importing: {phase, message} | null}. Triggers "use" {id}, "rename" {id, name}, "remove" {id}, "compare" {before, after, data}, "result" {id}.
-const { h } = studio;
+// importing: {phase, message} | null}. Says "versions" to the page's head: those beside the one in use. Triggers "use" {id}, "rename" {id, name}, "remove" {id}, "compare" {before, after, data}, "result" {id}.
+const { h, say } = studio;
 const n = (value) => value.toLocaleString("en");
 const signed = (value) => `${value > 0 ? "+" : value < 0 ? "−" : "±"}${Math.abs(value * 100).toFixed(1)}`;
 const pick = { before: null, after: null, data: null };
@@ -66,6 +66,7 @@ function render() {
   if (!value?.versions) return;
   const open = element.querySelector("details.compare")?.open, moves = element.querySelector(".result details")?.open;
   const importing = value.importing;
+  say("versions", value.versions.filter(({ id }) => id !== value.in_use).map(({ id, name }) => ({ id, name })));
   element.replaceChildren(h("section", { "aria-label": "Versions" }, h("h3", {}, "Versions of the model"),
     importing && importing.phase !== "done" ? h(importing.phase === "failed" ? "p.warn" : "p.facts", { role: "status" }, importing.message) : null,
     h("ul", { role: "list" }, value.versions.map((v) => version(v, value))), compare(value), value.result ? result(value.result) : null));
