@@ -33,6 +33,7 @@ def create(workspace: Workspace) -> None:
     duplicates = gr.Number(None, visible=False, label="hide_duplicates")
     sort = gr.Textbox("score", visible=False, label="sort")
     region = gr.Textbox(visible=False, label="region")
+    against = gr.Textbox(visible=False, label="against")
     answer = gr.JSON(visible=False, label="result")
     trigger = gr.Button(visible=False)
 
@@ -74,6 +75,7 @@ def create(workspace: Workspace) -> None:
         hide_duplicates: float | None = None,
         sort: str = "score",
         region: str | None = None,
+        against: str | None = None,
     ) -> dict[str, Any]:
         """Rank the images of a gallery by a text, an image, or both, with what of each image answers to the text.
 
@@ -91,8 +93,9 @@ def create(workspace: Workspace) -> None:
             hide_duplicates: hide images whose cosine with one further up is at least this, such as 0.94
             sort: score, or alignment
             region: x,y,width,height in pixels of the image: more like what is in this box
+            against: id of a version of the model whose SSA-ME stands in the baseline's place
         """
-        asked = {"text": text, "weight": image_weight, "k": k, "salience": salience}
+        asked = {"text": text, "weight": image_weight, "k": k, "salience": salience, "against": against}
         refined = (where, least_alignment, hide_duplicates, sort, region)
         names = BOTH if model == "both" else tuple(name.strip() for name in model.split(","))
         return find(asked, image, gallery, names, refined)
@@ -108,6 +111,7 @@ def create(workspace: Workspace) -> None:
         hide_duplicates: float | None = None,
         sort: str = "score",
         region: str | None = None,
+        against: str | None = None,
     ) -> dict[str, Any]:
         """Baseline's and SSA-ME's rankings of the same query, how much they overlap, and what only one of them lists.
 
@@ -122,8 +126,9 @@ def create(workspace: Workspace) -> None:
             hide_duplicates: hide images whose cosine with one further up is at least this, such as 0.94
             sort: score, or alignment
             region: x,y,width,height in pixels of the image: more like what is in this box
+            against: id of a version of the model whose SSA-ME stands in the baseline's place
         """
-        asked = {"text": text, "weight": image_weight, "k": k}
+        asked = {"text": text, "weight": image_weight, "k": k, "against": against}
         refined = (where, least_alignment, hide_duplicates, sort, region)
         return find(asked, image, gallery, BOTH, refined)
 
@@ -145,7 +150,7 @@ def create(workspace: Workspace) -> None:
         return _or_error(work)
 
     options: dict[str, Any] = {"concurrency_limit": 2, "show_progress": "hidden"}
-    refining = [where, alignment, duplicates, sort, region]
+    refining = [where, alignment, duplicates, sort, region, against]
     asked = [text, image, weight, count, gallery]
     trigger.click(search, [*asked, rankings, mode, *refining], answer, api_name="search", **options)
     trigger.click(compare, [*asked, *refining], answer, api_name="compare", **options)

@@ -333,7 +333,9 @@ class OpenRun:
         ids = {id for at in rows for _, id in _images_of(table.row(int(at)))}
         pictures = {id: item.thumbnail for id, item in self._items(ids).items()}
         command = (
-            f"python -m ssa_me failures --gallery workspace/galleries/{self.gallery_id} --out failures "
+            ""
+            if self.against
+            else f"python -m ssa_me failures --gallery workspace/galleries/{self.gallery_id} --out failures "
             f"--ranking {self.run.ranking} -k {state.k} --outcome {state.outcome}"
         )
         return report_html(

@@ -73,7 +73,9 @@ def build(
     if name == "inspection.html":
         further = [attribution_section(image, [made])] if made is not None else []
         return inspection_page(image, inspection, further).encode(), stem
-    drawn = plots.attention_figure(image, inspection.explanation.boxes, inspection.attention)
+    drawn = plots.attention_figure(
+        image, inspection.explanation.boxes, inspection.attention, titles=inspection.titles
+    )
     return plots.save(drawn, "svg" if name.endswith("svg") else "png", dpi=300), stem
 
 
@@ -82,7 +84,7 @@ def inspect(workspace: Workspace, state: SearchState, settings: InspectSettings)
     from ssa_me.explanation import attention_of
     from ssa_me.report.inspection import Inspection
 
-    inspector, embedder = workspace.inspector, workspace.embedder()
+    inspector, embedder = workspace.inspector, workspace.opponents.embedder(state.against)
     _, gallery, item = inspector.item(state)
     explanation = inspector.explanation(state, settings)
     layer, head = (None if n is None else n - 1 for n in (settings.layer, settings.head))
@@ -103,6 +105,7 @@ def inspect(workspace: Workspace, state: SearchState, settings: InspectSettings)
         regions=settings.regions,
         options=_options(settings),
         link=inspector.link(state, settings),
+        titles=embedder.info.titles,
     )
 
 

@@ -56,13 +56,13 @@ def report_html(
     command: str,
 ) -> str:
     """The report of `rows` as one HTML page that needs no other file. names, pictures: files of the gallery's images by
-    id; command: what makes the run again."""
-    what = TITLES[selection.outcome]
-    failing = _MISSED if selection.outcome == "all" else what
-    shown = [figure(*drawn, width=None) for drawn in _drawn(run.table, rows, names, pictures)]
+    id; command: what makes the run again, "" where none does."""
+    what = _named(TITLES[selection.outcome], run)
+    failing = _named(_MISSED, run) if selection.outcome == "all" else what
+    shown = [figure(*drawn, width=None) for drawn in _drawn(run, rows, names, pictures)]
     sections = [
-        Section("Measures", _measures(measured)),
-        Section(f"Outcomes at {selection.k}", _outcomes(counted(run.table, selection.k))),
+        Section("Measures", _measures(run, measured)),
+        Section(f"Outcomes at {selection.k}", _outcomes(run, counted(run.table, selection.k))),
         Section(f"{failing}: what they have in common", _slices(slices)),
         Section(f"{what}: queries", tuple(shown) or (paragraph("There is none."),)),
         Section("How to make it again", _origin(run, command)),
@@ -74,7 +74,7 @@ def report_html(
     )
 
 
-def _measures(measured: Mapping[str, Any]) -> tuple[Markup, ...]:
+def _measures(run: FailureRun, measured: Mapping[str, Any]) -> tuple[Markup, ...]:
     rows: list[list[str | float]] = []
     for name, title in MEASURES.items():
         gap = measured["difference"][name]
@@ -85,11 +85,18 @@ def _measures(measured: Mapping[str, Any]) -> tuple[Markup, ...]:
         f"recall@1 by chance is {measured['chance']:.1%}. Ranks are pessimistic under ties; intervals are 95 %, paired "
         "bootstrap clustered by image or scene."
     )
-    return table(["", "Baseline", "SSA-ME", "SSA-ME − baseline"], rows), note(said)
+    first, second = run.titles["baseline"], run.titles["ssa-me"]
+    return table(["", first, second, f"{second} − {first}"], rows), note(said)
 
 
-def _outcomes(counts: Mapping[str, int]) -> tuple[Markup, ...]:
-    return (table(["Outcome", "Queries"], [[TITLES[name], count] for name, count in counts.items()]),)
+def _outcomes(run: FailureRun, counts: Mapping[str, int]) -> tuple[Markup, ...]:
+    rows: list[list[str | float]] = [[_named(TITLES[name], run), count] for name, count in counts.items()]
+    return (table(["Outcome", "Queries"], rows),)
+
+
+def _named(text: str, run: FailureRun) -> str:
+    """One of the texts here, with the name that SSA-ME has in the run."""
+    return text.replace("SSA-ME", run.titles["ssa-me"])
 
 
 def _slices(slices: Sequence[Slice]) -> tuple[Markup, ...]:
@@ -104,36 +111,38 @@ def _slices(slices: Sequence[Slice]) -> tuple[Markup, ...]:
 
 
 def _origin(run: FailureRun, command: str) -> tuple[Markup, ...]:
-    return facts({f"Model {version}": print for version, print in run.fingerprints.items()}), code(command)
+    models = {f"Model: {run.titles.get(v, v)}": print for v, print in run.fingerprints.items()}
+    return (facts(models), code(command)) if command else (facts(models),)
 
 
 def _drawn(
-    table: FailureTable,
+    run: FailureRun,
     rows: Iterable[int] | np.ndarray,
     names: Mapping[int, str],
     pictures: Mapping[int, Path],
 ) -> Iterator[tuple[bytes, str]]:
     """A PNG a row, the right image beside what each model puts first, and what is said of it."""
     for at in rows:
-        row = table.row(int(at))
+        row = run.table.row(int(at))
         panels = [
             (title, _picture(pictures.get(id)))
             for title, id in (
                 ("right", row.target),
-                ("baseline #1", row.top_baseline),
-                ("SSA-ME #1", row.top_ssa_me),
+                (f"{run.titles['baseline']} #1", row.top_baseline),
+                (f"{run.titles['ssa-me']} #1", row.top_ssa_me),
             )
         ]
         buffer = io.BytesIO()
         few = Image.fromarray(sheet(panels)).quantize(128, method=Image.Quantize.FASTOCTREE)
         few.save(buffer, "PNG")
-        yield buffer.getvalue(), _said(row, names)
+        yield buffer.getvalue(), _said(row, names, run.titles)
 
 
-def _said(row: FailureRow, names: Mapping[int, str]) -> str:
+def _said(row: FailureRow, names: Mapping[int, str], titles: Mapping[str, str]) -> str:
     fit = "no region for its subject" if row.alignment is None else f"alignment {row.alignment:.2f}"
     return (
-        f"“{row.query}”: baseline's rank {row.rank_baseline:,}, SSA-ME's {row.rank_ssa_me:,} ({row.gain:+,}); {row.kind}; "
+        f"“{row.query}”: {titles['baseline']}'s rank {row.rank_baseline:,}, {titles['ssa-me']}'s {row.rank_ssa_me:,} "
+        f"({row.gain:+,}); {row.kind}; "
         f"{fit}{_ALIGNED[row.misaligned]}; {names.get(row.target, row.target)}"
     )
 

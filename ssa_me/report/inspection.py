@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ssa_me.checkpoint import VERSIONS
 from ssa_me.explanation import Alignment, Explanation
+from ssa_me.model_info import TITLES
 from ssa_me.report import plots
 from ssa_me.report.page import Cell, Markup, Section, code, facts, figure, note, page, paragraph, table
 
@@ -28,7 +30,8 @@ class Inspection:
 
     name: the image's. text: the query's, may be empty; with_image: whether it has an image, too. attention: version →
     (N,) at the chosen layer and head (counted from 1; None: the mean). models: version → fingerprint. standings: a row a
-    ranking, as `Standing.to_json` gives it. regions: those that were drawn. link: the page's address, without a host.
+    ranking, as `Standing.to_json` gives it. regions: those that were drawn. link: the page's address, without a host. titles:
+    version → its name for people.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Inspection:
     regions: Sequence[Sequence[float]] | None = None
     options: Sequence[str] = ()
     link: str = ""
+    titles: Mapping[str, str] = field(default_factory=lambda: dict(TITLES))
 
     @property
     def title(self) -> str:
@@ -51,7 +55,10 @@ class Inspection:
 
     @property
     def command(self) -> str:
-        """What gives the same maps and numbers on the command line, of the image as a file."""
+        """What gives the same maps and numbers on the command line, of the image as a file; "" where two models are compared,
+        of which the command explains one."""
+        if self.titles != TITLES:
+            return ""
         parts = ["python", "-m", "ssa_me", "explain", "--image", self.name, "--text", self.text or "…"]
         for alignment in self.explanation.alignment:
             parts += ["--phrase", alignment.phrase]
@@ -69,6 +76,7 @@ def inspection_json(inspection: Inspection) -> dict[str, Any]:
         "image": {"name": inspection.name, "size": list(explanation.image_size)},
         "query": {"text": inspection.text, "image": inspection.with_image},
         "versions": dict(inspection.models),
+        "titles": dict(inspection.titles),
         "checkpoint": inspection.checkpoint,
         "attention": {
             "layer": inspection.layer,
@@ -98,24 +106,25 @@ def inspection_page(image: Image.Image, inspection: Inspection, further: Sequenc
     sections = [
         Section("Attention", _attention(image, inspection)),
         Section("Salience, stage by stage", _stages(image, explanation)),
-        Section("Subject alignment", _alignment(image, explanation)),
+        Section("Subject alignment", _alignment(image, inspection)),
         Section("Rank in the gallery", _standings(inspection)),
         *further,
         Section("Made with", _made(inspection)),
     ]
-    lead = "Where a baseline and SSA-ME look, what is salient, and which region answers to which phrase."
+    first, second = (inspection.titles[version] for version in VERSIONS)
+    lead = f"Where {first} and {second} look, what is salient, and which region answers to which phrase."
     return page(inspection.title, sections, lead)
 
 
 def _attention(image: Image.Image, inspection: Inspection) -> tuple[Markup, ...]:
     explanation = inspection.explanation
-    drawn = plots.attention_figure(image, explanation.boxes, inspection.attention)
+    drawn = plots.attention_figure(image, explanation.boxes, inspection.attention, titles=inspection.titles)
     layer = "the layers that are read" if inspection.layer is None else f"layer {inspection.layer}"
     head = "all heads" if inspection.head is None else f"head {inspection.head}"
     said = f"The last token's attention on each image token, mean over {layer} and {head}; both models on one scale, not stretched."
     rows: list[Sequence[Cell]] = [
         [
-            plots.TITLES.get(version, version),
+            inspection.titles.get(version, version),
             explanation.similarity.get(version),
             float(values.sum()),
         ]
@@ -135,10 +144,11 @@ def _stages(image: Image.Image, explanation: Explanation) -> tuple[Markup, ...]:
     return (figure(plots.save(drawn, "png"), said, _WIDTH),)
 
 
-def _alignment(image: Image.Image, explanation: Explanation) -> tuple[Markup, ...]:
+def _alignment(image: Image.Image, inspection: Inspection) -> tuple[Markup, ...]:
+    explanation = inspection.explanation
     if not explanation.alignment:
         return (paragraph("The query names no subject."),)
-    headings = ["Phrase", "Baseline", "SSA-ME", "Strongest rival", "Verdict"]
+    headings = ["Phrase", *(inspection.titles[version] for version in VERSIONS), "Strongest rival", "Verdict"]
     rows: list[Sequence[Cell]] = [
         [
             found.phrase,
@@ -191,14 +201,13 @@ def _made(inspection: Inspection) -> tuple[Markup, ...]:
         "Query's image": "yes" if inspection.with_image else "none",
     }
     values |= {"Checkpoint": inspection.checkpoint, "Salience": explanation.salience}
-    values |= {plots.TITLES.get(version, version): mark for version, mark in inspection.models.items()}
+    values |= {inspection.titles.get(version, version): mark for version, mark in inspection.models.items()}
     if inspection.link:
         values["Link"] = inspection.link
-    return (
-        facts(values),
-        paragraph("On the command line, where the image is a file:"),
-        code(inspection.command),
-    )
+    if not inspection.command:
+        return (facts(values),)
+    said = paragraph("On the command line, where the image is a file:")
+    return facts(values), said, code(inspection.command)
 
 
 def _list(values: np.ndarray) -> list[float]:

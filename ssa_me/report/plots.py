@@ -19,17 +19,22 @@ from PIL import Image
 
 from ssa_me import figures
 from ssa_me.explanation import Alignment
+from ssa_me.model_info import TITLES
 
 Format = Literal["png", "svg"]
-TITLES = {"baseline": "Baseline", "ssa-me": "SSA-ME"}
 STAGES = {"semantic": "Semantic", "expert": "Expert", "fused": "Fused", "head": "Head", "gain": "Regenerated"}
 _ACROSS = 2.6  # inches of one picture
 
 
 def attention_figure(
-    image: Image.Image, boxes: np.ndarray, attention: Mapping[str, np.ndarray], grid: bool = False
+    image: Image.Image,
+    boxes: np.ndarray,
+    attention: Mapping[str, np.ndarray],
+    grid: bool = False,
+    titles: Mapping[str, str] = TITLES,
 ) -> Figure:
-    """The image, each version's attention on one scale from 0, and SSA-ME's less the baseline's on its own around 0."""
+    """The image, each version's attention on one scale from 0, and SSA-ME's less the baseline's on its own around 0. titles:
+    version → its name for people."""
     picture, scaled = figures.canvas(image, boxes)
     scale = figures.shared_scale(list(attention.values()))
     gap = attention["ssa-me"] - attention["baseline"]
@@ -38,9 +43,9 @@ def attention_figure(
     _show(axes[0], picture, "Image")
     for axis, (version, values) in zip(axes[1:3], attention.items(), strict=True):
         drawn = figures.overlay(picture, scaled, values, scale, grid=grid)
-        _show(axis, drawn, f"{TITLES.get(version, version)}: {values.sum():.0%} on the image")
+        _show(axis, drawn, f"{titles.get(version, version)}: {values.sum():.0%} on the image")
     drawn = figures.overlay(picture, scaled, gap, (-far, far), grid=grid, colours=figures.DIVERGING)
-    _show(axes[3], drawn, "SSA-ME − baseline")
+    _show(axes[3], drawn, f"{titles['ssa-me']} − {titles['baseline']}")
     _bar(figure, list(axes[1:3]), scale, figures.HEAT, "attention per token")
     _bar(figure, [axes[3]], (-far, far), figures.DIVERGING, "difference")
     return figure

@@ -62,4 +62,4 @@ def test_the_report_needs_nothing_else_and_runs_nothing(table, tmp_path):
     assert page.count("data:image/png;base64,") == 1 and "<script" not in page
     assert "://" not in page and "Broken by SSA-ME" in page
     assert '<th scope="row">colour: red</th><td>9 of 9</td>' in page
-    assert "baseline's rank 1, SSA-ME's 99 (-98)" in page.replace("&#x27;", "'")
+    assert "Baseline's rank 1, SSA-ME's 99 (-98)" in page.replace("&#x27;", "'")
