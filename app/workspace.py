@@ -21,6 +21,7 @@ from app import permalink, views
 from app.annotating import Annotating
 from app.cache import json_bytes
 from app.counts import IngestCounts
+from app.duplicates import Duplicates
 from app.failures import FailureRuns
 from app.inspecting import Inspector
 from app.jobs import Job, JobState
@@ -84,6 +85,7 @@ class Workspace:
         self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, json_bytes)
         self.searching = Searching(self)
         self.tending = Tending(self)
+        self.duplicates = Duplicates(self)
         self.inspector = Inspector(self)
         self.annotating = Annotating(self)
         self.training = Training(self, validated=self.annotating.validated)

@@ -24,6 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "ssa_me.outputs",
             "ssa_me.byte_cache",
             "ssa_me.jobs",
+            "ssa_me.nearness",
         }
     ),
     frozenset({"ssa_me.families", "ssa_me.hub", "ssa_me.merging"}),

@@ -646,6 +646,30 @@ def test_a_gallery_is_described_and_images_are_removed(run, data, tmp_path):
     assert run("gallery", tmp_path / "none")[0] == 2
 
 
+def test_near_duplicates_of_a_gallery_are_listed_and_removed_where_that_is_said(run, data, tmp_path):
+    shutil.copytree(data, tmp_path / "photos")
+    with Image.open(data / "red.png") as red:
+        red.resize((red.width // 2, red.height // 2)).save(tmp_path / "photos" / "small red.png")
+    run("index", tmp_path / "photos", "--gallery", tmp_path / "g")
+    code, out, _ = run("gallery", tmp_path / "g", "--near-duplicates", "-1", "--json")
+    found = json.loads(out)["near_duplicates"]
+    (group,) = found["groups"]
+    assert code == 0 and (found["compared"], found["search"], found["removed"]) == (5, "exact", 0)
+    assert [image["id"] for image in group["images"]] == [1, 2, 3, 4, 5]
+    first = {image["id"]: image for image in group["images"]}[group["representative"]]
+    assert first["cosine"] == pytest.approx(1) and first["width"] == 80
+
+    alike = json.loads(run("gallery", tmp_path / "g", "--near-duplicates", "--json")[1])["near_duplicates"]
+    assert alike["threshold"] == 0.94
+    code, out, err = run("gallery", tmp_path / "g", "--remove-near-duplicates")
+    assert code == 2 and "goes with --near-duplicates" in err
+    assert run("gallery", tmp_path / "g", "--near-duplicates", "2")[0] == 2
+    code, out, _ = run("gallery", tmp_path / "g", "--near-duplicates", "-1", "--remove-near-duplicates")
+    assert code == 0 and "1 groups" in out and "4 of them removed" in out and ": 1 images" in out
+    assert len(list((tmp_path / "photos").glob("*.png"))) == 5
+    assert "0 groups" in run("gallery", tmp_path / "g", "--near-duplicates")[1]
+
+
 def test_another_checkpoint_is_told_with_the_command_that_embeds_again(
     run, data, checkpoint, tmp_path, monkeypatch
 ):

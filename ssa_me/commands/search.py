@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ssa_me.commands.base import Answer, Command, Progress, add_salience, load_embedder, shortened, table
 from ssa_me.errors import InputError
+from ssa_me.nearness import NEAR_DUPLICATE
 
 if TYPE_CHECKING:
     from ssa_me.gallery.saved import SavedQuery
     from ssa_me.samples import BBox
 
-NEAR_DUPLICATE = 0.94
 SORT_KEYS = ("score", "alignment")
 
 
