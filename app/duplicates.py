@@ -200,6 +200,7 @@ def _page(gallery_id: str, gallery: Gallery, found: NearDuplicates, offset: obje
     all pages, as many as can be removed at once; far: those of them that are linked by way of others alone."""
     from ssa_me.gallery.near_duplicates import ROUNDING
 
+    least = found.threshold - ROUNDING
     first = offset if type(offset) is int else 0
     first = min(max(0, first), max(0, len(found.groups) - 1)) // GROUPS * GROUPS
     shown = found.groups[first : first + GROUPS]
@@ -207,19 +208,22 @@ def _page(gallery_id: str, gallery: Gallery, found: NearDuplicates, offset: obje
     return {
         "offset": first,
         "limit": GROUPS,
-        "groups": [_group(gallery_id, gallery, group) for group in shown],
+        "groups": [_group(gallery_id, gallery, group, least) for group in shown],
         "total": len(found.groups),
         "copies": sum(len(group.ids) - 1 for group in found.groups),
         "rest": [id for id, _ in rest],
-        "far": [id for id, cosine in rest if cosine < found.threshold - ROUNDING],
+        "far": [id for id, cosine in rest if cosine < least],
         "compared": len(found.searched),
         "lacking": max(0, len(gallery) - len(found.searched)),
         "kind": found.kind,
     }
 
 
-def _group(gallery_id: str, gallery: Gallery, group: Group) -> dict[str, Any]:
+def _group(gallery_id: str, gallery: Gallery, group: Group, least: float) -> dict[str, Any]:
     listed = [(group.representative, 1.0), *group.others][:SHOWN]
     items = gallery.items_of(id for id, _ in listed)
-    images = [views.item_view(gallery_id, items[id]) | {"cosine": round(cosine, 4)} for id, cosine in listed]
+    images = [
+        views.item_view(gallery_id, items[id]) | {"cosine": round(cosine, 4), "far": cosine < least}
+        for id, cosine in listed
+    ]
     return {"images": images, "more": len(group.ids) - len(listed)}

@@ -27,13 +27,6 @@ def create(
     """The events of `shown`, the near-duplicates, which `grid` opens; `timer` looks how far a search is. What is not `allowed`
     is refused in the event, whoever sends it."""
 
-    def view(current: object, sent: dict[str, Any], said: str = "") -> tuple[dict[str, Any], gr.Timer]:
-        """What is shown of a search: how far it is, its groups, or why there are none."""
-        threshold = sent.get("threshold", NEAR_DUPLICATE)
-        value, trouble = attempt(lambda: workspace.duplicates.view(current, threshold, sent.get("offset", 0)))
-        value = value or {"id": current, "threshold": threshold, "phase": "failed", "message": trouble}
-        return value | {"said": said}, gr.Timer(active=value["phase"] == "running")
-
     def look(head: dict[str, Any], event: gr.EventData) -> tuple[dict[str, Any], gr.Timer]:
         """Begin a search, also one that was stopped."""
         sent, current = _sent(event), (head or {}).get("current")
@@ -42,15 +35,15 @@ def create(
         if trouble:
             failed = {"id": current, "threshold": threshold, "phase": "failed", "message": trouble}
             return failed, gr.Timer(active=False)
-        return view(current, sent)
+        return _view(workspace, current, sent)
 
     def turn(head: dict[str, Any], event: gr.EventData) -> tuple[dict[str, Any], gr.Timer]:
-        return view((head or {}).get("current"), _sent(event))
+        return _view(workspace, (head or {}).get("current"), _sent(event))
 
     def poll(value: dict[str, Any] | None) -> tuple[Any, gr.Timer]:
         if not isinstance(value, dict):
             return gr.skip(), gr.Timer(active=False)
-        return view(value.get("id"), value)
+        return _view(workspace, value.get("id"), value)
 
     def cancel(head: dict[str, Any], event: gr.EventData) -> None:
         current = (head or {}).get("current")
@@ -65,7 +58,8 @@ def create(
             return f"{gone:,} image{'' if gone == 1 else 's'} removed from the gallery. Originals stay where they are."
 
         said, trouble = attempt(work)
-        return *view(current, sent, said or trouble), grid_value(current, 0)
+        value, timer = _view(workspace, current, sent, said or trouble)
+        return value | {"removed": said is not None}, timer, grid_value(current, 0)
 
     def leave() -> tuple[None, gr.Timer]:
         return None, gr.Timer(active=False)
@@ -79,6 +73,16 @@ def create(
     shown.leave(leave, None, found, **HIDDEN)
     masthead.switch(leave, None, found, **HIDDEN)
     timer.tick(poll, shown, found, concurrency_limit=None, **HIDDEN)
+
+
+def _view(
+    workspace: Workspace, current: object, sent: dict[str, Any], said: str = ""
+) -> tuple[dict[str, Any], gr.Timer]:
+    """What is shown of a search: how far it is, its groups, or why there are none."""
+    threshold = sent.get("threshold", NEAR_DUPLICATE)
+    value, trouble = attempt(lambda: workspace.duplicates.view(current, threshold, sent.get("offset", 0)))
+    value = value or {"id": current, "threshold": threshold, "phase": "failed", "message": trouble}
+    return value | {"said": said}, gr.Timer(active=value["phase"] == "running")
 
 
 def _sent(event: gr.EventData) -> dict[str, Any]:

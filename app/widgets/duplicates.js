@@ -1,17 +1,16 @@
-// value: {id, name, threshold, least, phase: "running" | "done" | "cancelled" | "failed", message, fraction, read_only, said} and, where
+// value: {id, name, threshold, least, phase: "running" | "done" | "cancelled" | "failed", message, fraction, read_only, said, removed} and, where
 // done, {offset, limit, total, copies, rest: [ids], far: [ids of them below the threshold], compared, lacking, kind, groups: [{more, images: [{id, name, thumb, caption, width,
-// height, cosine}]}]}, the first image of a group being the one the others are held against; null while nobody asks. Prop: removes.
+// height, cosine, far: below the threshold}]}]}, the first image of a group being the one the others are held against; null while nobody asks. Prop: removes.
 // Triggers "find" {threshold}, "turn" {threshold, offset}, "cancel" {threshold}, "remove" {ids, threshold, offset} and "leave".
 const { h, icon } = studio;
 const picked = new Set();
 let sure = false, of = null, running = null, boxes = [];
 
 const count = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
-const short = (name) => (name.length > 15 ? `${name.slice(0, 4)}…${name.slice(-10)}` : name);
+const short = (name) => (name.length > 12 ? `…${name.slice(-10)}` : name);
 const removable = () => props.removes && !props.value.read_only;
 
-function tile(image, first, threshold) {
-  const far = image.cosine < threshold - 1e-6;
+function tile({ far, ...image }, first) {
   const says = first ? "The largest of its group, and of equal ones the first" : `Cosine ${image.cosine.toFixed(4)} with the first of its group${far ? ", below the threshold: it is here by way of others" : ""}`;
   const box = removable() ? h("input", { type: "checkbox", checked: picked.has(image.id), "aria-label": `Choose ${image.name}` }) : null;
   box?.addEventListener("change", () => {
@@ -27,9 +26,9 @@ function tile(image, first, threshold) {
     h("span.name", {}, short(image.name)), h("span.name", {}, `${image.width} × ${image.height}`));
 }
 
-function groups({ groups: found, threshold }) {
+function groups({ groups: found }) {
   boxes = [];
-  return h("ul.groups", {}, found.map(({ images, more }) => h("li", {}, images.map((image, at) => tile(image, at === 0, threshold)),
+  return h("ul.groups", {}, found.map(({ images, more }) => h("li", {}, images.map((image, at) => tile(image, at === 0)),
     more ? h("span.more", { title: "They come up once others are removed; a higher threshold makes smaller groups" }, `and ${more.toLocaleString("en")} more`) : null)));
 }
 
@@ -91,7 +90,7 @@ function head(value) {
 function render() {
   const value = props.value;
   if (!value) { running = of = null; picked.clear(); return element.replaceChildren(); }
-  if (of !== `${value.id} ${value.threshold}` || value.said) { of = `${value.id} ${value.threshold}`; picked.clear(); }
+  if (of !== `${value.id} ${value.threshold}` || value.removed) { of = `${value.id} ${value.threshold}`; picked.clear(); }
   sure = false;
   if (value.phase === "running") return renderRunning(value);
   running = null;

@@ -159,6 +159,24 @@ def test_listing_is_for_everyone_and_removing_only_where_it_is_allowed(alike: Wo
         assert listed["groups"] == view["groups"] and not timer.active
         sent = {"ids": view["rest"], "threshold": 0.94, "offset": 0}
         shown, _, grid = events["remove"](head, gr.EventData(None, sent))
-        assert (shown["said"] == CLOSED["delete"]) is public
+        assert (shown["said"] == CLOSED["delete"]) is public and shown["removed"] is not public
         assert (len(alike.gallery("twice")), grid["count"]) == (left, left)
     assert events["look"](head, gr.EventData(None, {"threshold": "high"}))[0]["phase"] == "failed"
+
+
+def test_what_is_linked_by_way_of_others_alone_is_told_apart(alike: Workspace) -> None:
+    from dataclasses import replace
+
+    from ssa_me.gallery.near_duplicates import Group
+
+    settled(alike)
+    job = alike.duplicates._searches["twice", 0.94].job
+    found = replace(job.state.result["found"], groups=(Group((1, 2, 3), 1, (1.0, 0.9, 0.94)),))
+    job.state.result["found"] = found
+    view = alike.duplicates.view("twice", 0.94)
+    assert [(image["id"], image["far"]) for image in view["groups"][0]["images"]] == [
+        (1, False),
+        (3, False),
+        (2, True),
+    ]
+    assert (view["rest"], view["far"]) == ([3, 2], [2])
