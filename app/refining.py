@@ -31,8 +31,6 @@ PAIRS = {
 }
 SORTS = ("score", "alignment")
 ONLY = ("", "a", "b", "ab")
-NEAR_DUPLICATE = 0.94
-"""The cosine from which on near-duplicates are hidden, where one does not say another: the library's."""
 MOST_CONDITIONS = 20
 MOST_LETTERS = 500
 _RANKING = re.compile(r"[a-z][a-z-]{0,39}(\+[a-z]{1,20})?")

@@ -78,7 +78,7 @@ def build(
             with gr.Tab("Train", id="train"):
                 train = train_tab.create(workspace, allowed)
             with gr.Tab("Gallery", id="gallery"):
-                gallery = gallery_tab.create(workspace, masthead, public)
+                gallery = gallery_tab.create(workspace, masthead, public, allowed)
         clock = gr.Timer(0.7, active=False)
         api.create(workspace)
         find = search_tab.search_event(workspace)

@@ -1,5 +1,5 @@
-"""What the Gallery tab asks of a gallery that is there: removing images, finding near-duplicates, how it is searched. Imports no
-gradio; whether anything may be removed is the tab's to say.
+"""What the Gallery tab asks of a gallery that is there: removing images, how it is searched. Imports no gradio;
+whether anything may be removed is the tab's to say.
 """
 
 from __future__ import annotations
@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from app import views
-from app.refining import NEAR_DUPLICATE
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,24 +30,6 @@ class Tending:
         if len(ids) > MOST_REMOVED:
             raise InputError(f"{len(ids):,} images are chosen; remove at most {MOST_REMOVED:,} at once.")
         return self._workspace.gallery(gallery_id).remove(ids)
-
-    def twins(self, gallery_id: object, ids: list[int]) -> dict[str, dict[str, Any]]:
-        """Of these images, those with a near-duplicate in the whole gallery: id → the other's id and the cosine (of SSA-ME's
-        vectors)."""
-        from ssa_me.gallery.items import Spaces
-
-        gallery = self._workspace.gallery(gallery_id)
-        index = gallery.index(Spaces(self._workspace.embedder().info.fingerprints).images("ssa-me"))
-        found: dict[str, dict[str, Any]] = {}
-        for id in ids if index is not None else []:
-            if index is None or id not in index:
-                continue
-            best = index.best(index.of(id)[0], 2)
-            others = [(int(o), float(s)) for o, s in zip(best.ids, best.scores, strict=True) if int(o) != id]
-            other, cosine = max(others, key=lambda pair: pair[1], default=(id, -1.0))
-            if cosine >= NEAR_DUPLICATE:
-                found[str(id)] = {"id": other, "cosine": round(cosine, 3)}
-        return found
 
     def cards(self, gallery: Gallery) -> list[dict[str, Any]]:
         """How each set of vectors is searched; the names of the loaded model's versions, else a fingerprint."""

@@ -21,6 +21,7 @@ from app import permalink, views
 from app.annotating import Annotating
 from app.cache import json_bytes
 from app.counts import IngestCounts
+from app.duplicates import Duplicates
 from app.failures import FailureRuns
 from app.inspecting import Inspector
 from app.jobs import Job, JobState
@@ -86,6 +87,7 @@ class Workspace:
         self.failures = FailureRuns(self.folder, self.gallery, self.opponents)
         self.searching = Searching(self)
         self.tending = Tending(self)
+        self.duplicates = Duplicates(self)
         self.inspector = Inspector(self)
         self.annotating = Annotating(self)
         self.training = Training(self, validated=self.annotating.validated)

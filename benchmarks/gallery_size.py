@@ -26,6 +26,7 @@ from ssa_me.gallery import Gallery
 from ssa_me.gallery.approximate import nearest
 from ssa_me.gallery.index import VectorIndex
 from ssa_me.gallery.items import NewImage, NewVectors, Spaces
+from ssa_me.gallery.near_duplicates import near_duplicates
 
 DIMENSION = 192
 EFFECTIVE = 24
@@ -131,6 +132,10 @@ def main() -> int:
         mapped = index.vectors.nbytes / 2**20
         print(
             f"  memory: {memory():.0f} MB at most, {before:.0f} of them before; {mapped:.0f} MB of vectors mapped"
+        )
+        alike = near_duplicates(gallery, SPACES.images("ssa-me"))
+        print(
+            f"  near-duplicates of all: {len(alike.groups):,} groups in {alike.seconds:.1f} s ({alike.kind}), {memory():.0f} MB"
         )
     return conclude(
         Claim(f"recall@10 on other queries, {count:,} images", reached, 0.98, at_least=True, unit=""),

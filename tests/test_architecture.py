@@ -25,6 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "ssa_me.byte_cache",
             "ssa_me.jobs",
             "ssa_me.regridding",
+            "ssa_me.nearness",
         }
     ),
     frozenset({"ssa_me.families", "ssa_me.hub", "ssa_me.merging"}),

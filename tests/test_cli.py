@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from ssa_me import cli
+from ssa_me.checkpoint import fingerprints
 from ssa_me.gallery.store import Gallery
 from ssa_me.mini import build_mini, train_tokenizer
 from ssa_me.samples import Record, Subject, read_image_folder, write_metadata
@@ -460,6 +461,30 @@ def test_a_long_text_does_not_flood_the_table(run, data, tmp_path):
     assert max(map(len, out.splitlines())) < 400
 
 
+def test_a_search_sets_another_checkpoint_against_the_gallerys_own(run, data, trained_checkpoint, tmp_path):
+    assert run("index", data, "--gallery", "g")[0] == 0
+    against = ["--gallery", "g", "-k", "2", "--against", trained_checkpoint, "--json"]
+    code, out, err = run("search", "a red square", *against)
+    assert code == 0 and "embedding again" in err
+    found, prints = json.loads(out), fingerprints(trained_checkpoint)
+    assert prints["ssa-me"] in found["models"]["baseline"]
+    alone = [
+        "search", "a red square", "--gallery", "g", "-k", "2", "--model", "ssa-me", "--json", "--device", "cpu",
+    ]  # fmt: skip
+    code, out, _ = run(*alone, "--checkpoint", trained_checkpoint, with_checkpoint=False)
+    expected = json.loads(out)["results"]["ssa-me"]
+    assert [hit["id"] for hit in found["results"]["baseline"]] == [hit["id"] for hit in expected]
+    code, out, err = run("search", "a red square", *against)
+    assert code == 0 and "embedding again" not in err, "once is enough"
+    _, kept, _ = run(*alone, with_checkpoint=False)
+    own = json.loads(kept)["results"]["ssa-me"]
+    assert [hit["score"] for hit in own] == pytest.approx(
+        [hit["score"] for hit in found["results"]["ssa-me"]]
+    )
+    code, _, err = run("search", "x", "--gallery", "g", "--against", tmp_path / "nowhere")
+    assert code == 2 and "nowhere" in err
+
+
 @pytest.mark.parametrize(
     ("argv", "reason"),
     [(["--text", "x" * 10_001], "10,001 characters"), (["--text", "x", "--phrase", " "], "--phrase")],
@@ -644,6 +669,30 @@ def test_a_gallery_is_described_and_images_are_removed(run, data, tmp_path):
     code, _, err = run("gallery", tmp_path / "g", "--remove-where", "green")
     assert code == 2 and "no condition" in err
     assert run("gallery", tmp_path / "none")[0] == 2
+
+
+def test_near_duplicates_of_a_gallery_are_listed_and_removed_where_that_is_said(run, data, tmp_path):
+    shutil.copytree(data, tmp_path / "photos")
+    with Image.open(data / "red.png") as red:
+        red.resize((red.width // 2, red.height // 2)).save(tmp_path / "photos" / "small red.png")
+    run("index", tmp_path / "photos", "--gallery", tmp_path / "g")
+    code, out, _ = run("gallery", tmp_path / "g", "--near-duplicates", "-1", "--json")
+    found = json.loads(out)["near_duplicates"]
+    (group,) = found["groups"]
+    assert code == 0 and (found["compared"], found["search"], found["removed"]) == (5, "exact", 0)
+    assert [image["id"] for image in group["images"]] == [1, 2, 3, 4, 5]
+    first = {image["id"]: image for image in group["images"]}[group["representative"]]
+    assert first["cosine"] == pytest.approx(1) and first["width"] == 80
+
+    alike = json.loads(run("gallery", tmp_path / "g", "--near-duplicates", "--json")[1])["near_duplicates"]
+    assert alike["threshold"] == 0.94
+    code, out, err = run("gallery", tmp_path / "g", "--remove-near-duplicates")
+    assert code == 2 and "goes with --near-duplicates" in err
+    assert run("gallery", tmp_path / "g", "--near-duplicates", "2")[0] == 2
+    code, out, _ = run("gallery", tmp_path / "g", "--near-duplicates", "-1", "--remove-near-duplicates")
+    assert code == 0 and "1 groups" in out and "4 of them removed" in out and ": 1 images" in out
+    assert len(list((tmp_path / "photos").glob("*.png"))) == 5
+    assert "0 groups" in run("gallery", tmp_path / "g", "--near-duplicates")[1]
 
 
 def test_another_checkpoint_is_told_with_the_command_that_embeds_again(

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from ssa_me import cli
+from ssa_me.checkpoint import fingerprints
 from ssa_me.gallery.store import Gallery
 from tests.failures.conftest import write_pictures
 
@@ -65,6 +66,16 @@ def test_a_list_of_queries(run, data, tmp_path):
     )  # fmt: skip
     found = json.loads(stdout)
     assert (code, found["queries"], found["skipped"][0]["query"]) == (0, 1, "unheard of")
+
+
+def test_another_checkpoint_in_the_baselines_place(run, data, checkpoint_of, tmp_path):
+    against = ["--gallery", tmp_path / "g", "--out", tmp_path / "out", "--against", checkpoint_of("qwen3_vl")]
+    code, stdout, stderr = run("--data", data, *against, "--json")
+    assert code == 0, stderr
+    found, prints = json.loads(stdout), fingerprints(checkpoint_of("qwen3_vl"))
+    assert found["fingerprints"]["baseline"] == prints["ssa-me"]
+    report = (tmp_path / "out" / "failures.html").read_text()
+    assert found["titles"]["baseline"] in report and "SSA-ME − Baseline" not in report
 
 
 def test_binding_tasks(run, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import gradio as gr
 
 from app.answers import HIDDEN, attempt
 from app.permalink import parse_against
+from app.permissions import Allowed
+from app.tabs import gallery_duplicates
 from app.widgets import widget
 from app.workspace import Workspace
 from ssa_me.errors import InputError
@@ -19,7 +22,6 @@ EMPTY = {
     "title": "No gallery yet",
     "text": "Make one: choose a zip or some images, give it a name, and press Create.",
 }
-KEPT = "Images cannot be removed on a public page. Run SSA-ME studio on your own machine: python app.py"
 CLOSED = "New galleries cannot be made on a public page. Run SSA-ME studio on your own machine: python app.py"
 
 
@@ -61,18 +63,23 @@ def progress_value(workspace: Workspace) -> dict[str, Any] | None:
     }
 
 
-def create(workspace: Workspace, masthead: gr.HTML, public: bool) -> GalleryTab:
-    """Build the tab and its events. On a `public` page nobody can make a gallery."""
+def create(workspace: Workspace, masthead: gr.HTML, public: bool, allowed: Allowed) -> GalleryTab:
+    """Build the tab and its events. On a `public` page nobody can make a gallery; where deleting is not `allowed`, nobody
+    removes an image."""
     with gr.Row(elem_classes="studio-gallery"):
         with gr.Column(scale=3, min_width=320):
-            grid = widget("grid", removes=not public)
+            grid = widget("grid", removes=allowed.delete)
+            duplicates = widget("duplicates", removes=allowed.delete)
         with gr.Column(scale=1, min_width=300):
             form = _form(public)
             progress = widget("progress")
     tab = GalleryTab(grid, progress, gr.Timer(0.5, active=False))
     _making(workspace, masthead, tab, form, public)
     _showing(workspace, masthead, tab)
-    _tending(workspace, masthead, tab, public)
+    _tending(workspace, masthead, tab, allowed)
+    looking = gr.Timer(0.5, active=False)
+    page = partial(grid_value, workspace)
+    gallery_duplicates.create(workspace, masthead, duplicates, looking, allowed, grid, page)
     return tab
 
 
@@ -184,8 +191,8 @@ def _showing(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab) -> None:
     tab.grid.turn(turn, masthead, tab.grid, **HIDDEN)
 
 
-def _tending(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, public: bool) -> None:
-    """The events that remove images, and that mark near-duplicates among those of the page that is shown."""
+def _tending(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, allowed: Allowed) -> None:
+    """The event that removes images."""
 
     def sent(event: gr.EventData) -> tuple[Any, int]:
         data = event._data if isinstance(event._data, dict) else {}
@@ -197,21 +204,11 @@ def _tending(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, public: b
         current = (head or {}).get("current")
 
         def work() -> str:
-            if public:
-                raise InputError(KEPT)
+            allowed.check("delete")
             gone = workspace.tending.remove(current, ids)
             return f"{gone:,} image{'' if gone == 1 else 's'} removed from the gallery. Originals stay where they are."
 
         said, trouble = attempt(work)
         return grid_value(workspace, head, offset) | {"said": said or trouble}
 
-    def twins(head: dict[str, Any], event: gr.EventData) -> dict[str, Any]:
-        _, offset = sent(event)
-        current = (head or {}).get("current")
-        value = grid_value(workspace, head, offset)
-        shown = [item["id"] for item in value.get("items", [])]
-        found, trouble = attempt(lambda: workspace.tending.twins(current, shown))
-        return value | ({"said": trouble} if found is None else {"twins": found})
-
     tab.grid.remove(remove, masthead, tab.grid, **HIDDEN)
-    tab.grid.twins(twins, masthead, tab.grid, **HIDDEN)

@@ -13,12 +13,13 @@ import gradio as gr
 from app import permalink, views
 from app.answers import HIDDEN, attempt, notice, read_asked, read_state, token
 from app.permalink import SearchState
-from app.refining import NEAR_DUPLICATE, PAIRS
+from app.refining import PAIRS
 from app.searching import READ_ONLY
 from app.uploads import MAX_BYTES
 from app.widgets import widget
 from app.workspace import Workspace
 from ssa_me.errors import InputError
+from ssa_me.nearness import NEAR_DUPLICATE
 
 EXAMPLES = ["a person in red", "a red bird", "a yellow car in the city", "a cat left of a tree"]
 METHODS = [("vector", "one vector"), ("subjects", "+ subjects"), ("rerank", "+ re-rank")]

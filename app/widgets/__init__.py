@@ -15,6 +15,7 @@
     runs        runs of training as they stand, with a curve for each objective
     versions    the versions of the model, and the before and after of one
     grid        a gallery's images, a page at a time
+    duplicates  its near-duplicates in groups, a page at a time, and choosing copies to remove
     failures_run      which queries to run, how far they are, and the runs that are kept
     failures_summary  a run's measures for both models, with the interval of their difference
     failures_map      the gallery's embedding under both models, with a lasso

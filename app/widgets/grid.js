@@ -1,6 +1,6 @@
-// value: {id, name, count, lacking, against: name of the version that is compared with, offset, limit, read_only, said, items: [{id, name, thumb, caption, width, height}], twins: {id: {id,
-// cosine}} | absent, cards: [{name, loaded, rows, dimension, kind, recall, megabytes}]} or {empty: {title, text}}. Prop: removes.
-// Triggers "turn" {offset}, "similar" {id}, "twins" {offset}, "remove" {ids, offset}, and "refresh" where images lack vectors.
+// value: {id, name, count, lacking, against: name of the version that is compared with, offset, limit, read_only, said, items: [{id, name, thumb, caption, width, height}], cards: [{name,
+// loaded, rows, dimension, kind, recall, megabytes}]} or {empty: {title, text}}. Prop: removes. Triggers "turn" {offset}, "similar" {id},
+// "twins" for the near-duplicates of the gallery, "remove" {ids, offset}, and "refresh" where images lack vectors.
 const { h, icon } = studio;
 
 function pages({ count, offset, limit }) {
@@ -23,26 +23,22 @@ function pick(id, button) {
 }
 
 function tile(item) {
-  const twin = props.value.twins?.[item.id], named = item.caption || item.name;
+  const named = item.caption || item.name;
   const does = picking ? `Choose ${named}` : `Search with ${named}`;
   const button = h("button", { type: "button", title: `${named}\n${picking ? "Choose it" : "Search with this image"}`, "aria-label": does, "aria-pressed": picking ? String(picked.has(item.id)) : null,
     onclick: () => (picking ? pick(item.id, button) : trigger("similar", { id: item.id })) },
-    h("img", { src: item.thumb, alt: "", loading: "lazy", decoding: "async" }),
-    twin ? h("span.twin", { title: `Nearly the same as image ${twin.id}: cosine ${twin.cosine.toFixed(3)}` }, `≈ ${twin.cosine.toFixed(2)}`) : null);
+    h("img", { src: item.thumb, alt: "", loading: "lazy", decoding: "async" }));
   return h("li", {}, button);
 }
 
 const tools = h("div.tools");
 function showTools() {
   const value = props.value, offset = value.offset;
-  const twins = Object.entries(value.twins || {}), later = twins.filter(([id, twin]) => twin.id < Number(id)).map(([id]) => Number(id));
   const act = (name, title, work, more = {}) => h("button", { type: "button", title, onclick: work, ...more }, name);
   const change = (on) => { picking = on; sure = false; picked.clear(); render(); };
   tools.replaceChildren(...[
-    act("Near-duplicates", "Mark images of this page that have one nearly the same in the gallery", () => trigger("twins", { offset })),
-    value.twins ? h("span.quiet", { role: "status" }, `${twins.length} on this page, from a cosine of .94`) : null,
+    act("Near-duplicates", "Images of the whole gallery that are nearly the same, in groups", () => trigger("twins", {})),
     props.removes && !value.read_only && !picking ? act("Remove …", "Choose images to remove from the gallery", () => change(true)) : null,
-    picking && later.length ? act(`Choose the ${later.length} later ones`, "Of each pair, the one that came later", () => { later.forEach((id) => picked.add(id)); render(); }) : null,
     picking ? act(sure ? `Yes, remove ${picked.size}` : `Remove ${picked.size}`, "Originals outside of the gallery stay where they are", () => {
       if (!sure) { sure = true; return showTools(); }
       trigger("remove", { ids: [...picked], offset });

@@ -14,6 +14,8 @@ from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
     from ssa_me.embedder import SalientEmbedder
+    from ssa_me.embedding import Embedder
+    from ssa_me.gallery.store import Gallery
 
 Progress = Callable[[str], None]
 
@@ -87,6 +89,35 @@ def load_embedder(args: Namespace, progress: Progress, checkpoint: str | None = 
     info = embedder.info
     progress(f"{info.name} on {info.device}, {info.precision} ({info.reason})")
     return embedder
+
+
+def add_against(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--against",
+        metavar="DIR|ID",
+        help="another checkpoint, whose SSA-ME stands in the baseline's place; a gallery gets its vectors beside its own",
+    )
+
+
+def opposed(args: Namespace, gallery: Gallery, own: SalientEmbedder, progress: Progress) -> Embedder:
+    """`own`, or where `--against` names a checkpoint, both as one; the gallery is embedded with that where it lacks it."""
+    from ssa_me.embedder import SalientEmbedder
+    from ssa_me.gallery.ingest import ingest
+    from ssa_me.gallery.items import Spaces
+    from ssa_me.opposed import Opposed
+
+    if args.against is None:
+        return own
+    other = SalientEmbedder.load(args.against, args.device)
+    if other.info.fingerprints == own.info.fingerprints:
+        raise InputError("--against names the same model as the gallery's own. Give another checkpoint.")
+    if gallery.lacking(Spaces(other.info.fingerprints)):
+        ingest(gallery, [], other, adopt=False, progress=lambda now: progress(str(now)))
+    return Opposed(other, own, (_titled(other), _titled(own)))
+
+
+def _titled(embedder: SalientEmbedder) -> str:
+    return f"{embedder.info.name} ({embedder.info.fingerprints['ssa-me']})"
 
 
 def every_tenth(progress: Progress, what: str) -> Callable[[int, int], None]:

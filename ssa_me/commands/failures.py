@@ -13,8 +13,10 @@ from ssa_me.commands.base import (
     Answer,
     Command,
     Progress,
+    add_against,
     interval_text,
     load_embedder,
+    opposed,
     shortened,
     table,
 )
@@ -65,6 +67,7 @@ def _arguments(parser: ArgumentParser) -> None:
         help="what table and report show: all, fixed, broken, both-wrong or both-right (default: all)",
     )
     parser.add_argument("--rows", type=int, default=50, help="rows in the report, with images (default: 50)")
+    add_against(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
 
 
@@ -73,7 +76,8 @@ def _run(args: Namespace, progress: Progress) -> Answer:
 
     selection = Selection(outcome=args.outcome, k=args.k)
     told = _Told(progress)
-    gallery, embedder = _gallery(args, progress, told)
+    gallery, own = _gallery(args, progress, told)
+    embedder = opposed(args, gallery, own, progress)
     queries = _queries(args, gallery)
     args.out.mkdir(parents=True, exist_ok=True)
     run = mine(gallery, embedder, queries, args.out, ranking=args.ranking, progress=told)
@@ -160,6 +164,7 @@ def _written(run: FailureRun, gallery: Gallery, selection: Selection, args: Name
         "images": run.images,
         "ranking": run.ranking,
         "fingerprints": dict(run.fingerprints),
+        **({"titles": dict(run.titles)} if args.against else {}),
         "chance": measured["chance"],
         "models": measured["models"],
         "difference": measured["difference"],

@@ -7,14 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssa_me.commands.base import Answer, Command, Progress, add_salience, load_embedder, shortened, table
+from ssa_me.commands.base import (
+    Answer,
+    Command,
+    Progress,
+    add_against,
+    add_salience,
+    load_embedder,
+    opposed,
+    shortened,
+    table,
+)
 from ssa_me.errors import InputError
+from ssa_me.nearness import NEAR_DUPLICATE
 
 if TYPE_CHECKING:
     from ssa_me.gallery.saved import SavedQuery
     from ssa_me.samples import BBox
 
-NEAR_DUPLICATE = 0.94
 SORT_KEYS = ("score", "alignment")
 
 
@@ -75,6 +85,7 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--saved", metavar="NAME", help="run a query that was kept")
     parser.add_argument("--export", type=Path, metavar="DIR", help="write results.csv and results.json there")
     parser.add_argument("--thumbnails", action="store_true", help="with --export: thumbnails, too")
+    add_against(parser)
     add_salience(parser)
 
 
@@ -89,7 +100,7 @@ def _run(args: Namespace, progress: Progress) -> Answer:
     asked = asked or load_query(gallery, args.saved)
     if args.save:
         progress(f"saved as {save_query(gallery, args.save, asked)!r}")
-    embedder = load_embedder(args, progress, gallery.checkpoint)
+    embedder = opposed(args, gallery, load_embedder(args, progress, gallery.checkpoint), progress)
     found = search(
         *(gallery, embedder, asked.query, asked.rankings, asked.k),
         refinement=asked.refinement,
@@ -100,7 +111,8 @@ def _run(args: Namespace, progress: Progress) -> Answer:
     if args.export:
         files = export(found, gallery, args.export, thumbnails=args.thumbnails)
         progress(f"{len(files):,} files written to {args.export}")
-    return Answer(found.to_json(), _text(found.to_json(), len(gallery), args.only))
+    told = {"models": dict(embedder.info.titles)} if args.against else {}
+    return Answer(found.to_json() | told, _text(found.to_json(), len(gallery), args.only))
 
 
 def _asked(args: Namespace) -> SavedQuery:

@@ -16,8 +16,6 @@ from ssa_me.gallery.filters import Filters
 
 SortKey = Literal["score", "alignment"]
 SORT_KEYS: tuple[SortKey, ...] = ("score", "alignment")
-NEAR_DUPLICATE = 0.94
-"""The cosine from which on two images pass for the same, where one does not say another."""
 
 
 @dataclass(frozen=True)

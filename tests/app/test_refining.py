@@ -5,7 +5,7 @@ import pytest
 
 from app import permalink, refining
 from app.permalink import SearchState
-from app.refining import METHODS, NEAR_DUPLICATE, PAIRS, Refining
+from app.refining import METHODS, PAIRS, Refining
 from ssa_me.errors import InputError
 
 ALL = Refining(
@@ -45,12 +45,9 @@ def test_two_lists_of_choice_go_by_the_second_one() -> None:
 
 
 def test_what_is_asked_reaches_the_library() -> None:
-    from ssa_me.gallery import refine
-
     asked = ALL.refinement()
     assert asked.where.to_json() == ["split=test", "caption~a, b & c"]
     assert (asked.least_alignment, asked.hide_duplicates, asked.sort) == (0.3, 0.94, "alignment")
-    assert refine.NEAR_DUPLICATE == NEAR_DUPLICATE
 
 
 @pytest.mark.parametrize(

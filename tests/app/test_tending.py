@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from app.permissions import CLOSED
 from app.workspace import Workspace
 from ssa_me.errors import InputError
 from tests.app.fakes import COLOURS, FakeEmbedder
@@ -27,13 +28,10 @@ def tended(tmp_path: Path) -> Workspace:
     return workspace
 
 
-def test_images_are_removed_and_near_duplicates_found(tended: Workspace) -> None:
+def test_images_are_removed_and_it_is_said_how_they_are_searched(tended: Workspace) -> None:
     gallery, tending = tended.gallery("pair"), tended.tending
     ids = [item.id for item in gallery.items()]
-    twins = tending.twins("pair", ids)
-    assert twins == {str(ids[0]): {"id": ids[1], "cosine": 1.0}, str(ids[1]): {"id": ids[0], "cosine": 1.0}}
     assert tending.remove("pair", [ids[1]]) == 1
-    assert tending.twins("pair", ids) == {}
     assert [item.id for item in gallery.items()] == [ids[0], ids[2]]
     cards = tending.cards(gallery)
     assert [card["name"] for card in cards if card["loaded"]] == [
@@ -88,5 +86,5 @@ def test_a_forged_removal_on_a_public_page_removes_nothing(
             if f.fn is not None and f.fn.__qualname__.startswith("_tending.<locals>.remove")
         }
         value = remove({"current": "scenes"}, gr.EventData(None, {"ids": [1], "offset": 0}))
-        assert ("public page" in value["said"]) is public
+        assert (value["said"] == CLOSED["delete"]) is public
         assert len(removed) == (0 if public else 1)

@@ -114,4 +114,4 @@ def test_paths_can_be_left_out_and_one_format_be_enough(filled, embedder, tmp_pa
 
 
 def test_the_command_has_the_library_s_defaults():
-    assert (command.NEAR_DUPLICATE, command.SORT_KEYS) == (refine.NEAR_DUPLICATE, refine.SORT_KEYS)
+    assert command.SORT_KEYS == refine.SORT_KEYS
