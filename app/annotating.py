@@ -21,6 +21,8 @@ from app.annotation_wire import (
     box_of,
     filters_of,
     id_of,
+    image_of,
+    is_blind,
     mask_size,
     name_of,
     number_of,
@@ -35,6 +37,7 @@ from ssa_me.errors import InputError
 if TYPE_CHECKING:
     from app.workspace import Workspace
     from ssa_me.annotation import AnnotationStore, Decision, Item
+    from ssa_me.gallery.items import Item as GalleryItem
     from ssa_me.samples import Record
 
 Json = dict[str, Any]
@@ -58,7 +61,8 @@ class Annotating:
     # The queue
 
     def arrive(self, sent: Mapping[str, Any]) -> Json:
-        """Where an annotator is: the item to go on with, or what to do first. `sent`: gallery, name, order, filters."""
+        """Where an annotator is: the item to go on with, that of an `image` where one is asked for, or what to do first.
+        `sent`: gallery, name, order, filters, image."""
         gallery_id = self._gallery_id(sent)
         store, job = self.store(gallery_id), self._jobs.get(gallery_id)
         if job is not None and job.running and store.count() == 0:
@@ -69,14 +73,17 @@ class Annotating:
             return {"gallery": gallery_id, "empty": {"subjects": subjects}, "failed": failed}
         if not sent.get("name"):
             return {"gallery": gallery_id, "nameless": True}
-        name = name_of(sent)
-        item = store.resume(name)
-        shown = self._with_next(gallery_id, store, sent, current=item if item and item.mine is None else None)
+        if sent.get("image") is None:
+            item = store.resume(name_of(sent))
+            current = item if item and item.mine is None else None
+            shown = self._with_next(gallery_id, store, sent, current=current)
+        else:
+            shown = self.go(sent)
         return shown | {"gallery": gallery_id, "progress": self.progress(gallery_id), "judges": store.judges}
 
     def prepare(self, sent: Mapping[str, Any]) -> Json:
-        """Begin to fill a gallery's queue from its "data" or by the "model"; a job, of which there is one at a time. With
-        `stop` it ends with what was found so far, with `look` it is only looked at."""
+        """Begin to fill a gallery's queue from its "data" or by the "model", for all images or for one `image`; a job, of
+        which there is one at a time. With `stop` it ends with what was found so far, with `look` it is only looked at."""
         gallery_id, source = self._gallery_id(sent), sent.get("source")
         job = self._jobs.get(gallery_id)
         if sent.get("stop") or sent.get("look"):
@@ -85,10 +92,13 @@ class Annotating:
             return {"gallery": gallery_id, "preparing": _job_view(job) if job else None}
         if source not in ("data", "model"):
             raise InputError("Subjects can be proposed from the data or by the model. Choose one of them.")
+        image = None if sent.get("image") is None else image_of(sent)
+        if image is not None:
+            self._workspace.gallery(gallery_id).item(image)
         with self._lock:
             if any(job.running for job in self._jobs.values()):
                 raise InputError("Another queue is being filled. Wait for it.")
-            job = Job(gallery_id, lambda job: self._fill(job, gallery_id, str(source)))
+            job = Job(gallery_id, lambda job: self._fill(job, gallery_id, str(source), image))
             self._jobs[gallery_id] = job.start()
         return {"gallery": gallery_id, "preparing": _job_view(job)}
 
@@ -109,9 +119,16 @@ class Annotating:
         return self._saved(gallery_id, decision) | self._with_next(gallery_id, store, sent)
 
     def go(self, sent: Mapping[str, Any]) -> Json:
-        """Go to an item by its id, or (without one) past those that are `passed` to the next."""
+        """Go to an item by its id, to the first of an `image`, or (without either) past those that are `passed` to the next.
+        Of an image without any item it is said what there is to do: {"unproposed": …}."""
         gallery_id = self._gallery_id(sent)
         store, name = self.store(gallery_id), name_of(sent)
+        if sent.get("image") is not None:
+            image = self._workspace.gallery(gallery_id).item(image_of(sent))
+            first = store.first_of(image.id)
+            if first is None:
+                return {"unproposed": _unproposed(gallery_id, image)}
+            sent = {**sent, "item": first}
         if sent.get("item") is None:
             return self._with_next(gallery_id, store, sent)
         return {"item": self._shown(gallery_id, store, store.visit(id_of(sent), name), name, sent)}
@@ -257,7 +274,8 @@ class Annotating:
             ) from error
         return folder
 
-    def _fill(self, job: Job, gallery_id: str, source: str) -> JobState:
+    def _fill(self, job: Job, gallery_id: str, source: str, image: int | None) -> JobState:
+        from ssa_me.annotation import Filters
         from ssa_me.annotation.propose import prepare
 
         def progress(done: int, of: int) -> None:
@@ -267,9 +285,12 @@ class Annotating:
         embedder = self._workspace.embedder()
         job.report("Looking for subjects …")
         gallery = self._workspace.gallery(gallery_id)
-        prepared = prepare(gallery, embedder, source, progress=progress, cancelled=job.cancelled)
-        added = self.store(gallery_id).add(prepared.pictures, prepared.proposals)
-        return JobState("done", f"{added:,} subjects were added to the queue.", 1.0)
+        prepared = prepare(gallery, embedder, source, progress=progress, cancelled=job.cancelled, image=image)
+        store = self.store(gallery_id)
+        store.add(prepared.pictures, prepared.proposals)
+        nothing = store.count(Filters(source="none"))
+        without = f"; in {nothing:,} of the images nothing was found" if nothing else ""
+        return JobState("done", f"The queue holds {store.count() - nothing:,} subjects{without}.", 1.0)
 
     def _saved(self, gallery_id: str, decision: Decision) -> Json:
         saved = {"id": decision.id, "item": decision.item, "at": decision.at, "kind": decision.kind}
@@ -286,8 +307,8 @@ class Annotating:
             found = [store.visit(current.id, name), *ahead]
         else:
             found = store.next(name, order, filters, passed, count=2)
-        blind = store.judges > 1
-        shown = [self._shown(gallery_id, store, item, name, sent, blind) for item in found]
+        judges = store.judges
+        shown = [self._shown(gallery_id, store, item, name, sent, judges) for item in found]
         return {"item": shown[0] if shown else None, "ahead": shown[1] if len(shown) > 1 else None}
 
     def _shown(
@@ -297,11 +318,14 @@ class Annotating:
         item: Item,
         name: str,
         sent: Mapping[str, Any],
-        blind: bool | None = None,
+        judges: int | None = None,
     ) -> Json:
-        picture = item.picture
-        blind = (store.judges > 1 if blind is None else blind) and not sent.get("filters")
-        subjects = [subject_view(other, blind) for other in store.siblings(item, name)]
+        """An item as the page takes it: its image and all subjects of that; what has no phrase only where it is the item."""
+        picture, filters = item.picture, filters_of(sent)
+        judges = store.judges if judges is None else judges
+        beside = store.siblings(item, name)
+        shown_of = [subject_view(other, is_blind(other, judges, filters)) for other in beside]
+        subjects = [view for view in shown_of if view["phrase"] or view["id"] == item.id]
         shown = self._workspace.gallery(gallery_id).item(picture.id)
         return {
             "id": item.id,
@@ -315,6 +339,17 @@ class Annotating:
             "subjects": subjects,
             "current": next(n for n, subject in enumerate(subjects) if subject["id"] == item.id),
         }
+
+
+def _unproposed(gallery_id: str, image: GalleryItem) -> Json:
+    """An image of the gallery in which nobody has looked for subjects; `subjects`: whether its data names some."""
+    return {
+        "image": image.id,
+        "name": image.file_name,
+        "caption": image.captions[0] if image.captions else "",
+        "thumb": views.thumbnail_url(gallery_id, image),
+        "subjects": bool(image.subjects),
+    }
 
 
 def _job_view(job: Job) -> Json:

@@ -29,6 +29,12 @@ def mask_size(picture: Picture) -> tuple[int, int]:
     return max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
 
 
+def is_blind(item: Item, judges: int, filters: Filters) -> bool:
+    """Whether an annotator is not to see what others made of an item: where several judges are wanted, for their agreement,
+    always but in a review of what so many have judged."""
+    return judges > 1 and not (filters.reviews and item.judges >= judges)
+
+
 def subject_view(item: Item, blind: bool) -> Json:
     """A subject as the annotator sees it: the own decision, else (not where annotators judge blindly) what others made of
     it, else the proposal."""
@@ -121,6 +127,13 @@ def id_of(sent: Mapping[str, Any]) -> int:
     id = sent.get("item")
     if type(id) is not int or not 0 < id < 2**62:
         raise InputError("There is no such subject in this queue. Go to the next one.")
+    return id
+
+
+def image_of(sent: Mapping[str, Any]) -> int:
+    id = sent.get("image")
+    if type(id) is not int or not 0 < id < 2**62:
+        raise InputError("There is no such image in this gallery. Choose another one.")
     return id
 
 

@@ -42,6 +42,7 @@ class _Parts:
     search: search_tab.SearchTab
     inspect: inspect_tab.InspectTab
     failures: failures_tab.FailuresTab
+    annotate: annotate_tab.AnnotateTab
     train: train_tab.TrainTab
     gallery: gallery_tab.GalleryTab
     clock: gr.Timer
@@ -61,20 +62,20 @@ def build(
 ) -> gr.Blocks:
     """The page of a workspace. On a `public` one nobody can make a gallery or delete anything, nor annotate or train unless
     `annotating` or `training` is allowed."""
-    allowed = Allowed.on(public, training)
+    allowed, annotates = Allowed.on(public, training), annotating or not public
     with gr.Blocks(
         title="SSA-ME studio", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)
     ) as page:
         masthead = widget("masthead", masthead_value(workspace, None))
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Search", id="search"):
-                search = search_tab.create(workspace, masthead, public)
+                search = search_tab.create(workspace, masthead, public, annotates)
             with gr.Tab("Inspect", id="inspect"):
-                inspect = inspect_tab.create(workspace, masthead)
+                inspect = inspect_tab.create(workspace, masthead, annotates)
             with gr.Tab("Failures", id="failures") as tab:
                 failures = failures_tab.create(workspace, tab, masthead, public)
             with gr.Tab("Annotate", id="annotate"):
-                annotate_tab.create(workspace.annotating, annotating or not public, search_tab.EXAMPLES)
+                annotate = annotate_tab.create(workspace.annotating, annotates, search_tab.EXAMPLES)
             with gr.Tab("Train", id="train"):
                 train = train_tab.create(workspace, allowed)
             with gr.Tab("Gallery", id="gallery"):
@@ -82,7 +83,7 @@ def build(
         clock = gr.Timer(0.7, active=False)
         api.create(workspace)
         find = search_tab.search_event(workspace)
-        parts = _Parts(masthead, tabs, search, inspect, failures, train, gallery, clock, find)
+        parts = _Parts(masthead, tabs, search, inspect, failures, annotate, train, gallery, clock, find)
         _on_arrival(workspace, page, parts)
         page.load(lambda: train_tab.arrive(workspace, allowed), None, train.arrived, **HIDDEN)
         train.versions.use(lambda: gr.Timer(active=True), None, clock, **HIDDEN)
@@ -91,6 +92,7 @@ def build(
         _on_similar(workspace, parts)
         _on_inspect(workspace, page, parts)
         _on_failure(workspace, parts)
+        _on_annotate(workspace, parts, annotates)
     return page
 
 
@@ -259,6 +261,22 @@ def _on_failure(workspace: Workspace, parts: _Parts) -> None:
     parts.failures.table.inspect(open_failure, None, opened, **HIDDEN).success(
         find, [tab.entry, parts.masthead], tab.shown, **HIDDEN
     )
+
+
+def _on_annotate(workspace: Workspace, parts: _Parts, allowed: bool) -> None:
+    """An image that is opened or inspected is to be annotated: the Annotate tab shows its first subject, in its gallery."""
+
+    def annotate(event: gr.EventData) -> tuple[Any, Any, Any]:
+        sent = event._data if isinstance(event._data, dict) else {}
+        value, trouble = answers.attempt(lambda: annotate_tab.board_value(workspace, allowed, sent))
+        if value is None:
+            gr.Warning(trouble, duration=6)
+            return gr.skip(), gr.skip(), gr.skip()
+        return masthead_value(workspace, value["gallery"]), value, gr.Tabs(selected="annotate")
+
+    shown = [parts.masthead, parts.annotate.board, parts.tabs]
+    for part in (parts.search.opened, parts.inspect.entry):
+        part.annotate(annotate, None, shown, **HIDDEN)
 
 
 def launch_options(workspace: Workspace) -> dict[str, Any]:

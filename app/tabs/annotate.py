@@ -12,9 +12,11 @@ from typing import Any
 import gradio as gr
 
 from app.annotating import Annotating
-from app.answers import attempt
+from app.annotation_wire import image_of
+from app.answers import attempt, token
 from app.logins import login_of
 from app.widgets import widget
+from app.workspace import Workspace
 from ssa_me.errors import InputError
 
 Json = dict[str, Any]
@@ -26,6 +28,16 @@ class AnnotateTab:
     """The tab's one part."""
 
     board: gr.HTML
+
+
+def board_value(workspace: Workspace, allowed: bool, sent: Mapping[str, Any]) -> Json:
+    """What the board is told to show: {gallery, id} as another tab sent it. Raises InputError where annotating is not
+    `allowed`, or there is no such image."""
+    if not allowed:
+        raise InputError(CLOSED)
+    gallery = sent.get("gallery") or workspace.default_gallery()
+    image = workspace.gallery(gallery).item(image_of({"image": sent.get("id")}))
+    return {"token": token(), "gallery": gallery, "image": image.id}
 
 
 def create(annotating: Annotating, allowed: bool, examples: Sequence[str]) -> AnnotateTab:

@@ -36,8 +36,8 @@ class InspectTab:
         return [self.entry, self.maps, self.alignment, self.redraw, self.attribution]
 
 
-def create(workspace: Workspace, masthead: gr.HTML) -> InspectTab:
-    """Build the tab and its events. `masthead` says which gallery is open."""
+def create(workspace: Workspace, masthead: gr.HTML, annotates: bool = True) -> InspectTab:
+    """Build the tab and its events. `masthead` says which gallery is open; `annotates`: whether its image can be annotated."""
 
     def images(sent: dict[str, Any]) -> dict[str, Any]:
         """The images to choose from, for what is entered."""
@@ -49,7 +49,7 @@ def create(workspace: Workspace, masthead: gr.HTML) -> InspectTab:
         answer, trouble = attempt(work)
         return answer or {"error": trouble}
 
-    entry = widget("asked", {}, server_functions=[images])
+    entry = widget("asked", {}, server_functions=[images], annotates=annotates)
     maps = widget("maps", {"token": "", "empty": EMPTY})
     with gr.Row(elem_classes="studio-pair"):
         with gr.Column(min_width=480):

@@ -106,8 +106,11 @@ def ranking_value(workspace: Workspace, state: SearchState) -> dict[str, Any]:
     }
 
 
-def create(workspace: Workspace, masthead: gr.HTML, public: bool = False) -> SearchTab:
-    """Build the tab and its events. `masthead` says which gallery is open. On a `public` page nothing is kept by name."""
+def create(
+    workspace: Workspace, masthead: gr.HTML, public: bool = False, annotates: bool = True
+) -> SearchTab:
+    """Build the tab and its events. `masthead` says which gallery is open. On a `public` page nothing is kept by name;
+    `annotates`: whether an opened image can be annotated."""
 
     def take_image(sent: dict[str, Any]) -> dict[str, Any]:
         def work() -> dict[str, Any]:
@@ -132,7 +135,7 @@ def create(workspace: Workspace, masthead: gr.HTML, public: bool = False) -> Sea
     )
     message = widget("notice")
     ranking = widget("ranking", {"token": "", "empty": EMPTY | {"samples": [], "arrival": True}})
-    opened = widget("opened")
+    opened = widget("opened", annotates=annotates)
     tab = SearchTab(query, message, ranking, opened)
     query.submit(
         search_event(workspace),

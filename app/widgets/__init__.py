@@ -37,16 +37,24 @@ from typing import Any
 import gradio as gr
 
 _FOLDER = Path(__file__).parent
-SHARED_SCRIPTS = tuple(_FOLDER / f"{name}.js" for name in ("studio", "regions", "annotate_panel", "filters"))
-"""What all widgets may use: `studio`, and in it the region editor, what stands below the queue of annotations, and the filters
-of a search."""
+SHARED_SCRIPTS = tuple(
+    _FOLDER / f"{name}.js" for name in ("studio", "regions", "annotate_begin", "annotate_panel", "filters")
+)
+"""What all widgets may use: `studio`, and in it the region editor, what stands before and below the queue of annotations, and
+the filters of a search."""
 
 
 def widget(
-    name: str, value: dict[str, Any] | None = None, *, styles: Sequence[str] = (), **options: Any
+    name: str,
+    value: dict[str, Any] | None = None,
+    *,
+    styles: Sequence[str] = (),
+    annotates: bool = False,
+    **options: Any,
 ) -> gr.HTML:
     """The widget of that name, with `studio-NAME` for its id; `styles` names further style sheets, of shared parts that
-    it shows; `options` are those of `gr.HTML`, and its properties."""
+    it shows; `annotates` gives it the class by which it knows that images can be annotated; `options` are those of `gr.HTML`,
+    and its properties (which an event that skips the widget takes away, so read them when the script is run)."""
     sheets = [(_FOLDER / f"{sheet}.css").read_text(encoding="utf-8") for sheet in (*styles, name)]
     return gr.HTML(
         value,
@@ -55,6 +63,6 @@ def widget(
         js_on_load=(_FOLDER / f"{name}.js").read_text(encoding="utf-8"),
         apply_default_css=False,
         elem_id=f"studio-{name}",
-        elem_classes="studio",
+        elem_classes=["studio", "annotates"] if annotates else ["studio"],
         **options,
     )

@@ -1,5 +1,6 @@
 // The queue of proposed subjects. It asks the server itself: server.arrive, prepare, decide, go, undo, settings, snap, export,
 // effect, each with one object and an answer that holds {error} where it was refused. What they hold is said in app/annotating.py.
+// value: {token, gallery, image} where another tab asks for an image, else {}.
 // A decision is saved before the next item is shown; the next one, and its picture, are here by then.
 const { h, icon, time } = studio;
 const stored = (key) => { try { return localStorage.getItem(`studio-annotate-${key}`) || ""; } catch { return ""; } };
@@ -13,13 +14,13 @@ let passed = [], pending = null; // pending: what could not be saved yet
 
 const editor = studio.regions({ onchange: edited, onchoose: choose });
 
-const { ORDERS, STATUSES, SOURCES, DONE, MARKS } = studio.annotationWords;
+const { ORDERS, STATUSES, SOURCES, DONE, MARKS, about } = studio.annotationWords;
 
 // Parts that stay while items come and go.
 const part = {
   state: h("span.save", { role: "status" }), bar: h("i"), share: h("span.number"), who: h("span.who"), trouble: h("p.trouble", { role: "alert", hidden: true }),
   phrase: h("input.phrase", { type: "text", "aria-label": "Phrase of the subject", maxlength: 200, spellcheck: "true" }), about: h("p.about"), list: h("ol.subjects"),
-  caption: h("p.caption"), keep: null, fix: null,
+  caption: h("p.caption"), keep: null, fix: null, reject: null, people: null,
 };
 const panel = studio.annotationPanel({ ask, state: () => ({ judges }) });
 const tell = (sent) => ({ gallery, name, order, filters, passed, ...sent });
@@ -41,56 +42,50 @@ function saved(state, text) {
   part.state.textContent = text;
 }
 
-// Arriving, and what there is to do before the first item.
+// Arriving: at the image that another tab asks for, else where the annotator was.
+let wanted = null, heard = ""; // {gallery, image}, as the board's value named it
+let arrivals = 0; // each arrival overtakes what was awaited before it
+const still = () => { const at = arrivals; return () => element.isConnected && at === arrivals; };
+const begin = studio.annotationBegin({ element, ask, words, arrive, still, queue: () => { wanted = null; arrive(); }, left: () => { item = null; },
+  named: (given) => { name = given; store("name", name); if (name) arrive(); } });
+
+function called() {
+  const { token, gallery: where, image } = props.value || {};
+  if (!token || token === heard) return false;
+  heard = token;
+  wanted = { gallery: where, image };
+  filters = {};
+  return true;
+}
+
 async function arrive() {
-  gallery = document.querySelector("#gallery-switch")?.value || null;
+  arrivals += 1;
+  const here = still();
+  gallery = wanted?.gallery || document.querySelector("#gallery-switch")?.value || null;
   let answer;
   try {
-    answer = await ask("arrive", {});
+    answer = await ask("arrive", wanted ? { image: wanted.image } : {});
   } catch (error) {
-    if (!element.isConnected) return;
-    message(error.closed ? "Annotating is switched off here" : "Nothing to annotate yet", words(error));
-    if (!error.closed) setTimeout(() => element.isConnected && !item && arrive(), 2000);
+    if (!here()) return;
+    if (error.closed) return begin.message("Annotating is switched off here", words(error));
+    if (wanted && error.said) return begin.message("This image cannot be annotated", words(error), begin.back());
+    begin.message("Nothing to annotate yet", words(error));
+    setTimeout(() => here() && arrive(), 2000);
     return;
   }
+  if (!here()) return;
   gallery = answer.gallery;
-  if (answer.preparing) return preparing(answer.preparing);
-  if (answer.empty) return begin(answer);
-  if (answer.nameless) return introduce();
+  if (answer.preparing) return begin.preparing(answer.preparing);
+  if (answer.empty) return begin.choose(answer);
+  if (answer.nameless) return begin.introduce();
+  if (answer.unproposed) return begin.unproposed(answer.unproposed);
+  wanted = null;
   judges = answer.judges;
   progress = answer.progress;
   passed = [];
   moved = [];
   frame();
   receive(answer);
-}
-
-function message(title, text, ...more) {
-  item = null;
-  element.replaceChildren(h("div.empty", {}, h("h2", {}, title), h("p", {}, text), ...more));
-}
-
-function preparing({ message: text, fraction }) {
-  const stop = h("button.main", { type: "button", onclick: () => { stop.disabled = true; ask("prepare", { stop: true }).catch(() => {}); } }, "Stop, and use what was found");
-  message("The queue is being filled", text, h("progress", fraction === null ? { "aria-label": "Progress" } : { max: 1, value: fraction, "aria-label": "Progress" }), fraction === null ? "" : h("p", {}, stop));
-  setTimeout(() => element.isConnected && !item && arrive(), 700);
-}
-
-function begin({ empty, failed }) {
-  const from = (source, title, text) => h("button.source", { type: "button", onclick: async () => {
-    try { preparing((await ask("prepare", { source })).preparing); } catch (error) { message("That did not work", words(error)); setTimeout(arrive, 3000); }
-  } }, h("strong", {}, title), h("span", {}, text));
-  message("No subjects are proposed yet", "An annotator goes through proposed subjects, a phrase and a region each: accept, fix or reject. Where shall they come from?",
-    failed ? h("p.trouble", { role: "alert" }, failed.message) : null,
-    h("div.sources", {}, empty.subjects ? from("data", "From the data", "The subjects that the data of this gallery names") : null,
-      from("model", "By the model", "The subjects that the salience pipeline finds for the captions, image by image")));
-}
-
-function introduce() {
-  const field = h("input", { type: "text", placeholder: "Your name", maxlength: 40, "aria-label": "Your name", autocomplete: "nickname" });
-  message("Who annotates?", "Decisions carry their author's name, and several people can work at once.",
-    h("form.name", { onsubmit: (event) => { event.preventDefault(); name = field.value.trim(); store("name", name); if (name) arrive(); } }, field, h("button.main", {}, "Start")));
-  field.focus();
 }
 
 // The page of an item.
@@ -101,15 +96,17 @@ function button(what, title, key, work, kind = "") {
 function frame() {
   part.keep = button("Accept", "The phrase names what the region shows", "A", () => decide("accept"), ".accept");
   part.fix = button("Fix", "Draw the region anew, or change the phrase", "F", fix, ".fix");
+  part.reject = button("Reject", "No such subject there", "R", () => decide("reject"), ".reject");
   const choice = (values, chosen, change, label) => {
     const select = h("select", { "aria-label": label, onchange: () => change(select.value) }, Object.entries(values).map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
     return select;
   };
+  part.people = choice({}, "", (annotator) => filter({ annotator }), "Who judged it");
   const search = h("input", { type: "search", placeholder: "phrase …", "aria-label": "Only phrases with", value: filters.phrase || "", onchange: () => filter({ phrase: search.value }) });
   const tool = (kind, label, key, work) => h("button.tool", { type: "button", "data-tool": kind, title: `${label} (${key})`, onclick: work }, label, h("kbd", { "aria-hidden": "true" }, key));
   element.replaceChildren(h("div.annotate", {},
     h("header.top", {},
-      h("div.queue", {}, choice(STATUSES, filters.status || "", (status) => filter({ status }), "Which subjects"), choice(ORDERS, order, reorder, "Order of the queue"), choice(SOURCES, filters.source || "", (source) => filter({ source }), "Who proposed it"), search),
+      h("div.queue", {}, choice(STATUSES, filters.status || "", (status) => filter({ status }), "Which subjects"), choice(ORDERS, order, reorder, "Order of the queue"), choice(SOURCES, filters.source || "", (source) => filter({ source }), "Who proposed it"), part.people, search),
       h("div.meter", { title: "Subjects that are settled, of all" }, h("span.track", {}, part.bar), part.share),
       part.state, part.who,
       h("button.tool.help", { type: "button", title: "All keys (?)", "aria-label": "All keys", onclick: () => keysDialog.showModal() }, "?")),
@@ -122,14 +119,14 @@ function frame() {
           tool("", "Hide", "H", hide), tool("", "Undo", "Ctrl Z", () => undo(false)), tool("", "Redo", "Ctrl ⇧ Z", () => undo(true)))),
       h("aside.side", {},
         h("div.question", {}, part.phrase, part.about),
-        h("div.verdicts", {}, part.keep, part.fix, button("Reject", "No such subject there", "R", () => decide("reject"), ".reject"), button("Skip", "Leave it to somebody else", "S", () => decide("skip"))),
+        h("div.verdicts", {}, part.keep, part.fix, part.reject, button("Skip", "Leave it to somebody else", "S", () => decide("skip"))),
         h("div.steps", {}, h("button.tool", { type: "button", title: "Previous (K)", onclick: previous }, icon("previous", 15), "Previous"), h("button.tool", { type: "button", title: "Next, without a decision (J)", onclick: next }, "Next", icon("next", 15)),
           h("button.tool", { type: "button", title: "Add a subject that nobody proposed (N)", onclick: add }, "+ Subject")),
         part.list, part.caption)),
     panel.node, keysDialog));
   part.phrase.onchange = () => { editor.name(part.phrase.value.trim()); };
   part.phrase.onkeydown = (event) => { if (event.key === "Enter") { editor.name(part.phrase.value.trim()); part.phrase.blur(); event.preventDefault(); } };
-  part.who.replaceChildren(h("strong", {}, name), part.who.classList.contains("fixed") ? "" : h("button.link", { type: "button", onclick: () => { store("name", ""); name = ""; introduce(); } }, "change"));
+  part.who.replaceChildren(h("strong", {}, name), part.who.classList.contains("fixed") ? "" : h("button.link", { type: "button", onclick: () => { store("name", ""); name = ""; begin.introduce(); } }, "change"));
   saved("", "");
 }
 
@@ -144,7 +141,7 @@ function receive(answer) {
 
 function finished() {
   item = null;
-  const narrowed = filters.phrase || filters.status || filters.source;
+  const narrowed = filters.phrase || filters.status || filters.source || filters.annotator;
   part.about.textContent = "";
   part.list.replaceChildren();
   part.caption.textContent = "";
@@ -154,7 +151,7 @@ function finished() {
   const desk = element.querySelector(".desk");
   desk?.querySelector(".through-note")?.remove();
   desk?.prepend(h("div.empty.through-note", {}, h("h2", {}, narrowed ? "Nothing left that passes the filter" : passed.length ? "Only what you passed is left" : "All subjects are judged"),
-    h("p", {}, narrowed ? "Choose other subjects above." : "Thank you. The results can be exported below; undo goes back."),
+    h("p", {}, filters.annotator === name ? "What you judged yourself does not come again; it can be exported below." : narrowed ? "Choose other subjects above." : "Thank you. The results can be exported below; undo goes back."),
     passed.length ? h("button.main", { type: "button", onclick: () => { passed = []; step("go", { item: null }); } }, "Go through those") : ""));
 }
 
@@ -168,6 +165,7 @@ function show(given) {
   editor.show(item, item.subjects, item.current, kept);
   if (kept) saved("open", "Your unsaved change is back");
   use("box");
+  if (nothing()) editor.touch(true);
   describe();
   warn("");
   editor.node.querySelector("canvas").focus({ preventScroll: true });
@@ -186,26 +184,21 @@ function keepDraft(id, subject) {
 }
 
 const subjectNow = () => item.subjects[item.current];
+// Whether the item only says that nothing was proposed in its image.
+const nothing = () => !adding && subjectNow().source === "none" && !subjectNow().bbox;
 
 function describe() {
   const subject = adding ? null : subjectNow();
   const region = editor.region();
   part.phrase.value = region.phrase;
-  part.phrase.placeholder = adding ? "What is it?" : "";
-  const changed = editor.changed();
-  part.keep.hidden = changed && !adding;
-  part.fix.firstChild.textContent = adding ? "Add" : changed ? "Save fix" : "Fix";
-  part.keep.hidden = adding || changed;
-  part.fix.classList.toggle("ready", adding || changed);
-  const facts = [];
-  if (adding) facts.push("Draw its region, name it, and add it.");
-  else {
-    facts.push(subject.source === "human" ? "added by an annotator" : subject.source === "data" ? "proposed by the data" : "proposed by the model");
-    if (subject.margin !== null) facts.push(subject.margin < 0 ? `another region fits better by ${(-subject.margin).toFixed(2)}` : `fits better than any other region by ${subject.margin.toFixed(2)}`);
-    if (subject.verdict) facts.push(`you ${DONE[subject.verdict]} it`);
-    else if (subject.status && subject.status !== "pending") facts.push(subject.status);
-  }
-  part.about.textContent = facts.join(" · ");
+  const changed = editor.changed(), adds = adding || nothing();
+  part.phrase.placeholder = adds ? "What is it?" : "";
+  part.keep.hidden = adds || changed;
+  part.fix.firstChild.textContent = adds ? "Add" : changed ? "Save fix" : "Fix";
+  part.fix.classList.toggle("ready", adds || changed);
+  part.reject.firstChild.textContent = nothing() ? "Nothing here" : "Reject";
+  part.reject.title = nothing() ? "There is no subject in this image (R)" : "No such subject there (R)";
+  part.about.textContent = about(subject, adding, nothing()).join(" · ");
   part.list.replaceChildren(...item.subjects.map(entry));
   part.list.classList.toggle("many", item.subjects.length > 12);
   part.caption.textContent = item.captions[0] ? `“${item.captions[0]}”` : item.name;
@@ -215,7 +208,7 @@ function describe() {
 function entry(subject, index) {
   const status = subject.verdict ? DONE[subject.verdict] : subject.status, chosen = index === item.current && !adding;
   return h("li", {}, h(`button${chosen ? ".chosen" : ""}`, { type: "button", "aria-current": chosen ? "true" : null, onclick: () => choose(index) },
-    h("kbd", {}, index + 1), h("span", {}, subject.phrase), MARKS[status] ? h(`i.${status}`, { title: status }, `${MARKS[status]} ${status}`) : null));
+    h("kbd", {}, index + 1), h("span", {}, subject.phrase || "nothing was proposed"), MARKS[status] ? h(`i.${status}`, { title: status }, `${MARKS[status]} ${status}`) : null));
 }
 
 function edited() {
@@ -234,6 +227,15 @@ function measure() {
   part.share.textContent = `${done.toLocaleString("en")} of ${total.toLocaleString("en")}`;
   part.share.title = mine ? `You: ${mine.count}, ${mine.seconds.toFixed(1)} s each (median)${left > 60 ? `; about ${left > 5400 ? `${(left / 3600).toFixed(1)} h` : `${Math.ceil(left / 60)} min`} left at your pace` : ""}` : "";
   panel.show({ progress, judges, name, left });
+  people();
+}
+
+// The annotators to choose from: whoever has judged something by now.
+function people() {
+  const names = [...new Set([...progress.people.map((person) => person.name), filters.annotator].filter(Boolean))].sort();
+  part.people.hidden = !names.length;
+  if (part.people.options.length === names.length + 1 && names.every((one, at) => part.people.options[at + 1].value === one)) return;
+  part.people.replaceChildren(h("option", { value: "" }, "any annotator"), ...names.map((value) => h("option", { value, selected: value === filters.annotator }, `judged by ${value}`)));
 }
 
 // Deciding.
@@ -241,6 +243,7 @@ function decide(verdict) {
   if (!item || busy || editor.dragging()) return;
   if (adding && verdict !== "fix") return;
   if (verdict === "accept" && editor.changed()) verdict = "fix";
+  if (verdict === "accept" && nothing()) verdict = "reject"; // what is agreed to is that nothing is there
   const sent = { item: item.id, adds: adding, verdict: adding ? "add" : verdict, seconds: (performance.now() - began) / 1000, token: fresh() };
   if (verdict === "fix") {
     sent.subject = editor.region();
@@ -256,19 +259,22 @@ function fix() {
   editor.touch(true);
   use("box");
   warn("");
-  saved("open", "Draw a box around it, move or resize the one that is there, or change the phrase");
+  saved("open", nothing() ? "Draw a box around the subject, and name it" : "Draw a box around it, move or resize the one that is there, or change the phrase");
 }
 
 // Ask for a step; what cannot be saved for want of a connection is tried again until it is.
-async function step(work, sent) {
+// `here`: whether the board is still where it was asked; what is saved later is saved, but nothing else is shown for it.
+async function step(work, asked, here = still()) {
   if (busy) return;
   busy = true;
+  const sent = { gallery, name, ...asked };
   pending = null; // whatever waited to be tried again is overtaken by this
   const from = item && { id: item.id };
   if (work !== "go") saved("busy", "Saving …");
   element.querySelector(".desk")?.classList.add("busy");
   try {
     const answer = await ask(work, sent);
+    if (!here()) return;
     if (work !== "go") {
       if (from && !sent.adds) keepDraft(from.id, null);
       saved("done", `Saved ${new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" })}`);
@@ -276,10 +282,10 @@ async function step(work, sent) {
     if (from && answer.item?.id !== from.id) moved = [...moved.filter((id) => id !== from.id), from.id].slice(-200);
     receive({ ahead, ...answer });
   } catch (error) {
-    warn(words(error));
+    if (here() || error.said) warn(words(error));
     if (work !== "go") saved("failed", error.said ? "Not saved" : "Not saved yet");
     if (!error.said) {
-      const again = pending = () => step(work, sent);
+      const again = pending = () => step(work, sent, here);
       setTimeout(() => { if (element.isConnected && pending === again) again(); }, 2500);
     }
   } finally {
@@ -309,6 +315,7 @@ function choose(index) {
 }
 function add() {
   if (!item) return;
+  if (nothing()) return fix();
   adding = true;
   began = performance.now();
   editor.show(item, item.subjects, -1);
@@ -399,6 +406,8 @@ function pressed(event) {
 window.addEventListener("keydown", keys, true);
 document.addEventListener("change", function switched(event) {
   if (!element.isConnected) return document.removeEventListener("change", switched);
-  if (event.target.id === "gallery-switch") { item = null; filters = {}; arrive(); }
+  if (event.target.id === "gallery-switch") { item = wanted = null; filters = {}; arrive(); }
 });
+watch("value", () => called() && arrive());
+called();
 arrive();

@@ -110,9 +110,25 @@ studio.annotationEffect = ({ ask }) => {
 studio.annotationWords = {
   ORDERS: { uncertainty: "most uncertain first", misalignment: "most misaligned first", disagreement: "models disagree first", random: "in random order", images: "image by image" },
   STATUSES: { "": "open subjects", accepted: "accepted", fixed: "fixed", added: "added", rejected: "rejected", disputed: "disputed", skipped: "skipped" },
-  SOURCES: { "": "from anywhere", data: "from the data", model: "by the model", human: "by annotators" },
+  SOURCES: { "": "from anywhere", data: "from the data", model: "by the model", human: "by annotators", none: "nothing found" },
   DONE: { accept: "accepted", fix: "fixed", add: "added", reject: "rejected", skip: "skipped" },
   MARKS: { accepted: "✔", fixed: "✎", added: "+", rejected: "✘", skipped: "↷", disputed: "?" },
+  // What there is to say about a subject that is judged; `adding`: about a new one; `nothing`: that nothing was proposed.
+  about(subject, adding, nothing) {
+    const { DONE } = studio.annotationWords, facts = [];
+    if (adding) return ["Draw its region, name it, and add it."];
+    if (nothing) {
+      facts.push("Nothing was proposed here. Draw a subject and name it, say that nothing is here, or skip.");
+      if (subject.verdict) facts.push(subject.verdict === "reject" ? "you said that nothing is here" : `you ${DONE[subject.verdict]} it`);
+      else if (subject.status === "rejected") facts.push("somebody said that nothing is here");
+      return facts;
+    }
+    facts.push({ data: "proposed by the data", model: "proposed by the model", human: "added by an annotator", none: "added where nothing was proposed" }[subject.source]);
+    if (subject.margin !== null) facts.push(subject.margin < 0 ? `another region fits better by ${(-subject.margin).toFixed(2)}` : `fits better than any other region by ${subject.margin.toFixed(2)}`);
+    if (subject.verdict) facts.push(`you ${DONE[subject.verdict]} it`);
+    else if (subject.status && subject.status !== "pending") facts.push(subject.status);
+    return facts;
+  },
 };
 
 // The dialog that lists all keys.

@@ -1,7 +1,9 @@
 // value: {gallery, text, image: hash | null, id: n | null, settings, token, shown: {thumb, name, caption} | undefined,
-// query_image: {url} | undefined, link, note}. Triggers "ask" after it has put what was entered into the value.
+// query_image: {url} | undefined, link, note}. Triggers "ask" after it has put what was entered into the value, and
+// "annotate" {id, gallery} where the class "annotates" says so.
 // Server function: images({entry, gallery, offset}) -> {items, offset, limit, count} | {error}: those to choose from.
 const { h, icon, visitAddress, whenSeen, isSeen, copyAddress } = studio;
+const annotates = element.closest(".annotates") !== null;
 let entered = {};
 let picking = null; // the images to choose from, while the chooser is open
 
@@ -76,7 +78,8 @@ function render() {
   picture.replaceChildren(...(image ? [h("img", { src: image.url, alt: "The query's image" }),
     h("button", { type: "button", "aria-label": "Remove the query's image", title: "Remove the query's image", onclick: () => { entered = { ...entered, image: null, link: "" }; ask(); } }, icon("close", 12))] : []));
   const copy = h("button.tool", { type: "button", title: "Copy a link to exactly this", onclick: () => copyAddress(copy) }, icon("link", 14), h("span", {}, "Copy link"));
-  tools.replaceChildren(...(entered.link ? [copy, report()] : []));
+  const annotate = h("button.tool", { type: "button", title: "Judge or draw its subjects in the Annotate tab", onclick: () => trigger("annotate", { id: entered.id, gallery: entered.gallery }) }, icon("pen", 14), h("span", {}, "Annotate"));
+  tools.replaceChildren(...(entered.link ? [...(annotates ? [annotate] : []), copy, report()] : []));
   note.textContent = entered.note || "";
   note.hidden = !entered.note;
 }

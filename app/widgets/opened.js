@@ -1,8 +1,10 @@
 // value: {token, id, name, captions, image, size: [w, h], boxes: [[x0, y0, x1, y1]], attention: {version: [n]}, on_image,
 // similarity, stages: [{name, title, hint, values}], regions, subjects: [{phrase, score, scores, region, rival, rival_score,
 // misaligned, label, agrees, attention, salience}], seconds, salience, source, described} or {token, id, error}. Hears "open" and "closed" from the lists, which are on
-// the page before the maps are; says "step", "close" and "salience" back. Triggers "inspect" {id, state} and "like" {id, region: [x, y, w, h], state}.
+// the page before the maps are; says "step", "close" and "salience" back. Triggers "inspect" {id, state}, "annotate" {id, gallery} (where
+// the class "annotates" says so) and "like" {id, region: [x, y, w, h], state}.
 const { h, worded, icon, paint, gradient, say, hear, percent, time, copyAddress } = studio;
+const annotates = element.closest(".annotates") !== null;
 const look = { opacity: 0.9, smooth: true };
 let shown = window.studioOpened || null; // {id, places: [{version, title, hit}], state}: what the lists have opened
 let arriving = false; // the image was just opened: bring it into view once its maps are here
@@ -23,7 +25,8 @@ function head() {
   return h("header", {},
     h("div.title", {}, h("h2", {}, hit.caption || value?.captions?.[0] || hit.name || value?.name || `Image ${shown.id}`),
       h("p", {}, shown.places.map(place), h("span.file", {}, hit.name || value?.name || ""))),
-    h("div.tools", {}, h("button.tool.wide", { type: "button", title: "Look closely in the Inspect tab", onclick: () => trigger("inspect", { id: shown.id, state: shown.state }) }, icon("loupe", 15), h("span", {}, "Inspect")), copy,
+    h("div.tools", {}, h("button.tool.wide", { type: "button", title: "Look closely in the Inspect tab", onclick: () => trigger("inspect", { id: shown.id, state: shown.state }) }, icon("loupe", 15), h("span", {}, "Inspect")),
+      annotates ? h("button.tool.wide", { type: "button", title: "Judge or draw its subjects in the Annotate tab", onclick: () => trigger("annotate", { id: shown.id, gallery: shown.state.gallery }) }, icon("pen", 15), h("span", {}, "Annotate")) : null, copy,
       h("button.tool", { type: "button", title: "Previous result (←)", "aria-label": "Previous result", onclick: () => say("step", -1) }, icon("previous", 18)),
       h("button.tool", { type: "button", title: "Next result (→)", "aria-label": "Next result", onclick: () => say("step", 1) }, icon("next", 18)),
       h("button.tool", { type: "button", title: "Close (Esc)", "aria-label": "Close the opened image", onclick: () => say("close") }, icon("close", 18))));

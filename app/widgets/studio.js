@@ -37,6 +37,7 @@ window.studio = (() => {
     next: "M9 5l7 7-7 7",
     theme: "M12 3a9 9 0 1 0 0 18zM12 3a9 9 0 0 1 0 18",
     loupe: "M10 3a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM15 15l6 6M10 7v6M7 10h6",
+    pen: "M4 20l1-5L16 4l4 4L9 19zM13.5 6.5l4 4",
     save: "M12 4v11M7 11l5 5 5-5M4 20h16",
     chip: "M7 7h10v10H7zM10 3v4M14 3v4M10 17v4M14 17v4M3 10h4M3 14h4M17 10h4M17 14h4",
   };

@@ -53,8 +53,8 @@ def from_model(
     cancelled: Callable[[], bool] | None = None,
 ) -> Iterator[Proposal]:
     """The subjects that the salience pipeline finds: of an image's captions, or of the sentence that the language model
-    says about it where it has none. One explanation an image; unreadable images are left out. `progress` is told how many
-    images are done, and of how many."""
+    says about it where it has none; of an image without any, that nothing was found. One explanation an image; unreadable
+    images are left out. `progress` is told how many images are done, and of how many."""
     fingerprint = Spaces(embedder.info.fingerprints).head
     for number, item in enumerate(items):
         if cancelled is not None and cancelled():
@@ -68,10 +68,11 @@ def from_model(
             phrases = list(embedder.subjects([Sample(image=image)])[0].phrases)
         phrases = phrases[:MOST_PHRASES]
         found = embedder.explain(image, ", ".join(phrases), phrases, salience).alignment if phrases else ()
-        for alignment in found:
-            checked = _checked(Subject(alignment.phrase, alignment.region), item)
-            if checked is not None:
-                yield Proposal(item.id, checked, "model", fingerprint)
+        placed = [_checked(Subject(alignment.phrase, alignment.region), item) for alignment in found]
+        subjects = [subject for subject in placed if subject is not None]
+        yield from (Proposal(item.id, subject, "model", fingerprint) for subject in subjects)
+        if not subjects:
+            yield Proposal(item.id, Subject(""), "none", fingerprint)
         if progress is not None:
             progress(number + 1, len(items))
 
@@ -79,13 +80,14 @@ def from_model(
 def scored(
     gallery: Gallery, embedder: SalientEmbedder, items: Mapping[int, Item], proposals: Sequence[Proposal]
 ) -> list[Proposal]:
-    """The proposals with their scores, by the vectors of the gallery; unscored where it has none of this model."""
+    """The proposals with their scores, by the vectors of the gallery; unscored where it has none of this model, and those
+    that say that nothing was found."""
     spaces = Spaces(embedder.info.fingerprints)
     indexes = {version: gallery.index(spaces.subjects(version)) for version in embedder.info.fingerprints}
     present = {version: index for version, index in indexes.items() if index is not None}
     if not present:
         return list(proposals)
-    phrases = list(dict.fromkeys(proposal.subject.phrase for proposal in proposals))
+    phrases = list(dict.fromkeys(p.subject.phrase for p in proposals if not p.is_nothing))
     spoken: dict[str, list[np.ndarray]] = {version: [] for version in present}
     for start in range(0, len(phrases), _AT_ONCE):
         part = embedder.embed(
@@ -97,6 +99,9 @@ def scored(
     vectors = {version: np.concatenate(parts) for version, parts in spoken.items()} if phrases else {}
     result = []
     for proposal in proposals:
+        if proposal.is_nothing:
+            result.append(proposal)
+            continue
         item = items[proposal.image]
         cosines = {}
         for version, index in present.items():
@@ -190,28 +195,26 @@ def prepare(
     salience: SalienceMode = "head",
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    image: int | None = None,
 ) -> Prepared:
     """All proposals of a gallery, from its "data" or by the "model", scored, with honeypots from the data where it allows
-    them, which look like the rest. Raises InputError where there is nothing to propose, or no model to propose it."""
+    them, which look like the rest; or those of one `image`, without honeypots. Raises InputError where there is nothing to
+    propose, or no model to propose it."""
     head = Spaces(embedder.info.fingerprints).head if embedder else None
-    listed = [item.id for item in gallery.items(0, len(gallery))]
+    listed = [item.id for item in gallery.items(0, len(gallery))] if image is None else [image]
     items = gallery.items_of(listed, head=head)
     if source == "data":
         proposals = list(from_data(items.values()))
         if not proposals:
-            raise InputError(
-                "The data of this gallery names no subject with a region. Let the model propose some."
-            )
+            raise InputError("The data names no subject with a region here. Let the model propose some.")
     elif embedder is None:
         raise InputError("The model is still being loaded. Try again in a moment.")
     else:
         proposals = list(from_model(gallery, embedder, list(items.values()), salience, progress, cancelled))
         if not proposals:
-            raise InputError(
-                "The model found no subject in these images. Add subjects by hand, image by image."
-            )
+            raise InputError("No image could be looked at, or it was stopped before the first. Try again.")
     fingerprint = head if source == "model" else None
-    hidden = [replace(p, source=source, fingerprint=fingerprint) for p in honeypots(items.values())]
-    whole = [*proposals, *hidden]
+    known = honeypots(items.values()) if image is None else []
+    whole = [*proposals, *(replace(p, source=source, fingerprint=fingerprint) for p in known)]
     rated = scored(gallery, embedder, items, whole) if embedder else whole
     return Prepared(tuple(picture_of(item) for item in items.values()), tuple(rated))

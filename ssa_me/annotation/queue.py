@@ -33,9 +33,17 @@ def check_order(order: object) -> str:
     return str(order)
 
 
+SUBJECT = "(i.source <> 'none' OR i.result IS NOT NULL)"
+"""The condition on `items i` that there is a subject: something was proposed, or somebody added what was not."""
+_ALONE = f"""NOT EXISTS (SELECT 1 FROM items o WHERE o.image = i.image AND o.id <> i.id AND o.truth IS NULL
+    AND o.status <> '{WITHDRAWN}')"""
+
+
 def where(filters: Filters) -> tuple[str, list[object]]:
-    """The filters as a condition on `items i`, and its values. Honeypots and what was taken back never count."""
-    terms, values = ["i.truth IS NULL", f"i.status <> '{WITHDRAWN}'"], list[object]()
+    """The filters as a condition on `items i`, and its values. Honeypots and what was taken back never count, nor that
+    nothing was found in an image which has subjects by now."""
+    terms = ["i.truth IS NULL", f"i.status <> '{WITHDRAWN}'", f"({SUBJECT} OR {_ALONE})"]
+    values = list[object]()
     if filters.phrase.strip():
         escaped = filters.phrase.strip().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         terms.append("i.phrase LIKE ? ESCAPE '\\'")
@@ -77,11 +85,14 @@ def _regular(
     db: sqlite3.Connection, annotator: str, order: str, filters: Filters, passed: Sequence[int], count: int
 ) -> list[int]:
     """Items that want a judge: not judged by this annotator, and not by or with others as often as is wanted. A filter
-    by status or annotator is a review: then what others judged comes too, but for what one of them is at."""
+    by status or annotator is a review: then what others judged comes too, but for what one of them is at; by status only
+    once so many have judged it, for it would say what the others decided."""
     condition, values = where(filters)
-    reviewing = filters.annotator is not None or filters.status not in (None, "pending", "skipped")
     others = "(SELECT count(*) FROM leases l WHERE l.item = i.id AND l.annotator <> ?)"
-    free = f"{others} = 0" if reviewing else f"i.judges < {wanted(db)} AND i.judges + {others} < {wanted(db)}"
+    free = f"i.judges < {wanted(db)} AND i.judges + {others} < {wanted(db)}"
+    if filters.reviews:
+        blind = filters.status not in (None, "pending", "skipped")
+        free = f"{others} = 0" + (f" AND i.judges >= {wanted(db)}" if blind else "")
     marks = ",".join("?" * len(passed))
     query = f"""SELECT i.id FROM items i WHERE {condition} AND {free} AND i.id NOT IN ({marks})
         AND NOT EXISTS (SELECT 1 FROM standing s WHERE s.item = i.id AND s.annotator = ?)

@@ -25,7 +25,8 @@ SSA-ME point at different places, at random; or an image's subjects one after an
 
 STATUSES = ("pending", "accepted", "fixed", "added", "rejected", "disputed", "skipped")
 KEPT = ("accepted", "fixed", "added")
-SOURCES = ("data", "model", "human")
+SOURCES = ("data", "model", "human", "none")
+"""Who proposed a subject; "none": an image was looked at and nothing was found. Its item is without phrase and region."""
 MOST_LETTERS = 200
 SAME_PLACE = 0.5
 """The IoU from which on a fixed region is the one that was known beforehand."""
@@ -75,6 +76,11 @@ class Proposal:
     scores: Scores = Scores()
     truth: Truth | None = None
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it only says that nothing was found in its image, to which a subject may be added."""
+        return self.source == "none"
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -122,6 +128,11 @@ class Filters:
         for name, value, known in (("source", self.source, SOURCES), ("status", self.status, STATUSES)):
             if value is not None and value not in known:
                 raise InputError(f"The {name} is {str(value)[:20]!r}. Choose one of {', '.join(known)}.")
+
+    @property
+    def reviews(self) -> bool:
+        """Whether they ask for what somebody has judged already, by its status or its annotator."""
+        return self.annotator is not None or self.status not in (None, "pending", "skipped")
 
 
 EVERYTHING = Filters()

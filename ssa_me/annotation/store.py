@@ -133,6 +133,14 @@ class AnnotationStore:
         with self._database.reading() as db:
             return self._item(db, item, annotator)
 
+    def first_of(self, image: int) -> int | None:
+        """The id of an image's first item; None where it has none. Honeypots are passed over."""
+        condition, values = queue.where(EVERYTHING)
+        query = f"SELECT i.id FROM items i WHERE {condition} AND i.image = ? ORDER BY i.id LIMIT 1"
+        with self._database.reading() as db:
+            row = db.execute(query, (*values, image)).fetchone()
+        return int(row[0]) if row else None
+
     def siblings(self, item: Item, annotator: str) -> list[Item]:
         """All subjects of the item's image in order, itself among them: of honeypots only itself, and nothing of the
         same phrase beside it, which would give it away."""
@@ -158,9 +166,11 @@ class AnnotationStore:
         token: str | None = None,
     ) -> Decision:
         """Record a verdict; it is on the disk when this returns. `subject` is the region of a "fix". A `token` names the
-        decision: sent twice, it is recorded once.
+        decision: sent twice, it is recorded once. Where nothing was proposed, "fix" adds a subject, "reject" says that
+        there is none, and "accept" keeps what somebody added.
 
-        Raises InputError for an unknown item or verdict, a fix without a valid region, and where it cannot be saved.
+        Raises InputError for an unknown item or verdict, a fix without a valid region, an accept of nothing, and where
+        it cannot be saved.
         """
         name = check_name(annotator)
         if verdict not in ("accept", "fix", "reject", "skip"):
@@ -172,7 +182,9 @@ class AnnotationStore:
                 if subject is None:
                     raise InputError("Nothing was changed: a fix needs a region or another phrase.")
                 judged = check_subject(subject, found.picture)
-            if verdict == "accept" and found.creator == name:
+            if found.proposal.is_nothing:
+                verdict, judged = _of_nothing(found, verdict, judged)
+            elif verdict == "accept" and found.creator == name:
                 verdict = "add"  # one's own subject is not confirmed by oneself
             elif verdict == "accept" and found.mine and found.mine.kind == "fix":
                 verdict = "fix"  # what is accepted is the region as it was drawn before
@@ -227,12 +239,13 @@ class AnnotationStore:
     def outcomes(
         self, filters: Filters = EVERYTHING, *, kind: Literal["kept", "all"] = "kept"
     ) -> Iterator[Outcome]:
-        """The items that the filters let through, in order of image, each with status, source and provenance.
+        """The subjects that the filters let through, in order of image, each with status, source and provenance.
 
         kind: "kept" leaves out what is not accepted, fixed or added (unless the filters ask for a status); "all" does
         not. The database is read at once, so what is decided meanwhile makes no difference.
         """
         condition, values = queue.where(filters)
+        condition += f" AND {queue.SUBJECT}"
         if kind == "kept" and filters.status is None:
             condition += f" AND i.status IN ({','.join('?' * len(KEPT))})"
             values += KEPT
@@ -265,10 +278,11 @@ class AnnotationStore:
             return Progress(counts, decided, {name: _pace(db, name) for name in decided}, _honeypots(db))
 
     def agreement(self) -> tuple[int, float | None, float | None]:
-        """The number of items with two judges or more; Krippendorff's alpha of keeping and rejecting over them; and the
+        """The number of subjects with two judges or more; Krippendorff's alpha of keeping and rejecting over them; and the
         mean overlap (IoU) of the regions that were kept."""
-        query = """SELECT s.item, s.annotator, s.verdict, d.subject FROM standing s JOIN decisions d ON d.id = s.decision
-            JOIN items i ON i.id = s.item WHERE i.judges > 1 AND i.truth IS NULL AND s.verdict <> 'skip' ORDER BY s.item, s.annotator"""
+        query = f"""SELECT s.item, s.annotator, s.verdict, d.subject FROM standing s JOIN decisions d ON d.id = s.decision
+            JOIN items i ON i.id = s.item WHERE i.judges > 1 AND i.truth IS NULL AND {queue.SUBJECT}
+            AND s.verdict <> 'skip' ORDER BY s.item, s.annotator"""
         verdicts: dict[int, dict[str, str]] = {}
         regions: dict[int, list[Subject]] = {}
         with self._database.reading() as db:
@@ -319,18 +333,31 @@ def _insert(
     return int(db.execute(query, (*values, *numbers)).fetchone()[0])
 
 
+def _of_nothing(found: Item, verdict: str, judged: Subject) -> tuple[str, Subject]:
+    """Verdict and region as they are recorded where nothing was proposed. Raises InputError where there is nothing to
+    accept."""
+    if verdict == "accept" and judged.bbox is None:
+        judged = found.result  # what somebody else added
+    if verdict == "accept" and judged.bbox is None:
+        raise InputError(
+            "Nothing was proposed here, so nothing can be accepted. Draw a subject, reject, or skip."
+        )
+    own = found.mine is not None and found.mine.kind == "add"
+    return ("add" if verdict == "fix" or (verdict == "accept" and own) else verdict), judged
+
+
 def _outcome(db: sqlite3.Connection, item: Item, created: float) -> Subject:
     """The item's result with where it comes from: who or which model proposed it, and every decision after that."""
     proposal = item.proposal
     steps: list[dict[str, Any]] = []
-    if item.creator is None:
+    if item.creator is None and not proposal.is_nothing:
         steps.append({"by": proposal.source, "model": proposal.fingerprint, "at": _iso(created)})
     for row in db.execute("SELECT * FROM decisions WHERE item = ? ORDER BY id", (item.id,)):
         decision = to_decision(row)
         seconds = round(decision.seconds, 1)
         did = {"by": "human", "annotator": decision.annotator, "did": decision.kind}
         steps.append(did | {"at": _iso(decision.at), "seconds": seconds})
-    drawn = item.status in ("fixed", "added")
+    drawn = item.status in ("fixed", "added") or proposal.is_nothing
     return replace(
         item.result,
         status=item.status,

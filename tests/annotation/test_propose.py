@@ -1,15 +1,17 @@
 """Proposals of a small drawn gallery: from its data and from a stand-in for the model that knows colours."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from app.workspace import Workspace
-from ssa_me.annotation import AnnotationStore
+from ssa_me.annotation import AnnotationStore, Scores
 from ssa_me.annotation.propose import _scores, from_data, honeypots, prepare
 from ssa_me.errors import InputError
-from ssa_me.explanation import Region
+from ssa_me.explanation import Explanation, Region
 from ssa_me.gallery.items import Item
 from ssa_me.gallery.store import Gallery
 from ssa_me.samples import Subject
@@ -75,9 +77,39 @@ def test_a_queue_from_data_and_from_the_model(gallery: Gallery, tmp_path: Path) 
     assert store.count() == sum(p.truth is None for q in (of_data, of_model) for p in q.proposals)
 
 
+def test_an_image_in_which_nothing_is_found_can_be_given_a_subject(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, second = (item.id for item in gallery.items(0, 2))
+    (found,) = {p.source for p in prepare(gallery, FakeEmbedder(), "model", image=first).proposals}
+    assert found == "model"
+    explain = FakeEmbedder.explain
+
+    def blind(self: FakeEmbedder, *args: Any, **options: Any) -> Explanation:
+        explained = explain(self, *args, **options)
+        return replace(explained, alignment=tuple(replace(a, region=None) for a in explained.alignment))
+
+    monkeypatch.setattr(FakeEmbedder, "explain", blind)
+    of_one = prepare(gallery, FakeEmbedder(), "model", image=first)
+    assert [(p.image, p.subject, p.source) for p in of_one.proposals] == [(first, Subject(""), "none")]
+    assert [picture.id for picture in of_one.pictures] == [first]
+    of_all = prepare(gallery, FakeEmbedder(), "model")
+    assert [p.source for p in of_all.proposals if p.truth is None] == ["none"] * 6
+    assert {p.scores for p in of_all.proposals if p.is_nothing} == {Scores()}
+    store = AnnotationStore.open(tmp_path / "a.sqlite")
+    store.add(of_all.pictures, of_all.proposals)
+    assert store.count() == 6
+    of_data = prepare(gallery, FakeEmbedder(), image=second)
+    assert {(p.image, p.source, p.truth) for p in of_data.proposals} == {(second, "data", None)}
+    with pytest.raises(InputError, match="no image 999"):
+        prepare(gallery, FakeEmbedder(), "model", image=999)
+
+
 def test_nothing_to_propose_is_said(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="still being loaded"):
         prepare(gallery, None, "model")
+    with pytest.raises(InputError, match="stopped before the first"):
+        prepare(gallery, FakeEmbedder(), "model", cancelled=lambda: True)
     monkeypatch.setattr("ssa_me.annotation.propose.from_data", lambda _: iter(()))
     with pytest.raises(InputError, match="names no subject"):
         prepare(gallery, None)

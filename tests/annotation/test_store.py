@@ -17,6 +17,8 @@ from ssa_me.samples import Subject
 from tests.annotation.conftest import PICTURES, Clock, proposal
 
 MOVED = Subject("a tall house", (20.0, 5.0, 15.0, 20.0))
+MOVED_DOG = Subject("a dog", (2.0, 5.0, 15.0, 10.0))
+NOTHING = Proposal(2, Subject(""), "none", "f" * 12)
 
 
 def ids(store: AnnotationStore, *args: object, **options: object) -> list[int]:
@@ -173,6 +175,83 @@ def test_filters_choose_in_the_queue_and_a_status_is_a_review(store: AnnotationS
     assert ids(store, "Bob", filters=Filters(annotator="Ann"), count=9) == [3]
     with pytest.raises(InputError, match="status"):
         Filters(status="lost")
+
+
+def test_a_review_by_status_waits_until_so_many_have_judged(store: AnnotationStore) -> None:
+    store.want_judges(2)
+    store.decide(3, "Ann", "reject")
+    assert ids(store, "Bob", filters=Filters(status="rejected"), count=9) == [], "it would say what Ann did"
+    assert ids(store, "Bob", filters=Filters(annotator="Ann"), count=9) == [3]
+    store.decide(3, "Bob", "reject")
+    assert ids(store, "Cy", filters=Filters(status="rejected"), count=9) == [3]
+
+
+@pytest.fixture
+def bare(make_store: Callable[..., AnnotationStore]) -> AnnotationStore:
+    """A subject of the first image (1), nothing in the second (2)."""
+    return make_store(proposal(1, "a house"), NOTHING)
+
+
+def test_where_nothing_was_found_a_subject_can_be_added(bare: AnnotationStore) -> None:
+    assert ids(bare, "Ann", "images", count=9) == [1, 2]
+    assert ids(bare, "Ann", filters=Filters(source="none"), count=9) == [2]
+    bare.decide(2, "Ann", "fix", MOVED_DOG)
+    item = bare.item(2, "Ann")
+    assert (item.status, item.result) == ("added", MOVED_DOG)
+    bare.decide(2, "Ann", "accept")
+    assert bare.item(2).status == "added", "one's own subject is not confirmed by oneself"
+    bare.decide(2, "Bob", "accept")
+    assert bare.item(2, "Bob").mine.subject == MOVED_DOG  # type: ignore[union-attr]
+    (outcome,) = bare.outcomes()
+    assert (outcome.subject.phrase, outcome.subject.status, outcome.subject.source) == (
+        "a dog", "added", "human",
+    )  # fmt: skip
+    assert [step["by"] for step in outcome.subject.extra["provenance"]] == ["human"] * 3
+    for name in ("Bob", "Ann", "Ann"):
+        bare.undo(name)
+    assert bare.item(2).status == "pending"
+    assert bare.item(2).result.bbox is None
+
+
+def test_that_nothing_is_there_is_work_done_and_no_result(bare: AnnotationStore) -> None:
+    with pytest.raises(InputError, match="nothing can be accepted"):
+        bare.decide(2, "Ann", "accept")
+    assert bare.history(2) == []
+    bare.want_judges(2)
+    bare.decide(2, "Ann", "reject")
+    bare.decide(2, "Bob", "reject")
+    assert (bare.progress().total, bare.progress().done) == (2, 1)
+    for filters in (Filters(), Filters(source="none"), Filters(status="rejected")):
+        assert list(bare.outcomes(filters)) == []
+    assert [o.subject.phrase for o in bare.outcomes(kind="all")] == ["a house"]
+    assert bare.agreement() == (0, None, None)
+    assert bare.progress().honeypots == {}
+    bare.decide(2, "Bob", "fix", MOVED_DOG)
+    assert bare.item(2).status == "disputed"
+    assert bare.agreement()[0] == 1, "of a subject that was added it is known how far they agree"
+    assert list(bare.outcomes()) == []
+
+
+def test_that_nothing_was_found_no_longer_counts_once_there_are_subjects(bare: AnnotationStore) -> None:
+    assert bare.add(PICTURES, [NOTHING]) == 0
+    bare.add(PICTURES, [proposal(2, "a dog")])
+    assert ids(bare, "Ann", "images", count=9) == [1, 3]
+    assert (bare.count(), bare.first_of(2)) == (2, 3)
+    added = bare.add_subject(2, "Ann", MOVED_DOG)
+    assert [item.id for item in bare.siblings(bare.item(3), "Ann")] == [2, 3, added.item]
+
+
+def test_the_first_item_of_an_image_is_never_a_honeypot(make_store: Callable[..., AnnotationStore]) -> None:
+    pot = Proposal(2, Subject("a cat", (2.0, 3.0, 10.0, 12.0)), "data", truth=Truth(True, Subject("a cat")))
+    store = make_store(pot, proposal(1, "a house"), proposal(1, "a tree"))
+    assert [store.first_of(image) for image in (1, 2, 3)] == [2, None, None]
+    store.add(PICTURES, [NOTHING])
+    nothing = store.first_of(2)
+    assert nothing is not None
+    assert store.item(nothing).proposal == NOTHING, "a honeypot does not make up for a subject"
+    added = store.add_subject(1, "Ann", MOVED)
+    store.undo("Ann")
+    assert store.first_of(1) == 2 < added.item
 
 
 def test_honeypots_come_now_and_then_and_count_for_nobody_but_the_annotator(

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from app.workspace import Workspace
+from ssa_me.annotation import Filters
+from ssa_me.explanation import Subjects
+from tests.app.fakes import FakeEmbedder
 from tests.app.test_browser_tour import CHROMIUM, Visit, chromium, playwright, visit
 
 __all__ = ["chromium", "visit"]
@@ -32,7 +36,7 @@ def arrive(visit: Visit, name: str) -> Any:
 def decide(page: Any, key: str, done: int) -> None:
     """Press a key and wait until the decision is saved and so many subjects are done."""
     page.keyboard.press(key)
-    playwright.expect(page.locator(".save")).to_contain_text("Saved")
+    playwright.expect(page.locator("#studio-annotate .save")).to_contain_text("Saved")
     playwright.expect(page.locator(".meter .number")).to_have_text(re.compile(rf"^{done} of"))
 
 
@@ -114,6 +118,82 @@ def test_digits_choose_a_snap_gives_a_mask_and_keys_are_shown(visit: Visit) -> N
     playwright.expect(page.get_by_role("button", name="Add", exact=False).first).to_be_visible()
     page.keyboard.press("Escape")
     playwright.expect(page.locator(".phrase")).to_have_value(names[1])
+
+
+def drag(page: Any, canvas: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drag over a canvas, from and to places that are shares of its width and height."""
+    box = canvas.bounding_box()
+    places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in (start, end)]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    page.mouse.move(*places[1], steps=4)
+    page.mouse.up()
+
+
+def test_an_opened_image_is_annotated_where_nothing_is_found_and_by_whom_is_a_filter(
+    visit: Visit, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect = playwright.expect
+    page = arrive(visit, "Fay")
+    page.get_by_role("tab", name="Search").click()
+    visit.ask("a red car")
+    hits = page.locator("#studio-ranking .list.ssa-me .hit")
+    asked, bare = (int(hits.nth(n).get_attribute("data-id") or 0) for n in (0, 1))
+    store, found = workspace.annotating.store("scenes"), Filters(source="none")
+    with store._database.writing() as db:
+        db.execute("DELETE FROM items WHERE image = ?", (bare,))
+
+    # An image with proposals: its first subject is shown, and again out of Inspect.
+    hits.nth(0).click()
+    page.locator("#studio-opened").get_by_role("button", name="Annotate").click()
+    first = store.item(store.first_of(asked) or 0).proposal.subject.phrase
+    expect(page.locator("#studio-annotate .subjects .chosen span")).to_have_text(first)
+    expect(page.locator("#studio-annotate .subjects .chosen kbd")).to_have_text("1")
+    page.keyboard.press("2")
+    expect(page.locator("#studio-annotate .subjects .chosen kbd")).to_have_text("2")
+    page.get_by_role("tab", name="Search").click()
+    page.get_by_role("tab", name="Annotate").click()
+    expect(page.locator("#studio-annotate .subjects .chosen kbd")).to_have_text("2")
+    page.get_by_role("tab", name="Search").click()
+    page.locator("#studio-opened").get_by_role("button", name="Inspect").click()
+    page.locator("#studio-asked").get_by_role("button", name="Annotate").click()
+    expect(page.locator("#studio-annotate .subjects .chosen kbd")).to_have_text("1")
+
+    # An image without: what to do is said, and nothing is found in it.
+    page.get_by_role("tab", name="Search").click()
+    hits.nth(1).click()
+    page.wait_for_selector("#studio-opened canvas")
+    monkeypatch.setattr(FakeEmbedder, "subjects", lambda self, samples: [Subjects(())], raising=False)
+    monkeypatch.setattr(FakeEmbedder, "phrases", lambda self, text: ())
+    page.locator("#studio-opened").get_by_role("button", name="Annotate").click()
+    board = page.locator("#studio-annotate")
+    expect(board.locator(".empty h2")).to_have_text("Nothing is proposed for this image yet")
+    board.get_by_role("button", name="By the model").click()
+    expect(board.locator(".about")).to_contain_text("Nothing was proposed here")
+    expect(board.get_by_role("button", name="Accept")).to_be_hidden()
+    expect(board.get_by_role("button", name="Nothing here")).to_be_visible()
+    page.keyboard.press("a")
+    expect(board.locator(".save")).to_contain_text("Saved")
+    nothing = store.first_of(bare) or 0
+    assert (store.item(nothing).status, list(store.outcomes(found))) == ("rejected", [])
+    page.keyboard.press("Control+z")
+    expect(board.locator(".about")).to_contain_text("Nothing was proposed here")
+    drag(page, board.locator("canvas").first, (0.4, 0.3), (0.6, 0.7))
+    board.locator(".phrase").fill("a kite")
+    board.get_by_role("button", name="Add", exact=False).first.click()
+    expect(board.locator(".save")).to_contain_text("Saved")
+    assert [(o.subject.phrase, o.subject.status) for o in store.outcomes(found)] == [("a kite", "added")]
+
+    # Somebody else looks at what Fay judged.
+    board.get_by_role("button", name="change").click()
+    page.get_by_label("Your name").fill("Gil")
+    page.keyboard.press("Enter")
+    board.get_by_label("Who judged it").select_option("Fay")
+    expect(board.locator(".phrase")).to_have_value("a kite")
+    expect(board.locator(".about")).to_have_text("added where nothing was proposed · added")
+    page.keyboard.press("a")
+    expect(board.get_by_role("heading", name="Nothing left that passes the filter")).to_be_visible()
+    assert [(o.subject.phrase, o.subject.status) for o in store.outcomes(found)] == [("a kite", "added")]
 
 
 def test_without_a_connection_a_decision_waits_and_is_saved_once(visit: Visit) -> None:

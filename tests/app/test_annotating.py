@@ -4,6 +4,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -22,6 +23,7 @@ from ssa_me.samples import read_image_folder
 from tests.app.fakes import FakeEmbedder
 
 Json = dict[str, Any]
+NO_IMAGE = "There is no such image in this gallery. Choose another one."
 ANN = {"gallery": "scenes", "name": "Ann"}
 
 
@@ -198,6 +200,96 @@ def test_with_agreement_wanted_annotators_do_not_see_each_other(annotating: Anno
     assert {person["name"] for person in progress["people"]} == {"Ann", "Bob"}
 
 
+@pytest.mark.parametrize(
+    "filters", [{"phrase": "a"}, {"source": "data"}, {"annotator": "Ann"}, {"status": "fixed"}]
+)
+def test_no_filter_shows_others_decisions_before_so_many_have_judged(
+    annotating: Annotating, filters: Json
+) -> None:
+    item = annotating.arrive(ANN)["item"]
+    annotating.settings(ANN | {"judges": 2})
+    moved = fixed(item, phrase="another name", bbox=[1, 2, 30, 40], mask=None)
+    annotating.decide(ANN | {"item": item["id"], "verdict": "fix", "subject": moved})
+    bob, cy = ({"gallery": "scenes", "name": name, "filters": filters} for name in ("Bob", "Cy"))
+    asked = [annotating.go(bob | {"item": item["id"]})["item"]]
+    asked += [annotating.go(bob)["item"]] if "annotator" in filters else []
+    for theirs in asked:
+        shown = theirs["subjects"][theirs["current"]]
+        assert (shown["id"], shown["phrase"], shown["status"]) == (item["id"], fixed(item)["phrase"], None)
+    annotating.decide(bob | {"item": item["id"], "verdict": "accept", "filters": {}})
+    review = annotating.go(cy | {"item": item["id"]})["item"]
+    reviews = "annotator" in filters or "status" in filters
+    assert (review["subjects"][review["current"]]["phrase"] == "another name") is reviews
+
+
+def test_an_annotator_filter_is_a_review_of_what_somebody_judged(annotating: Annotating) -> None:
+    item = annotating.go(ANN | {"item": 1})["item"]
+    annotating.decide(ANN | {"item": 1, "verdict": "reject"})
+    review = {"gallery": "scenes", "name": "Bob", "filters": {"annotator": "Ann"}}
+    theirs = annotating.go(review)
+    shown = theirs["item"]["subjects"][theirs["item"]["current"]]
+    assert (shown["id"], shown["status"], theirs["ahead"]) == (item["id"], "rejected", None)
+    assert annotating.go(review | {"name": "Ann"})["item"] is None
+
+
+def test_an_image_leads_to_its_first_subject_and_never_to_a_honeypot(annotating: Annotating) -> None:
+    store = annotating.store("scenes")
+    with store._database.reading() as db:
+        traps = {row[0]: row[1] for row in db.execute("SELECT image, id FROM items WHERE truth IS NOT NULL")}
+    image = next(iter(traps))
+    for answer in (annotating.go(ANN | {"image": image}), annotating.arrive(ANN | {"image": image})):
+        item = answer["item"]
+        assert (item["image"], item["current"]) == (image, 0)
+        assert item["id"] not in traps.values()
+    assert annotating.arrive(ANN)["item"]["id"] == item["id"], "a reload returns to it"
+    assert annotating.arrive({"gallery": "scenes", "image": image})["nameless"]
+    for forged in (999, "1", True, -1, 10**40, [image]):
+        with pytest.raises(InputError, match="image"):
+            annotating.go(ANN | {"image": forged})
+        with pytest.raises(InputError, match="image"):
+            annotating.prepare(ANN | {"source": "data", "image": forged})
+
+
+def test_an_image_that_nobody_looked_at_says_so_and_is_looked_at(
+    filled: Workspace, annotating: Annotating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = annotating.store("scenes")
+    with store._database.writing() as db:
+        (image,) = db.execute("SELECT image FROM items WHERE truth IS NOT NULL").fetchone()
+        kept = db.execute("SELECT * FROM items WHERE image = ?", (image,)).fetchall()
+        db.execute("DELETE FROM items WHERE image = ? AND truth IS NULL", (image,))
+    answer = annotating.go(ANN | {"image": image})
+    assert answer["unproposed"] | {"thumb": "", "caption": ""} == {
+        "image": image, "name": filled.gallery("scenes").item(image).file_name, "caption": "", "thumb": "", "subjects": True,
+    }  # fmt: skip
+    total = store.count()
+    monkeypatch.setattr(FakeEmbedder, "explain", lambda *_, **__: SimpleNamespace(alignment=()))
+    annotating.prepare(ANN | {"source": "model", "image": image})
+    done = annotating._jobs["scenes"].wait(60)
+    assert done.message == f"The queue holds {total} subjects; in 1 of the images nothing was found."
+    item = annotating.go(ANN | {"image": image})["item"]
+    (shown,) = item["subjects"]
+    assert (shown["phrase"], shown["bbox"], shown["source"]) == ("", None, "none")
+    with pytest.raises(InputError, match="Validate some"):
+        annotating.export(ANN | {"format": "csv"})
+    kite = {"phrase": "a kite", "bbox": [5, 5, 30, 30], "mask": None}
+    annotating.decide(ANN | {"item": item["id"], "verdict": "fix", "subject": kite})
+    assert [
+        subject.phrase for record in filled.annotating.validated("scenes") for subject in record.subjects
+    ] == ["a kite"]
+    annotating.settings(ANN | {"judges": 2})
+    theirs = annotating.go(ANN | {"name": "Bob", "image": image})["item"]
+    assert theirs["subjects"] == [shown | {"status": None}], "they do not see what was added"
+    annotating.undo(ANN)
+    annotating.prepare(ANN | {"source": "data", "image": image})
+    assert annotating._jobs["scenes"].wait(60).phase == "done"
+    assert store.count() == total + sum(row["truth"] is None for row in kept)
+    shown_now = annotating.go(ANN | {"image": image})["item"]["subjects"]
+    assert "" not in [subject["phrase"] for subject in shown_now]
+    with store._database.writing() as db:
+        db.execute("DELETE FROM items WHERE source = 'none'")
+
+
 def test_exports_are_downloads_and_obey_the_filters(
     filled: Workspace, annotating: Annotating, tmp_path: Path
 ) -> None:
@@ -275,6 +367,32 @@ def test_on_a_public_page_every_function_refuses(filled: Workspace, annotating: 
         for function in called.values():
             answer = function(dict(ANN), visitor)
             assert (answer.get("error") == CLOSED) is closed
+
+
+def test_an_opened_image_is_annotated_only_where_that_is_allowed(
+    filled: Workspace, annotating: Annotating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("gradio.Warning", lambda text, **_: said.append(text))
+    image = filled.gallery("scenes").items(0, 1)[0].id
+    sent = {"gallery": "scenes", "id": image}
+    for public, allowed in ((True, False), (False, False), (True, True)):
+        closed = public and not allowed
+        page = studio.build(filled, public=public, annotating=allowed)
+        offered = {b.elem_id for b in page.blocks.values() if "annotates" in (b.elem_classes or ())}
+        assert offered == (set() if closed else {"studio-opened", "studio-asked"})
+        events = [f.fn for f in page.fns.values() if f.fn is not None and f.fn.__name__ == "annotate"]
+        assert len(events) == 2, "out of Search and out of Inspect"
+        for annotate in events:
+            head, board, _ = annotate(gr.EventData(None, sent))
+            if closed:
+                assert (said.pop(), board) == (CLOSED, gr.skip())
+            else:
+                assert (head["current"], board["gallery"], board["image"]) == ("scenes", "scenes", image)
+            forged = annotate(gr.EventData(None, sent | {"id": "1"}))
+            assert forged == (gr.skip(),) * 3
+            assert said.pop() == (CLOSED if closed else NO_IMAGE)
+    assert said == []
 
 
 def test_a_login_is_the_name_whatever_is_sent(filled: Workspace, annotating: Annotating) -> None:
