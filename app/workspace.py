@@ -11,7 +11,7 @@ import shutil
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from ssa_me.byte_cache import ByteCache
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
+    from app.zero_gpu import Lend
     from ssa_me.embedder import SalientEmbedder
     from ssa_me.gallery.ingest import IngestReport, Progress, Source
     from ssa_me.gallery.store import Gallery
@@ -55,7 +56,8 @@ class GalleryCard:
 
 
 class Workspace:
-    """Galleries, uploads and the model of one folder. `load` is what loads the model, by default the embedder's own."""
+    """Galleries, uploads and the model of one folder. `load` is what loads the model, by default the embedder's own; `lend`
+    what lends it a GPU for each call, where that is how one is had."""
 
     def __init__(
         self,
@@ -66,11 +68,12 @@ class Workspace:
         *,
         demo_images: int = 400,
         load: Callable[[], SalientEmbedder] | None = None,
+        lend: Lend | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.checkpoint, self.device, self._expert = checkpoint, device, expert
         self._demo_images = demo_images
-        self._load = load or self._load_embedder
+        self._load, self._lend = load or self._load_embedder, lend
         self._galleries_folder = self.folder / "galleries"
         self._galleries_folder.mkdir(parents=True, exist_ok=True)
         self.uploads = UploadStore(self.folder / "uploads")
@@ -96,8 +99,16 @@ class Workspace:
         self.training.start()
         return self
 
+    def load(self) -> None:
+        """Load the model now, before `start`: a GPU that is lent takes what is loaded before the page is served. What is
+        wrong with the model, `start` finds again and says."""
+        with suppress(InputError):
+            self._embedder = self._load()
+
     def reload(self) -> None:
-        """Load the model anew, in the background, where another version is to be used."""
+        """Load the model anew, in the background, where another version is to be used. InputError where a GPU is lent."""
+        if self._lend is not None:
+            raise InputError("The version is chosen. It is loaded when this Space starts anew: restart it.")
         with self._lock:
             self._embedder = None
             self._start = Job("start", self._prepare).start()
@@ -363,17 +374,19 @@ class Workspace:
     # Inside
 
     def _load_embedder(self) -> SalientEmbedder:
+        from app.lent import LentEmbedder
         from ssa_me.embedder import SalientEmbedder
 
         maps = self.folder / "maps"
         checkpoint = self.training.checkpoint_in_use() or self.checkpoint
-        return SalientEmbedder.load(checkpoint, self.device, expert=self._expert, maps=maps)
+        embedder = SalientEmbedder.load(checkpoint, self.device, expert=self._expert, maps=maps)
+        return embedder if self._lend is None else LentEmbedder(embedder, self._lend)
 
     def _prepare(self, job: Job) -> JobState:
         job.report("Loading the model …")
-        self._embedder = self._load()
+        embedder = self._embedder = self._embedder or self._load()
         if self._demo_images:
-            self._prepare_demo(job, self._embedder)
+            self._prepare_demo(job, embedder)
         return JobState("done", "Ready.", 1.0)
 
     def _prepare_demo(self, job: Job, embedder: SalientEmbedder) -> None:
