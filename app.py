@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.logins import Logins, line_of
+from app.zero_gpu import lender
 from ssa_me.cli import needs_hub
 from ssa_me.errors import InputError
 
 HERE = Path(__file__).parent
+QUEUED, AT_ONCE = 64, 4
+"""How many questions wait at most, and how many of a kind are answered at once. ZeroGPU's own default is a queue of one."""
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -144,13 +147,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     workspace_folder = arguments.workspace.resolve()
     workspace_folder.mkdir(parents=True, exist_ok=True)
     seclude(workspace_folder, arguments.checkpoint)
+    try:
+        lend = lender()
+        if lend and (arguments.training or not arguments.public):
+            raise InputError(
+                "ZeroGPU lends a GPU for a minute, which trains nothing: leave out --training and --no-public."
+            )
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
 
     from app.studio import build, launch_options
     from app.workspace import Workspace
 
-    workspace = Workspace(workspace_folder, arguments.checkpoint, arguments.device, arguments.expert)
+    workspace = Workspace(
+        workspace_folder, arguments.checkpoint, arguments.device, arguments.expert, lend=lend
+    )
+    if lend:
+        workspace.load()
     page = build(workspace, arguments.public, arguments.annotate, arguments.training).queue(
-        max_size=64, default_concurrency_limit=4
+        max_size=QUEUED, default_concurrency_limit=AT_ONCE
     )
     page.launch(
         server_name=arguments.host,

@@ -11,7 +11,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from app import views
 from app.cache import json_bytes
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ssa_me.gallery.items import Item
     from ssa_me.samples import BBox
 
+Result = TypeVar("Result")
 KINDS = ("map", "sanity", "balance")
 MODELS = ("ssa-me", "baseline", "difference")
 METHOD, FILL, STEPS, SEED = "integrated-gradients", "blur", 32, 0
@@ -166,12 +167,9 @@ class Attributions:
     def _map(self, job: Job, task: _Task, key: str) -> Json:
         from ssa_me.attribution import assess
 
-        embedder, _ = self._behind(task)
         found = self._attribute(job, task)
-        report = _report(job, "Checking how far the map can be trusted")
-        quality = assess(
-            embedder, task.image, found, region=task.region, progress=report, cancelled=job.cancelled
-        )
+        doing = "Checking how far the map can be trusted"
+        quality = self._watched(job, task, doing, assess, task.image, found, region=task.region)
         found = replace(found, version=_version(task))  # as the page calls it
         self._made.put(key, (found, quality))
         return attribution_view(found, quality) | {"region": task.region_name}
@@ -179,30 +177,28 @@ class Attributions:
     def _attribute(self, job: Job, task: _Task) -> Attribution:
         from ssa_me.attribution import attribute
 
-        embedder, version = self._behind(task)
-        return attribute(
-            embedder,
+        _, version = self._behind(task)
+        return self._watched(
+            *(job, task, "Attributing", attribute),
             task.image,
             task.text,
             task.method,
             target="difference" if task.model == "difference" else "similarity",
             version=version,
             settings=task.settings,
-            progress=_report(job, "Attributing"),
-            cancelled=job.cancelled,
         )
 
     def _sanity(self, job: Job, task: _Task, key: str) -> Json:
         from ssa_me.attribution import sanity_check
 
         found = self._attribute(job, task)
-        report = _report(job, "The same with shuffled weights")
-        embedder, _ = self._behind(task)
-        done = sanity_check(embedder, task.image, found, progress=report, cancelled=job.cancelled)
+        doing = "The same with shuffled weights"
+        done = self._watched(job, task, doing, sanity_check, task.image, found)
         stages = [{"name": name, "rho": rho} for name, rho in done.stages]
         return {"passed": done.passed, "reason": done.reason, "stages": stages}
 
     def _balance(self, job: Job, task: _Task, key: str) -> Json:
+        from app.lent import run_on
         from ssa_me.attribution import modality_balance
         from ssa_me.samples import Sample
         from ssa_me.scenes import make_scene
@@ -210,10 +206,11 @@ class Attributions:
         job.report("Weighing image against text")
         scenes = [make_scene(3_000_000 + n, 256) for n in range(_PERMUTED)]
         others = [Sample(scene.captions[0], scene.image) for scene in scenes]
+        asked = task.image, task.text, task.query_image, others
 
         def balance(version: str) -> Json:
             embedder, _ = self._opponents.side(task.against, version)
-            return modality_balance(embedder, task.image, task.text, task.query_image, others).to_json()
+            return run_on(embedder, modality_balance, *asked).to_json()
 
         own = balance("ssa-me")
         if task.against is None:
@@ -224,6 +221,23 @@ class Attributions:
     def _behind(self, task: _Task) -> tuple[SalientEmbedder, str]:
         """The model whose score is attributed, and its version."""
         return self._opponents.side(task.against, _version(task))
+
+    def _watched(
+        self, job: Job, task: _Task, doing: str, work: Callable[..., Result], *args: Any, **kwargs: Any
+    ) -> Result:
+        """`work` on the task's model, reported and stopped batch by batch. On a GPU that is lent, to which only data goes, it
+        runs as a whole, and is dropped at its end where it was to stop."""
+        from app.lent import LentEmbedder, run_on
+        from ssa_me.attribution import Cancelled
+
+        (embedder, _), report = self._behind(task), _report(job, doing)
+        if not isinstance(embedder, LentEmbedder):
+            return work(embedder, *args, progress=report, cancelled=job.cancelled, **kwargs)
+        job.report(doing)
+        found = run_on(embedder, work, *args, **kwargs)
+        if job.cancelled():
+            raise Cancelled
+        return found
 
     def _tidy(self) -> None:
         """Forget what ended, but for its last few; callers hold the lock."""

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,14 +31,16 @@ class JobState:
 
 
 class Job:
-    """One piece of work. `work(report, cancelled)` gets a function to report with and one that says whether to stop."""
+    """One piece of work. `work(report, cancelled)` gets a function to report with and one that says whether to stop. It runs
+    in the context of whoever made the job, to whom a GPU that is lent for it is counted."""
 
     def __init__(self, name: str, work: Callable[[Job], JobState]) -> None:
         self.name, self._work = name, work
         self.started = time.monotonic()
         self._state, self._lock = JobState(), threading.Lock()
         self._cancel = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"job {name}", daemon=True)
+        run = copy_context().run
+        self._thread = threading.Thread(target=run, args=(self._run,), name=f"job {name}", daemon=True)
 
     def start(self) -> Job:
         self._thread.start()

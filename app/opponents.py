@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Opponents:
     """The versions that can be compared with the one in use. Thread-safe as the workspace is."""
 
-    def __init__(self, workspace: Workspace, load: Callable[[Path], SalientEmbedder]) -> None:
-        """`load` loads the model of a checkpoint folder."""
+    def __init__(self, workspace: Workspace, load: Callable[[Path], SalientEmbedder] | None) -> None:
+        """`load` loads the model of a checkpoint folder; None where a GPU is lent, which takes no second model later."""
         self._workspace, self._load = workspace, load
         self._kept: tuple[tuple[str, ...], SalientEmbedder] | None = None
         self._lock = threading.Lock()
@@ -35,7 +35,7 @@ class Opponents:
     def choices(self) -> list[Json]:
         """Id and name of every version but the one in use."""
         shelf = self._workspace.training.shelf
-        if not shelf.folder.is_dir():
+        if self._load is None or not shelf.folder.is_dir():
             return []
         used = shelf.in_use()
         return [{"id": one.id, "name": one.name} for one in shelf.versions() if one.id != used]
@@ -101,6 +101,10 @@ class Opponents:
         return version
 
     def _model(self, version: ModelVersion) -> SalientEmbedder:
+        if self._load is None:
+            raise InputError(
+                "Versions cannot be compared where a GPU is lent for each question: it holds one model."
+            )
         key = (version.id, *version.fingerprints.values())
         with self._lock:
             if self._kept is None or self._kept[0] != key:

@@ -11,7 +11,7 @@ import shutil
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from ssa_me.byte_cache import ByteCache
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
+    from app.zero_gpu import Lend
     from ssa_me.embedder import SalientEmbedder
     from ssa_me.gallery.ingest import IngestReport, Progress, Source
     from ssa_me.gallery.store import Gallery
@@ -57,7 +58,8 @@ class GalleryCard:
 
 
 class Workspace:
-    """Galleries, uploads and the model of one folder. `load` is what loads the model, by default the embedder's own."""
+    """Galleries, uploads and the model of one folder. `load` is what loads the model, by default the embedder's own; `lend`
+    what lends it a GPU for each call, where that is how one is had."""
 
     def __init__(
         self,
@@ -68,11 +70,12 @@ class Workspace:
         *,
         demo_images: int = 400,
         load: Callable[[], SalientEmbedder] | None = None,
+        lend: Lend | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.checkpoint, self.device, self._expert = checkpoint, device, expert
         self._demo_images = demo_images
-        self._load = load or self._load_embedder
+        self._load, self._lend = load or self._load_embedder, lend
         self._galleries_folder = self.folder / "galleries"
         self._galleries_folder.mkdir(parents=True, exist_ok=True)
         self.uploads = UploadStore(self.folder / "uploads")
@@ -83,7 +86,7 @@ class Workspace:
         self._ingest: Job | None = None
         self._files: tuple[Path, ...] = ()
         self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, json_bytes)
-        self.opponents = Opponents(self, self._load_version)
+        self.opponents = Opponents(self, self._load_version if lend is None else None)
         self.failures = FailureRuns(self.folder, self.gallery, self.opponents)
         self.searching = Searching(self)
         self.tending = Tending(self)
@@ -100,8 +103,16 @@ class Workspace:
         self.training.start()
         return self
 
+    def load(self) -> None:
+        """Load the model now, before `start`: a GPU that is lent takes what is loaded before the page is served. What is
+        wrong with the model, `start` finds again and says."""
+        with suppress(InputError):
+            self._embedder = self._load()
+
     def reload(self) -> None:
-        """Load the model anew, in the background, where another version is to be used."""
+        """Load the model anew, in the background, where another version is to be used. InputError where a GPU is lent."""
+        if self._lend is not None:
+            raise InputError("The version is chosen. It is loaded when this Space starts anew: restart it.")
         with self._lock:
             self._embedder = None
             self.opponents.forget()
@@ -380,7 +391,12 @@ class Workspace:
     # Inside
 
     def _load_embedder(self) -> SalientEmbedder:
-        return self._load_version(self.training.checkpoint_in_use() or self.checkpoint)
+        embedder = self._load_version(self.training.checkpoint_in_use() or self.checkpoint)
+        if self._lend is None:
+            return embedder
+        from app.lent import LentEmbedder
+
+        return LentEmbedder(embedder, self._lend)
 
     def _load_version(self, checkpoint: Path | str | None) -> SalientEmbedder:
         from ssa_me.embedder import SalientEmbedder
@@ -390,9 +406,9 @@ class Workspace:
 
     def _prepare(self, job: Job) -> JobState:
         job.report("Loading the model …")
-        self._embedder = self._load()
+        embedder = self._embedder = self._embedder or self._load()
         if self._demo_images:
-            self._prepare_demo(job, self._embedder)
+            self._prepare_demo(job, embedder)
         return JobState("done", "Ready.", 1.0)
 
     def _prepare_demo(self, job: Job, embedder: SalientEmbedder) -> None:

@@ -2,9 +2,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.uploads import UploadStore
+from app.workspace import Workspace
 from ssa_me.errors import InputError
 
 
@@ -58,3 +60,24 @@ def test_the_store_stays_below_its_cap(tmp_path: Path, picture: Callable[..., by
     capped = UploadStore(tmp_path, capacity=(tmp_path / old.hash).stat().st_size + 10)
     new = capped.add(picture("blue"), "blue.png")
     assert [path.name for path in tmp_path.iterdir()] == [new.hash]
+
+
+def test_an_upload_is_found_by_its_whole_hash_alone(
+    workspace: Workspace, address: str, picture: Callable[..., bytes]
+) -> None:
+    """A link that names it opens it for anyone; nothing lists what there is, and no part of a hash leads to it."""
+    digest = workspace.uploads.add(picture("purple", size=(91, 57)), "mine.png").hash
+    assert len(digest) == 64
+    assert httpx.get(f"{address}studio/upload/{digest}").status_code == 200
+    for other in (
+        "",
+        digest[:63],
+        f"{digest[:63]}{'0' if digest[63] != '0' else '1'}",
+        "*",
+        "..",
+        f".{digest}",
+    ):
+        assert httpx.get(f"{address}studio/upload/{other}").status_code == 404
+    for place in ("/uploads/", f"/uploads/{digest}"):
+        for path in (f"{workspace.folder}{place}", f"workspace{place}"):
+            assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
