@@ -59,16 +59,16 @@ def progress_value(workspace: Workspace) -> dict[str, Any] | None:
     }
 
 
-def create(workspace: Workspace, masthead: gr.HTML, public: bool) -> GalleryTab:
-    """Build the tab and its events. On a `public` page nobody can make a gallery."""
+def create(workspace: Workspace, masthead: gr.HTML, clock: gr.Timer, public: bool) -> GalleryTab:
+    """Build the tab and its events. On a `public` page nobody can make a gallery. clock: looks at the head again."""
     with gr.Row(elem_classes="studio-gallery"):
         with gr.Column(scale=3, min_width=320):
-            grid = widget("grid", removes=not public)
+            grid = widget("grid", removes=not public, makes=not public)
         with gr.Column(scale=1, min_width=300):
             form = _form(public)
             progress = widget("progress")
     tab = GalleryTab(grid, progress, gr.Timer(0.5, active=False))
-    _making(workspace, masthead, tab, form, public)
+    _making(workspace, masthead, clock, tab, form, public)
     _showing(workspace, masthead, tab)
     _tending(workspace, masthead, tab, public)
     return tab
@@ -109,7 +109,9 @@ def _form(public: bool) -> _Form:
     return _Form(files, name, make, add)
 
 
-def _making(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, form: _Form, public: bool) -> None:
+def _making(
+    workspace: Workspace, masthead: gr.HTML, clock: gr.Timer, tab: GalleryTab, form: _Form, public: bool
+) -> None:
     """The events that begin and end work on a gallery."""
 
     def begin(work: Callable[[], object]) -> bool:
@@ -147,6 +149,19 @@ def _making(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, form: _For
             return gr.skip(), gr.skip()
         return progress_value(workspace), gr.Timer(active=True)
 
+    def go_on(head: dict[str, Any]) -> tuple[Any, Any, Any]:
+        current = (head or {}).get("current")
+        if not begin(lambda: workspace.resume(current)):
+            return gr.skip(), gr.skip(), gr.skip()
+        shown = grid_value(workspace, current) | {"unfinished": None}
+        return progress_value(workspace), gr.Timer(active=True), shown
+
+    def leave(head: dict[str, Any]) -> tuple[Any, Any]:
+        """Give up what was interrupted; the head is looked at again, since a gallery without images is gone then."""
+        current = (head or {}).get("current")
+        begun = begin(lambda: workspace.give_up(current))
+        return grid_value(workspace, current), gr.Timer(active=True) if begun else gr.skip()
+
     def cancel() -> None:
         if not public and workspace.ingest is not None:
             workspace.ingest.cancel()
@@ -158,6 +173,8 @@ def _making(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, form: _For
     tab.progress.resume(resume, None, begun, **HIDDEN)
     tab.progress.cancel(cancel, None, None, queue=False, **HIDDEN)
     tab.grid.refresh(refresh, masthead, begun, **HIDDEN)
+    tab.grid.resume(go_on, masthead, [*begun, tab.grid], **HIDDEN)
+    tab.grid.leave(leave, masthead, [tab.grid, clock], **HIDDEN)
 
 
 def _showing(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab) -> None:
