@@ -14,23 +14,24 @@ from typing import TYPE_CHECKING, Any
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
+    from ssa_me.embedder import SalientEmbedder
     from ssa_me.gallery.sources import Source
     from ssa_me.gallery.store import Gallery
     from ssa_me.gallery.unfinished import Left
 
 NOTHING = "There is nothing to go on with. Choose the files again."
 ABANDONED = 24 * 3600
-"""A hidden folder that nobody has touched for so many seconds is nobody's."""
+"""A gallery that nobody has written to for so many seconds while it was hidden is nobody's."""
 
 
-def hold(gallery: Gallery, files: Sequence[Path]) -> None:
+def hold(gallery: Gallery, files: Sequence[Path]) -> tuple[Left, ...]:
     """Keep uploaded files in the gallery until they are in, and note that they are to be put in: each zip, then all images.
-    Raises InputError where there is no room."""
+    Returns what was noted. Raises InputError where there is no room."""
     from ssa_me.gallery.unfinished import hold
 
     others = [(file.name, file) for file in files if file.suffix.lower() != ".zip"]
     zips: list[Source] = [file for file in files if file.suffix.lower() == ".zip"]
-    hold(gallery.database, [*zips, *([others] if others else [])])
+    return hold(gallery.database, [*zips, *([others] if others else [])])
 
 
 def left(gallery: Gallery) -> tuple[Left, ...]:
@@ -87,7 +88,7 @@ def give_up(gallery: Gallery) -> bool:
 
 
 @contextmanager
-def making(place: Path, name: str, checkpoint: str) -> Iterator[Gallery]:
+def making(place: Path, name: str, embedder: SalientEmbedder) -> Iterator[Gallery]:
     """A new gallery, hidden beside `place` until the block has filled it with what it needs to go on; then it stands there, or
     nowhere where the block has failed."""
     from ssa_me.gallery.store import Gallery
@@ -95,7 +96,7 @@ def making(place: Path, name: str, checkpoint: str) -> Iterator[Gallery]:
     building = place.with_name(f".{place.name}")
     shutil.rmtree(building, ignore_errors=True)
     try:
-        yield Gallery.create(building, name, checkpoint)
+        yield Gallery.create(building, name, str(embedder.info.checkpoint))
         building.rename(place)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -108,15 +109,15 @@ def rescue(galleries: Path) -> None:
     from ssa_me.gallery.unfinished import sweep
 
     for folder in sorted(galleries.iterdir()):
-        begun = any((folder / name).is_file() for name in (DATABASE, UNFINISHED))
+        begun = [folder / name for name in (DATABASE, UNFINISHED) if (folder / name).is_file()]
         with suppress(InputError, OSError):
             if begun and folder.name.startswith("."):
-                _rescue(folder)
+                _rescue(folder, begun[0].stat().st_mtime)
             elif begun:
                 sweep(Database(folder))
 
 
-def _rescue(folder: Path) -> None:
+def _rescue(folder: Path, touched: float) -> None:
     from ssa_me.gallery.store import Gallery
 
     try:
@@ -125,7 +126,7 @@ def _rescue(folder: Path) -> None:
         count = 0
     if count:
         folder.rename(folder.with_name(free_id(folder.parent, folder.name.lstrip("."))))
-    elif folder.stat().st_mtime < time.time() - ABANDONED:
+    elif touched < time.time() - ABANDONED:
         shutil.rmtree(folder, ignore_errors=True)
 
 

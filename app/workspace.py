@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ssa_me.embedder import SalientEmbedder
     from ssa_me.gallery.ingest import IngestReport, Progress, Source
     from ssa_me.gallery.store import Gallery
+    from ssa_me.gallery.unfinished import Left
     from ssa_me.model_info import ModelInfo
 
 DEMO = "scenes"
@@ -301,12 +302,11 @@ class Workspace:
     def _build(self, job: Job, gallery_id: str, name: str, files: Sequence[Path]) -> JobState:
         job.report("Waiting for the model …")
         embedder = self.embedder()
-        place = self._galleries_folder / gallery_id
-        with unfinished.making(place, name, str(embedder.info.checkpoint)) as new:
+        with unfinished.making(self._galleries_folder / gallery_id, name, embedder) as new:
             unfinished.hold(new, files)
         gallery = self.gallery(gallery_id)
         try:
-            counts = self._take(job, gallery, embedder)
+            counts = self._take(job, gallery, unfinished.left(gallery), embedder)
             return counts.made(name, len(gallery), gallery_id, job.cancelled())
         except InputError as error:
             return JobState("failed", str(error), None, {"gallery": gallery_id} if len(gallery) else {})
@@ -316,9 +316,8 @@ class Workspace:
 
     def _extend(self, job: Job, gallery_id: str, gallery: Gallery, files: Sequence[Path] = ()) -> JobState:
         job.report("Waiting for the model …")
-        if files:
-            unfinished.hold(gallery, files)
-        counts = self._take(job, gallery, self.embedder())
+        left = unfinished.hold(gallery, files) if files else unfinished.left(gallery)
+        counts = self._take(job, gallery, left, self.embedder())
         result = counts.to_json() | {"gallery": gallery_id}
         # what an interrupted ingest of the same files had taken in already is no duplicate
         result["duplicates"] = [pair for pair in result["duplicates"] if pair[0] != pair[1]]
@@ -327,11 +326,13 @@ class Workspace:
             return JobState("cancelled", f"Cancelled. {holds}.", None, result)
         return JobState("done", f"{holds}.", 1.0, result)
 
-    def _take(self, job: Job, gallery: Gallery, embedder: SalientEmbedder) -> IngestCounts:
-        """Ingest all that is left to be put in, one source after another."""
+    def _take(
+        self, job: Job, gallery: Gallery, left: Sequence[Left], embedder: SalientEmbedder
+    ) -> IngestCounts:
+        """Ingest what is left to be put in, one source after another."""
         counts = IngestCounts()
-        for left in unfinished.left(gallery):
-            counts.add(left.source, partial(self._add, job, gallery, left.source, embedder, left.copy))
+        for part in left:
+            counts.add(part.source, partial(self._add, job, gallery, part.source, embedder, part.copy))
         return counts
 
     def _add(
@@ -381,8 +382,7 @@ class Workspace:
             job.report(f"Drawing the demo gallery: {done} of {of} scenes", done / of)
 
         if not (self._galleries_folder / DEMO).is_dir():
-            place = self._galleries_folder / DEMO
-            with unfinished.making(place, DEMO_NAME, str(embedder.info.checkpoint)) as new:
+            with unfinished.making(self._galleries_folder / DEMO, DEMO_NAME, embedder) as new:
                 write_scenes(new.folder / DEMO_SOURCE, self._demo_images, DEMO_SEED, progress=drawn)
         gallery = self.gallery(DEMO)
         lacks = len(gallery) < self._demo_images or gallery.lacking(Spaces(embedder.info.fingerprints))

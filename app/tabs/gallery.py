@@ -68,7 +68,8 @@ def create(workspace: Workspace, masthead: gr.HTML, clock: gr.Timer, public: boo
             form = _form(public)
             progress = widget("progress")
     tab = GalleryTab(grid, progress, gr.Timer(0.5, active=False))
-    _making(workspace, masthead, clock, tab, form, public)
+    _making(workspace, masthead, tab, form, public)
+    _resuming(workspace, masthead, clock, tab, public)
     _showing(workspace, masthead, tab)
     _tending(workspace, masthead, tab, public)
     return tab
@@ -109,24 +110,26 @@ def _form(public: bool) -> _Form:
     return _Form(files, name, make, add)
 
 
-def _making(
-    workspace: Workspace, masthead: gr.HTML, clock: gr.Timer, tab: GalleryTab, form: _Form, public: bool
-) -> None:
+def _begins(work: Callable[[], object], public: bool) -> bool:
+    """Whether `work` on a gallery began, which it never does on a `public` page; the visitor is told why not."""
+
+    def allowed() -> bool:
+        if public:
+            raise InputError(CLOSED)
+        work()
+        return True
+
+    begun, trouble = attempt(allowed)
+    if not begun:
+        gr.Warning(trouble, duration=5)
+    return bool(begun)
+
+
+def _making(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, form: _Form, public: bool) -> None:
     """The events that begin and end work on a gallery."""
 
     def begin(work: Callable[[], object]) -> bool:
-        """Whether `work` began; the visitor is told why not."""
-
-        def allowed() -> bool:
-            if public:
-                raise InputError(CLOSED)
-            work()
-            return True
-
-        begun, trouble = attempt(allowed)
-        if not begun:
-            gr.Warning(trouble, duration=5)
-        return bool(begun)
+        return _begins(work, public)
 
     def start(paths: list[str] | None, title: str) -> tuple[Any, Any, Any, Any]:
         if not begin(lambda: workspace.start_ingest(title or "", [Path(path) for path in paths or []])):
@@ -149,19 +152,6 @@ def _making(
             return gr.skip(), gr.skip()
         return progress_value(workspace), gr.Timer(active=True)
 
-    def go_on(head: dict[str, Any]) -> tuple[Any, Any, Any]:
-        current = (head or {}).get("current")
-        if not begin(lambda: workspace.resume(current)):
-            return gr.skip(), gr.skip(), gr.skip()
-        shown = grid_value(workspace, current) | {"unfinished": None}
-        return progress_value(workspace), gr.Timer(active=True), shown
-
-    def leave(head: dict[str, Any]) -> tuple[Any, Any]:
-        """Give up what was interrupted; the head is looked at again, since a gallery without images is gone then."""
-        current = (head or {}).get("current")
-        begun = begin(lambda: workspace.give_up(current))
-        return grid_value(workspace, current), gr.Timer(active=True) if begun else gr.skip()
-
     def cancel() -> None:
         if not public and workspace.ingest is not None:
             workspace.ingest.cancel()
@@ -173,7 +163,27 @@ def _making(
     tab.progress.resume(resume, None, begun, **HIDDEN)
     tab.progress.cancel(cancel, None, None, queue=False, **HIDDEN)
     tab.grid.refresh(refresh, masthead, begun, **HIDDEN)
-    tab.grid.resume(go_on, masthead, [*begun, tab.grid], **HIDDEN)
+
+
+def _resuming(
+    workspace: Workspace, masthead: gr.HTML, clock: gr.Timer, tab: GalleryTab, public: bool
+) -> None:
+    """The events of a gallery whose making was interrupted."""
+
+    def go_on(head: dict[str, Any]) -> tuple[Any, Any, Any]:
+        current = (head or {}).get("current")
+        if not _begins(lambda: workspace.resume(current), public):
+            return gr.skip(), gr.skip(), gr.skip()
+        shown = grid_value(workspace, current) | {"unfinished": None}
+        return progress_value(workspace), gr.Timer(active=True), shown
+
+    def leave(head: dict[str, Any]) -> tuple[Any, Any]:
+        """Give up what was interrupted; the head is looked at again, since a gallery without images is gone then."""
+        current = (head or {}).get("current")
+        begun = _begins(lambda: workspace.give_up(current), public)
+        return grid_value(workspace, current), gr.Timer(active=True) if begun else gr.skip()
+
+    tab.grid.resume(go_on, masthead, [tab.progress, tab.timer, tab.grid], **HIDDEN)
     tab.grid.leave(leave, masthead, [tab.grid, clock], **HIDDEN)
 
 

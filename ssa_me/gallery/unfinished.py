@@ -97,9 +97,10 @@ def working(database: Database, source: Source, copy: bool = False) -> Iterator[
     note.end(through=True)
 
 
-def hold(database: Database, sources: Sequence[Source]) -> None:
-    """Keep files of `sources` in the gallery, by a link where the disk allows it, and note that they are to be put in. A file
-    that is not there is left to the ingest, which says so. Raises InputError where there is no room."""
+def hold(database: Database, sources: Sequence[Source]) -> tuple[Left, ...]:
+    """Keep files of `sources` in the gallery, by a link where the disk allows it, and note that they are to be put in. Returns
+    what was noted. A file that is not there is left to the ingest, which says so. Raises InputError where there is no room.
+    """
     with database.writing() as db:
         state = _load(database, db) or Unfinished((), before=_count(db))
         if not state.left:
@@ -108,13 +109,14 @@ def hold(database: Database, sources: Sequence[Source]) -> None:
         folder = Path(tempfile.mkdtemp(dir=database.folder / UPLOADS))
         try:
             kept = [_keep(source, folder / str(n)) for n, source in enumerate(sources)]
-            left = (*state.left, *(Left(source) for source in kept))
-            _save(database, db, replace(state, left=left))
+            new = tuple(Left(source) for source in kept)
+            _save(database, db, replace(state, left=(*state.left, *new)))
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise InputError(
                 f"The files cannot be kept in the gallery: {error.strerror}. Make room, and choose them again."
             ) from error
+    return new
 
 
 def is_held(database: Database, source: Source) -> bool:
@@ -206,10 +208,9 @@ def _keep(source: Source, folder: Path) -> Source:
 def _keep_file(file: Path, place: Path) -> Path:
     try:
         os.link(file, place)
-    except FileNotFoundError:
-        return place
     except OSError:  # another disk, or one that has no links
-        shutil.copyfile(file, place)
+        with suppress(FileNotFoundError):
+            shutil.copyfile(file, place)
     return place
 
 
