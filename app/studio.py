@@ -67,6 +67,7 @@ def build(
         title="SSA-ME studio", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)
     ) as page:
         masthead = widget("masthead", masthead_value(workspace, None))
+        clock = gr.Timer(0.7, active=False)
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Search", id="search"):
                 search = search_tab.create(workspace, masthead, public, annotates)
@@ -79,8 +80,7 @@ def build(
             with gr.Tab("Train", id="train"):
                 train = train_tab.create(workspace, allowed)
             with gr.Tab("Gallery", id="gallery"):
-                gallery = gallery_tab.create(workspace, masthead, public, allowed)
-        clock = gr.Timer(0.7, active=False)
+                gallery = gallery_tab.create(workspace, masthead, clock, public, allowed)
         api.create(workspace)
         find = search_tab.search_event(workspace)
         parts = _Parts(masthead, tabs, search, inspect, failures, annotate, train, gallery, clock, find)

@@ -10,14 +10,14 @@ import re
 import shutil
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app import permalink, views
+from app import permalink, unfinished, views
 from app.annotating import Annotating
 from app.cache import json_bytes
 from app.counts import IngestCounts
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ssa_me.embedder import SalientEmbedder
     from ssa_me.gallery.ingest import IngestReport, Progress, Source
     from ssa_me.gallery.store import Gallery
+    from ssa_me.gallery.unfinished import Left
     from ssa_me.model_info import ModelInfo
 
 DEMO = "scenes"
@@ -84,7 +85,6 @@ class Workspace:
         self._lock = threading.RLock()
         self._start = Job("start", self._prepare)
         self._ingest: Job | None = None
-        self._files: tuple[Path, ...] = ()
         self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, json_bytes)
         self.opponents = Opponents(self, self._load_version if lend is None else None)
         self.failures = FailureRuns(self.folder, self.gallery, self.opponents)
@@ -98,7 +98,8 @@ class Workspace:
     # Starting
 
     def start(self) -> Workspace:
-        """Load the model, then open or build the demo gallery, in the background."""
+        """Find what was interrupted; load the model, then open or build the demo gallery, in the background."""
+        unfinished.rescue(self._galleries_folder)
         self._start.start()
         self.training.start()
         return self
@@ -138,17 +139,18 @@ class Workspace:
     # Galleries
 
     def galleries(self) -> list[GalleryCard]:
-        """All galleries that hold something, the demo gallery first, then by name. What is damaged is left out."""
+        """All galleries that hold something or could go on, the demo gallery first, empty ones last, then by name. What is
+        damaged is left out."""
         cards = []
         for folder in self._galleries_folder.iterdir():
             if folder.is_dir() and not folder.name.startswith("."):
                 try:
                     gallery = self.gallery(folder.name)
+                    if len(gallery) or unfinished.is_interrupted(gallery):
+                        cards.append(GalleryCard(folder.name, gallery.name, len(gallery)))
                 except InputError:
                     continue
-                cards.append(GalleryCard(folder.name, gallery.name, len(gallery)))
-        cards = [card for card in cards if card.count > 0]
-        return sorted(cards, key=lambda card: (card.id != DEMO, card.name.casefold(), card.id))
+        return sorted(cards, key=lambda c: (not c.count, c.id != DEMO, c.name.casefold(), c.id))
 
     def gallery(self, gallery_id: object) -> Gallery:
         """The gallery of that id. Raises InputError where there is none."""
@@ -185,6 +187,7 @@ class Workspace:
         return {
             "lacking": self._lacking(gallery, against),
             "against": self.opponents.name(against),
+            "unfinished": unfinished.unfinished_view(gallery),
             "id": gallery_id,
             "name": gallery.name,
             "count": count,
@@ -252,7 +255,6 @@ class Workspace:
         with self._lock:
             self._check_idle()
             gallery_id = self._free_id(clean)
-            self._files = tuple(files)
             self._ingest = Job(clean, lambda job: self._build(job, gallery_id, clean, files))
             return self._ingest.start()
 
@@ -263,16 +265,30 @@ class Workspace:
             raise InputError("There are no files to add (any more). Choose a zip or images first.")
         with self._lock:
             self._check_idle()
-            self._files = tuple(files)
             self._ingest = Job(gallery.name, lambda job: self._extend(job, name, gallery, files))
             return self._ingest.start()
 
-    def resume(self) -> Job:
-        """Go on with the files of an ingest that was cancelled. Raises InputError where there is none."""
-        state = self._ingest.state if self._ingest else None
-        if state is None or state.phase != "cancelled" or not state.result.get("gallery") or not self._files:
-            raise InputError("There is nothing to go on with. Choose the files again.")
-        return self.start_adding(state.result["gallery"], self._files)
+    def resume(self, gallery_id: object = None) -> Job:
+        """Go on with what was interrupted in a gallery, of None with what was cancelled last. Raises InputError where there is
+        nothing left to do."""
+        chosen = gallery_id or (self._ingest.state.result.get("gallery") if self._ingest else None)
+        if chosen is None:
+            raise InputError(unfinished.NOTHING)
+        gallery, name = self.gallery(chosen), permalink.check_gallery_id(chosen)
+        with self._lock:
+            self._check_idle()
+            unfinished.check_interrupted(gallery)
+            self._ingest = Job(gallery.name, lambda job: self._extend(job, name, gallery))
+            return self._ingest.start()
+
+    def give_up(self, gallery_id: object) -> None:
+        """Leave a gallery whose making was interrupted as it is; one without images that was to hold uploads alone goes. Raises
+        InputError where nothing was interrupted."""
+        gallery, name = self.gallery(gallery_id), permalink.check_gallery_id(gallery_id)
+        with self._lock:
+            self._check_idle()
+            if unfinished.give_up(gallery):
+                self._discard(name)
 
     def start_refresh(self, gallery_id: object, against: str | None = None) -> Job:
         """Begin to embed those images of a gallery that the loaded model has no vectors of, then those that the version
@@ -293,7 +309,6 @@ class Workspace:
 
         with self._lock:
             self._check_idle()
-            self._files = ()
             self._ingest = Job(gallery.name, work)
             return self._ingest.start()
 
@@ -314,13 +329,22 @@ class Workspace:
     def _build(self, job: Job, gallery_id: str, name: str, files: Sequence[Path]) -> JobState:
         job.report("Waiting for the model …")
         embedder = self.embedder()
-        with self._building(gallery_id, name, embedder) as gallery:
-            result = self._take(job, gallery, files, embedder)
-            return self._finish(job, gallery, gallery_id, result.to_json())
+        with unfinished.making(self._galleries_folder / gallery_id, name, embedder) as new:
+            unfinished.hold(new, files)
+        gallery = self.gallery(gallery_id)
+        try:
+            counts = self._take(job, gallery, unfinished.left(gallery), embedder)
+            return counts.made(name, len(gallery), gallery_id, job.cancelled())
+        except InputError as error:
+            return JobState("failed", str(error), None, {"gallery": gallery_id} if len(gallery) else {})
+        finally:
+            if len(gallery) == 0:
+                self._discard(gallery_id)
 
-    def _extend(self, job: Job, gallery_id: str, gallery: Gallery, files: Sequence[Path]) -> JobState:
+    def _extend(self, job: Job, gallery_id: str, gallery: Gallery, files: Sequence[Path] = ()) -> JobState:
         job.report("Waiting for the model …")
-        counts = self._take(job, gallery, files, self.embedder())
+        left = unfinished.hold(gallery, files) if files else unfinished.left(gallery)
+        counts = self._take(job, gallery, left, self.embedder())
         result = counts.to_json() | {"gallery": gallery_id}
         # what an interrupted ingest of the same files had taken in already is no duplicate
         result["duplicates"] = [pair for pair in result["duplicates"] if pair[0] != pair[1]]
@@ -330,63 +354,41 @@ class Workspace:
         return JobState("done", f"{holds}.", 1.0, result)
 
     def _take(
-        self, job: Job, gallery: Gallery, files: Sequence[Path], embedder: SalientEmbedder
+        self, job: Job, gallery: Gallery, left: Sequence[Left], embedder: SalientEmbedder
     ) -> IngestCounts:
-        """Ingest uploaded files: each zip, then all images."""
-        others = [(file.name, file) for file in files if file.suffix.lower() != ".zip"]
-        zips = [file for file in files if file.suffix.lower() == ".zip"]
-        sources: list[Source] = [*zips, *([others] if others else [])]
+        """Ingest what is left to be put in, one source after another."""
         counts = IngestCounts()
-        for source in sources:
-            counts.add(source, partial(self._add, job, gallery, source, embedder))
+        for part in left:
+            counts.add(part.source, partial(self._add, job, gallery, part.source, embedder, part.copy))
         return counts
 
     def _add(
-        self, job: Job, gallery: Gallery, source: Source, embedder: SalientEmbedder, adopt: bool = True
+        self,
+        job: Job,
+        gallery: Gallery,
+        source: Source,
+        embedder: SalientEmbedder,
+        copy: bool = False,
+        adopt: bool = True,
     ) -> IngestReport:
         from ssa_me.gallery.ingest import ingest
 
         def progress(now: Progress) -> None:
             job.report(f"{gallery.name}: {now}", now.done / max(1, now.total))
 
-        return ingest(gallery, source, embedder, adopt=adopt, progress=progress, cancelled=job.cancelled)
+        options: dict[str, Any] = {"copy": copy, "adopt": adopt, "cancelled": job.cancelled}
+        return ingest(gallery, source, embedder, progress=progress, **options)
 
-    @contextmanager
-    def _building(self, gallery_id: str, name: str, embedder: SalientEmbedder) -> Iterator[Gallery]:
-        """A new gallery in a hidden folder, which is removed unless `_finish` has shown it."""
-        from ssa_me.gallery.store import Gallery
-
-        building = self._galleries_folder / f".{gallery_id}"
-        shutil.rmtree(building, ignore_errors=True)
-        try:
-            yield Gallery.create(building, name, str(embedder.info.checkpoint))
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-
-    def _finish(self, job: Job, gallery: Gallery, gallery_id: str, result: dict[str, Any]) -> JobState:
-        """Show the gallery under its id if it holds anything."""
-        count, cancelled = len(gallery), job.cancelled()
-        if count == 0 and cancelled:
-            return JobState(
-                "cancelled", "Cancelled before the first images were in; no gallery was made.", None, result
-            )
-        if count == 0:
-            return JobState("failed", "None of the files could be used; no gallery was made.", None, result)
-        gallery.folder.rename(self._galleries_folder / gallery_id)
-        result["gallery"] = gallery_id
-        holds = f"{count:,} image{'' if count == 1 else 's'}"
-        if cancelled:
-            return JobState(
-                "cancelled", f"Cancelled. {job.name} holds the {holds} that were in by then.", None, result
-            )
-        return JobState("done", f"{job.name} is ready with {holds}.", 1.0, result)
+    def _discard(self, gallery_id: str) -> None:
+        """Delete a gallery that the page has made and nothing came into."""
+        with self._lock:
+            self._galleries.pop(gallery_id, None)
+            shutil.rmtree(self._galleries_folder / gallery_id, ignore_errors=True)
 
     def _free_id(self, name: str) -> str:
         plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
         stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40] or "gallery"
-        taken = {folder.name.lstrip(".") for folder in self._galleries_folder.iterdir()} | {DEMO}
-        numbers = (f"{stem}-{number}" for number in range(2, len(taken) + 3))
-        return next(candidate for candidate in (stem, *numbers) if candidate not in taken)
+        return unfinished.free_id(self._galleries_folder, stem, DEMO)
 
     # Inside
 
@@ -421,11 +423,11 @@ class Workspace:
             job.report(f"Drawing the demo gallery: {done} of {of} scenes", done / of)
 
         if not (self._galleries_folder / DEMO).is_dir():
-            with self._building(DEMO, DEMO_NAME, embedder) as new:
+            with unfinished.making(self._galleries_folder / DEMO, DEMO_NAME, embedder) as new:
                 write_scenes(new.folder / DEMO_SOURCE, self._demo_images, DEMO_SEED, progress=drawn)
-                new.folder.rename(self._galleries_folder / DEMO)
         gallery = self.gallery(DEMO)
-        if len(gallery) < self._demo_images or gallery.lacking(Spaces(embedder.info.fingerprints)):
+        lacks = len(gallery) < self._demo_images or gallery.lacking(Spaces(embedder.info.fingerprints))
+        if lacks or unfinished.is_interrupted(gallery):
             self._add(job, gallery, gallery.folder / DEMO_SOURCE, embedder)
 
     def gallery_id(self, state: SearchState) -> str:

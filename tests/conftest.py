@@ -6,7 +6,8 @@ a wrong mask or a lost bias shows. Each tokenizer is the checkpoint's own: WordL
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,6 +214,33 @@ def trained_checkpoint(checkpoint_of, tmp_path_factory) -> Path:
             parameter.add_(torch.randn_like(parameter) * 0.3)
         save_parts(folder / "ssa-me", parts, settings)
     return folder
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Any]:
+    """Where processes are forked from that are killed: what they work with is loaded already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["tests.gallery.crashing", "tests.app.crashing"])
+        yield context
+
+
+@pytest.fixture
+def kill(processes: Any) -> Callable[..., int]:
+    """`kill(work, *args, last=n)`: do it in another process that dies at event n; 0 lets it live, and gives their number."""
+    from tests.gallery import crashing
+
+    def _kill(work: Callable[..., None], *args: object, last: int = 0) -> int:
+        mine, other = processes.Pipe(duplex=False)
+        process = processes.Process(target=crashing.run, args=(work, args, last, other))
+        process.start()
+        other.close()
+        process.join(60)
+        assert process.exitcode == 0 or (last and process.exitcode == -9)  # threads differ by an event or two
+        return mine.recv() if not last else 0
+
+    return _kill
 
 
 @pytest.fixture(scope="session")

@@ -431,6 +431,45 @@ def test_a_zip_is_unpacked_in_few_lines(run, data, tmp_path):
     assert 5 <= err.count("files of the zip read") <= 12
 
 
+def test_an_index_that_was_interrupted_goes_on_without_its_source(run, data, tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    for path in data.glob("*.png"):
+        shutil.copy(path, tmp_path / "photos")
+    index = ("index", "--gallery", tmp_path / "g")
+    with monkeypatch.context() as patched:
+        patched.setattr("ssa_me.gallery.store.Gallery.adopt", _interrupt)
+        assert run(*index, tmp_path / "photos")[0] == 1
+    code, out, _ = run("gallery", tmp_path / "g", "--json", with_checkpoint=False)
+    assert code == 0 and json.loads(out)["unfinished"] == [str(tmp_path / "photos")]
+    assert "goes on" in run("gallery", tmp_path / "g", with_checkpoint=False)[1]
+    shutil.copy(data / "red.png", tmp_path / "photos" / "again.png")
+    (tmp_path / "photos").rename(tmp_path / "unplugged")
+    code, _, err = run(*index)
+    assert code == 2 and "photos does not exist" in err
+    (tmp_path / "unplugged").rename(tmp_path / "photos")
+    with monkeypatch.context() as patched:
+        patched.setattr("ssa_me.gallery.unfinished.Unfinished.at_work", True)
+        code, _, err = run(*index)
+        assert code == 2 and "at this moment" in err
+    code, out, _ = run(*index, "--json")
+    report = json.loads(out)
+    assert (code, report["images"], report["found"], report["added"]) == (0, 4, 5, 0)
+    assert json.loads(run(*index, "--json")[1])["found"] == 0  # nothing is left
+    assert json.loads(run("gallery", tmp_path / "g", "--json", with_checkpoint=False)[1])["unfinished"] == []
+
+
+def test_what_an_interrupted_index_left_is_given_up(run, data, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("ssa_me.gallery.store.Gallery.adopt", _interrupt)
+        assert run("index", data, "--gallery", tmp_path / "g")[0] == 1
+    code, out, _ = run("gallery", tmp_path / "g", "--forget-unfinished", "--json", with_checkpoint=False)
+    assert (code, json.loads(out)["unfinished"], json.loads(out)["images"]) == (0, [], 4)
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
 def test_a_failing_source_leaves_an_empty_gallery_that_was_there(run, tmp_path):
     Gallery.create(tmp_path / "g", "mine", "none")
     (tmp_path / "empty").mkdir()

@@ -63,18 +63,21 @@ def progress_value(workspace: Workspace) -> dict[str, Any] | None:
     }
 
 
-def create(workspace: Workspace, masthead: gr.HTML, public: bool, allowed: Allowed) -> GalleryTab:
+def create(
+    workspace: Workspace, masthead: gr.HTML, clock: gr.Timer, public: bool, allowed: Allowed
+) -> GalleryTab:
     """Build the tab and its events. On a `public` page nobody can make a gallery; where deleting is not `allowed`, nobody
-    removes an image."""
+    removes an image. clock: looks at the head again."""
     with gr.Row(elem_classes="studio-gallery"):
         with gr.Column(scale=3, min_width=320):
-            grid = widget("grid", removes=allowed.delete)
+            grid = widget("grid", removes=allowed.delete, makes=not public)
             duplicates = widget("duplicates", removes=allowed.delete)
         with gr.Column(scale=1, min_width=300):
             form = _form(public)
             progress = widget("progress")
     tab = GalleryTab(grid, progress, gr.Timer(0.5, active=False))
     _making(workspace, masthead, tab, form, public)
+    _resuming(workspace, masthead, clock, tab, public)
     _showing(workspace, masthead, tab)
     _tending(workspace, masthead, tab, allowed)
     looking = gr.Timer(0.5, active=False)
@@ -118,22 +121,26 @@ def _form(public: bool) -> _Form:
     return _Form(files, name, make, add)
 
 
+def _begins(work: Callable[[], object], public: bool) -> bool:
+    """Whether `work` on a gallery began, which it never does on a `public` page; the visitor is told why not."""
+
+    def allowed() -> bool:
+        if public:
+            raise InputError(CLOSED)
+        work()
+        return True
+
+    begun, trouble = attempt(allowed)
+    if not begun:
+        gr.Warning(trouble, duration=5)
+    return bool(begun)
+
+
 def _making(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, form: _Form, public: bool) -> None:
     """The events that begin and end work on a gallery."""
 
     def begin(work: Callable[[], object]) -> bool:
-        """Whether `work` began; the visitor is told why not."""
-
-        def allowed() -> bool:
-            if public:
-                raise InputError(CLOSED)
-            work()
-            return True
-
-        begun, trouble = attempt(allowed)
-        if not begun:
-            gr.Warning(trouble, duration=5)
-        return bool(begun)
+        return _begins(work, public)
 
     def start(paths: list[str] | None, title: str) -> tuple[Any, Any, Any, Any]:
         if not begin(lambda: workspace.start_ingest(title or "", [Path(path) for path in paths or []])):
@@ -171,6 +178,28 @@ def _making(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, form: _For
     tab.progress.resume(resume, None, begun, **HIDDEN)
     tab.progress.cancel(cancel, None, None, queue=False, **HIDDEN)
     tab.grid.refresh(refresh, masthead, begun, **HIDDEN)
+
+
+def _resuming(
+    workspace: Workspace, masthead: gr.HTML, clock: gr.Timer, tab: GalleryTab, public: bool
+) -> None:
+    """The events of a gallery whose making was interrupted."""
+
+    def go_on(head: dict[str, Any]) -> tuple[Any, Any, Any]:
+        current = (head or {}).get("current")
+        if not _begins(lambda: workspace.resume(current), public):
+            return gr.skip(), gr.skip(), gr.skip()
+        shown = grid_value(workspace, current) | {"unfinished": None}
+        return progress_value(workspace), gr.Timer(active=True), shown
+
+    def leave(head: dict[str, Any]) -> tuple[Any, Any]:
+        """Give up what was interrupted; the head is looked at again, since a gallery without images is gone then."""
+        current = (head or {}).get("current")
+        begun = _begins(lambda: workspace.give_up(current), public)
+        return grid_value(workspace, current), gr.Timer(active=True) if begun else gr.skip()
+
+    tab.grid.resume(go_on, masthead, [tab.progress, tab.timer, tab.grid], **HIDDEN)
+    tab.grid.leave(leave, masthead, [tab.grid, clock], **HIDDEN)
 
 
 def _showing(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab) -> None:

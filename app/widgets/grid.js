@@ -1,6 +1,7 @@
-// value: {id, name, count, lacking, against: name of the version that is compared with, offset, limit, read_only, said, items: [{id, name, thumb, caption, width, height}], cards: [{name,
-// loaded, rows, dimension, kind, recall, megabytes}]} or {empty: {title, text}}. Prop: removes. Triggers "turn" {offset}, "similar" {id},
-// "twins" for the near-duplicates of the gallery, "remove" {ids, offset}, and "refresh" where images lack vectors.
+// value: {id, name, count, lacking, against: name of the version that is compared with, unfinished: {done, total | null} | null, offset,
+// limit, read_only, said, items: [{id, name, thumb, caption, width, height}], cards: [{name, loaded, rows, dimension, kind, recall,
+// megabytes}]} or {empty: {title, text}}. Props: removes, makes. Triggers "turn" {offset}, "similar" {id}, "twins" for the near-duplicates
+// of the gallery, "remove" {ids, offset}, "refresh" where images lack vectors, and "resume" or "leave" where putting images in was interrupted.
 const { h, icon } = studio;
 
 function pages({ count, offset, limit }) {
@@ -60,6 +61,11 @@ function indexes({ cards }) {
     cards.some((card) => !card.loaded) ? h("p.quiet", {}, `Also kept: vectors of ${cards.filter((card) => !card.loaded).length} sets of other model versions.`) : null);
 }
 
+function interrupted({ done, total }) {
+  const of = total === null ? "" : ` of ${total.toLocaleString("en")}`, are = (total ?? done) === 1 ? "image is" : "images are";
+  return `Putting images in was interrupted: ${done.toLocaleString("en")}${of} ${are} in.`;
+}
+
 function render() {
   const value = props.value;
   if (!value) return;
@@ -70,6 +76,9 @@ function render() {
     h("header", {}, h("h2", {}, value.name), h("span.number", {}, `${value.count.toLocaleString("en")} image${value.count === 1 ? "" : "s"}`), h("span.hint", {}, picking ? "Click the ones to remove" : "Click one to search with it"), h("a.jump", { href: "#new-gallery" }, "New gallery ↓"), pages(value)),
     value.lacking ? h("p.lacking", {}, h("span", {}, value.lacking === value.count ? "This gallery was" : `${value.lacking.toLocaleString("en")} of these images were`, value.against ? ` not embedded with ${value.against} yet: searches beside it leave them out.` : " embedded with another model; this one cannot search them yet."),
       h("button", { type: "button", onclick: () => trigger("refresh") }, "Embed again")) : "",
+    value.unfinished ? h("p.lacking", { role: "status" }, h("span", {}, interrupted(value.unfinished)),
+      props.makes ? h("button", { type: "button", title: "Put in what is left", onclick: () => trigger("resume") }, "Go on") : null,
+      props.makes ? h("button", { type: "button", title: "Keep the images that are in, and forget the rest", onclick: () => trigger("leave") }, "Leave it at that") : null) : "",
     tools, value.said ? h("p.said", { role: "status" }, value.said) : "",
     h("ul", {}, value.items.map(tile)), indexes(value) || "");
 }

@@ -1,5 +1,6 @@
 // value: {name, phase: "running" | "done" | "cancelled" | "failed", message, fraction, result: {found, added, duplicates:
-// [[name, same]], skipped: [[name, reason]], seconds, gallery}} or null. Triggers "cancel", "resume" after that, and "show" {gallery}.
+// [[name, same]], skipped: [[name, reason]], seconds, gallery}} or null. Triggers "cancel", "resume" after that or a failure, and
+// "show" {gallery}.
 const { h, time } = studio;
 let running = null; // the parts of a job that runs: they change in place, so that Cancel keeps its focus and its clicks
 
@@ -34,7 +35,7 @@ function render() {
   const { phase, message, result } = value;
   element.replaceChildren(h(`section.${phase}`, { "aria-live": "polite" },
     h("div.line", {}, h("strong.message", {}, phase === "done" ? "✔ " : phase === "failed" ? "⚠ " : "", message),
-      phase === "cancelled" && result.gallery && result.found !== undefined ? h("button", { type: "button", title: "With the files that are left", onclick: () => trigger("resume") }, "Go on") : null,
+      result.gallery && (phase === "failed" || (phase === "cancelled" && result.found !== undefined)) ? h("button", { type: "button", title: "With the files that are left", onclick: () => trigger("resume") }, "Go on") : null,
       result.gallery ? h("button", { type: "button", onclick: () => trigger("show", { gallery: result.gallery }) }, "Open and search it") : null),
     result.found === undefined ? null : [counts(result),
       table(`Skipped (${result.skipped.length})`, result.skipped, ["File", "Why"]),

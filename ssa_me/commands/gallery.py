@@ -47,6 +47,11 @@ def _arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="delete the vectors of all model versions but those of the checkpoint",
     )
+    parser.add_argument(
+        "--forget-unfinished",
+        action="store_true",
+        help="give up what an interrupted index has left; the images that are in stay",
+    )
     parser.add_argument("--forget-query", metavar="NAME", help="delete a saved query")
 
 
@@ -55,6 +60,7 @@ def _run(args: Namespace, progress: Progress) -> Answer:
     from ssa_me.gallery.items import Spaces
     from ssa_me.gallery.saved import forget
     from ssa_me.gallery.store import Gallery
+    from ssa_me.gallery.unfinished import forget as give_up
 
     if args.remove_near_duplicates and args.near_duplicates is None:
         raise InputError("--remove-near-duplicates goes with --near-duplicates. Look at the groups first.")
@@ -65,6 +71,8 @@ def _run(args: Namespace, progress: Progress) -> Answer:
         progress(f"{gallery.remove(ids):,} images removed")
     if args.forget_query is not None:
         forget(gallery, "query", args.forget_query)
+    if args.forget_unfinished:
+        give_up(gallery.database)
     if args.forget_others:
         embedder = load_embedder(args, progress, gallery.checkpoint)
         gone = gallery.forget_others(Spaces(embedder.info.fingerprints))
@@ -125,7 +133,9 @@ def _near_duplicates(
 def describe(gallery: Gallery) -> dict[str, Any]:
     """What there is to know of a gallery without a model. Bytes are those on the disk."""
     from ssa_me.gallery.saved import saved
+    from ssa_me.gallery.unfinished import unfinished
 
+    state = unfinished(gallery.database)
     files = [path.stat().st_size for path in gallery.folder.rglob("*") if path.is_file()]
     return {
         "gallery": str(gallery.folder),
@@ -133,6 +143,7 @@ def describe(gallery: Gallery) -> dict[str, Any]:
         "images": len(gallery),
         "checkpoint": gallery.checkpoint,
         "read_only": gallery.read_only,
+        "unfinished": [str(left) for left in state.left] if state else [],
         "bytes": sum(files),
         "spaces": [
             {
@@ -171,6 +182,8 @@ def _text(data: dict[str, Any]) -> str:
         f"{data['checkpoint']}",
         table(rows, ["space", "images", "rows", "MB", "search", "recall@10"]),
     ]
+    left = ", ".join(data["unfinished"])
+    parts += [f"not finished: {left}; index --gallery {data['gallery']} goes on"] if left else []
     named = [
         f"{key}: {', '.join(f'{value} ({count:,})' for value, count in values.items())}"
         for key, values in data["fields"].items()

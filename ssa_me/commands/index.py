@@ -1,9 +1,11 @@
-"""`index`: put a folder, a zip, an ImageFolder set or a data set of the hub into a gallery; embed a gallery again."""
+"""`index`: put a folder, a zip, an ImageFolder set or a data set of the hub into a gallery; go on with what was interrupted;
+embed a gallery again."""
 
 from __future__ import annotations
 
 import shutil
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +14,8 @@ from ssa_me.commands.base import Progress as Report
 from ssa_me.errors import InputError
 
 if TYPE_CHECKING:
-    from ssa_me.gallery.ingest import Progress
-    from ssa_me.gallery.sources import Source
+    from ssa_me.gallery.ingest import IngestReport, Progress
+    from ssa_me.gallery.unfinished import Left, Unfinished
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -22,7 +24,7 @@ def _arguments(parser: ArgumentParser) -> None:
         nargs="?",
         metavar="SOURCE",
         help="a folder of images, a zip, an ImageFolder set, or hub:USER/NAME[:SPLIT] (needs the library datasets); without "
-        "it, images that lack vectors of the checkpoint get them",
+        "it, what was interrupted goes on, and images that lack vectors of the checkpoint get them",
     )
     parser.add_argument(
         "--gallery", type=Path, required=True, metavar="DIR", help="the gallery; made if it is not there"
@@ -30,7 +32,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace, progress: Report) -> Answer:
-    source = _source(args.source)
+    asked = _asked(args)
     from ssa_me.gallery.ingest import ingest
     from ssa_me.gallery.store import Gallery, is_gallery
 
@@ -52,38 +54,65 @@ def _run(args: Namespace, progress: Report) -> Answer:
         )
 
     try:
-        report = ingest(gallery, source, embedder, progress=tell)
+        reports = [ingest(gallery, one.source, embedder, copy=one.copy, progress=tell) for one in asked]
     except InputError:
         if made_here and len(gallery) == 0:
             shutil.rmtree(folder)
         raise
-    data = {
-        "gallery": str(args.gallery),
-        "images": len(gallery),
-        "found": report.found,
-        "added": report.added,
-        "again": report.again,
-        "duplicates": [{"name": name, "same_as": same} for name, same in report.duplicates],
-        "skipped": [{"name": name, "reason": reason} for name, reason in report.skipped],
-        "seconds": report.seconds,
-    }
+    data = _data(args.gallery, len(gallery), reports)
     return Answer(data, _text(data))
 
 
-def _source(text: str | None) -> Source:
-    """What is put in: nothing where there is no text. Raises InputError where a path does not exist."""
+def _asked(args: Namespace) -> Sequence[Left]:
+    """What is put in: the source that is named, else what an interrupted run has left; nothing where there is neither. Raises
+    InputError where a path does not exist, or another program is at it."""
     from ssa_me.gallery.hub_data import parse_hub
+    from ssa_me.gallery.unfinished import Left
 
-    if text is None:
-        return []
-    hub = parse_hub(text)
-    if hub is None and not Path(text).exists():
-        raise InputError(f"{text} does not exist. Give a folder of images, a zip, or an ImageFolder set.")
-    return hub or Path(text)
+    if args.source is None:
+        state = _unfinished(args.gallery.resolve())
+        if state is not None and state.at_work:
+            raise InputError(
+                f"Another program is putting images into {args.gallery} at this moment. Wait for it, or stop it."
+            )
+        return state.left if state else [Left([])]
+    hub = parse_hub(args.source)
+    if hub is None and not Path(args.source).exists():
+        raise InputError(
+            f"{args.source} does not exist. Give a folder of images, a zip, or an ImageFolder set."
+        )
+    return [Left(hub or Path(args.source))]
+
+
+def _unfinished(folder: Path) -> Unfinished | None:
+    from ssa_me.gallery.database import Database
+    from ssa_me.gallery.store import is_gallery
+    from ssa_me.gallery.unfinished import unfinished
+
+    return unfinished(Database(folder)) if is_gallery(folder) else None
 
 
 def _online(args: Namespace) -> bool:
-    return str(args.source).startswith("hub:")
+    """Whether the data comes from a hub."""
+    from ssa_me.gallery.hub_data import HubData
+
+    if args.source is not None:
+        return str(args.source).startswith("hub:")
+    state = _unfinished(args.gallery.resolve())
+    return state is not None and any(isinstance(left.source, HubData) for left in state.left)
+
+
+def _data(gallery: Path, images: int, reports: Sequence[IngestReport]) -> dict[str, Any]:
+    return {
+        "gallery": str(gallery),
+        "images": images,
+        "found": sum(report.found for report in reports),
+        "added": sum(report.added for report in reports),
+        "again": sum(report.again for report in reports),
+        "duplicates": [{"name": n, "same_as": same} for report in reports for n, same in report.duplicates],
+        "skipped": [{"name": n, "reason": why} for report in reports for n, why in report.skipped],
+        "seconds": sum(report.seconds for report in reports),
+    }
 
 
 def _text(data: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Puts images into a gallery: reads, recognises duplicates, makes thumbnails, embeds, stores. Knows no page.
 
 Files are read and decoded in threads, ahead of the model. Images are stored a batch at a time, so that
-stopping, by `cancelled` or by a crash, keeps all whole batches, and another run goes on from there.
+stopping, by `cancelled` or by a crash, keeps all whole batches, and another run goes on from there; until all is in, the
+gallery holds a note of what is left, see `unfinished`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ssa_me.errors import InputError
 from ssa_me.gallery.items import NewImage, NewVectors, Spaces
 from ssa_me.gallery.sources import Source, opened
 from ssa_me.gallery.store import Gallery
+from ssa_me.gallery.unfinished import working
 from ssa_me.images import MAX_PIXELS, content_hash, load_image, thumbnail
 from ssa_me.samples import Record, Sample
 
@@ -93,24 +95,23 @@ def ingest(
 
     Images of a folder stay where they are unless `copy`; those of a zip are always re-encoded into the
     gallery. Then all images of the gallery that lack vectors of this checkpoint get them, spaces that are large get an
-    approximate index, and only then the gallery goes by this checkpoint (not without `adopt`: it keeps both's vectors). An empty list as `source` does that alone.
-    `progress` is called in this thread. Raises InputError where there is no image to read, or the gallery is read-only;
+    approximate index, and only then the gallery goes by this checkpoint (without `adopt` it stays with its own, and has both's
+    vectors). An empty list as `source` does that alone. `progress` is called in this thread. Raises InputError where there is no image to read, or the gallery is read-only;
     single bad images are skipped and reported.
     """
     started = time.perf_counter()
     run = _Run(gallery, embedder, progress or _silent, cancelled or _never)
     try:
-        with gallery.database.writing():
-            pass  # a gallery that cannot be written says so before anything is embedded
-        unpacking = partial(run.tell, "unpacking")
-        with opened(source, gallery.folder, unpacking) as coming:
-            run.skipped += coming.skipped
-            run.found += len(coming.skipped)
-            run.add(coming.parts, coming.total, copy or coming.leaving)
-        run.embed_again()
-        run.index()
-        if adopt:
-            gallery.adopt(embedder.info.checkpoint, Spaces(embedder.info.fingerprints))
+        with working(gallery.database, source, copy) as tell_total:
+            with opened(source, gallery.folder, partial(run.tell, "unpacking")) as coming:
+                tell_total(coming.total)
+                run.skipped += coming.skipped
+                run.found += len(coming.skipped)
+                run.add(coming.parts, coming.total, copy or coming.leaving)
+            run.embed_again()
+            run.index()
+            if adopt:
+                gallery.adopt(embedder.info.checkpoint, Spaces(embedder.info.fingerprints))
     except _Cancelled:
         run.was_cancelled = True
     return run.report(time.perf_counter() - started)

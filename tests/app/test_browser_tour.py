@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from app.workspace import Workspace
+from ssa_me.gallery.unfinished import hold
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="Playwright is not installed: pip install -r requirements-dev.txt"
@@ -281,6 +283,17 @@ def test_a_zip_becomes_a_gallery_that_is_searched(
     page.locator("#gallery-switch").select_option("scenes")
     page.wait_for_function("location.search.includes('g=scenes')")
     assert len(visit.hits("ssa-me")) == 10
+    # as if the page had been killed while an image was put in
+    Image.new("RGB", (64, 48), "white").save(photographs.with_name("late.png"))
+    hold(workspace.gallery("my-holiday").database, [[("late.png", photographs.with_name("late.png"))]])
+    page.locator("#gallery-switch").select_option("my-holiday")
+    page.get_by_role("tab", name="Gallery").click()
+    grid = page.locator("#studio-grid")
+    playwright.expect(grid).to_contain_text("Putting images in was interrupted: 0 images are in.")
+    grid.get_by_role("button", name="Go on").click()
+    playwright.expect(report).to_contain_text("My holiday holds 4 images, 1 of them new.")
+    playwright.expect(grid).to_contain_text("4 images")
+    playwright.expect(grid).not_to_contain_text("interrupted")
 
 
 @pytest.mark.parametrize("visit", [(390, 844)], indirect=True)

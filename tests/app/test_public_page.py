@@ -15,6 +15,8 @@ from app.workspace import Workspace
         ("refresh", ({"current": "scenes"},)),
         ("add", (["a.zip"], {"current": "scenes"})),
         ("resume", ()),
+        ("go_on", ({"current": "scenes"},)),
+        ("leave", ({"current": "scenes"},)),
     ],
 )
 def test_a_forged_event_starts_nothing(
@@ -25,6 +27,7 @@ def test_a_forged_event_starts_nothing(
     monkeypatch.setattr(workspace, "start_refresh", lambda *given: begun.append(given))
     monkeypatch.setattr(workspace, "start_adding", lambda *given: begun.append(given))
     monkeypatch.setattr(workspace, "resume", lambda *given: begun.append(given))
+    monkeypatch.setattr(workspace, "give_up", lambda *given: begun.append(given))
     for public in (True, False):
         page = studio.build(workspace, public=public)
         (function,) = {f.fn for f in page.fns.values() if f.fn is not None and f.fn.__name__ == event}

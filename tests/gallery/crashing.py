@@ -5,7 +5,9 @@ It is imported by a process that forks the ones to be killed, so it holds no tes
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import signal
 import sqlite3
 import sys
@@ -13,11 +15,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ssa_me.gallery import Gallery, indexes, ingest
 from ssa_me.gallery.items import Spaces
 from tests.gallery.conftest import FakeEmbedder
 
-TOUCHING = {"open", "os.rename", "os.remove", "os.utime", "os.truncate", "os.mkdir", "sqlite3.connect"}
+TOUCHING = {
+    "open",
+    "os.link",
+    "os.rename",
+    "os.remove",
+    "os.utime",
+    "os.truncate",
+    "os.mkdir",
+    "sqlite3.connect",
+}
+
+
+POINTS = 6
+
+
+def points(count: int, seed: int, number: int = POINTS) -> list[int]:
+    """Events to die at: the first, the last, and one drawn in each of `number` - 2 equal parts between them."""
+    edges = np.linspace(2, count, number - 1).astype(int)
+    draw = random.Random(seed)
+    drawn = [draw.randrange(low, max(low + 1, high)) for low, high in itertools.pairwise(edges)]
+    return sorted({1, count, *drawn})
 
 
 class _Countdown:

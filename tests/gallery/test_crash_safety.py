@@ -5,12 +5,8 @@ The points are events with files and the database, drawn from a seed; the places
 
 from __future__ import annotations
 
-import itertools
-import multiprocessing
-import random
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,42 +19,7 @@ from ssa_me.gallery import Gallery, ingest
 from ssa_me.gallery.items import Spaces
 from ssa_me.gallery.store import DATABASE
 from tests.gallery import crashing
-
-POINTS = 6
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tests.gallery.crashing"])
-        yield context
-
-
-@pytest.fixture
-def kill(processes) -> Callable[..., int]:
-    """`kill(work, *args, last=n)`: do it in another process that dies at event n; 0 lets it live, and gives their number."""
-
-    def _kill(work: Callable[..., None], *args: object, last: int = 0) -> int:
-        mine, other = processes.Pipe(duplex=False)
-        process = processes.Process(target=crashing.run, args=(work, args, last, other))
-        process.start()
-        other.close()
-        process.join(60)
-        assert process.exitcode == 0 or (last and process.exitcode == -9)  # threads differ by an event or two
-        return mine.recv() if not last else 0
-
-    return _kill
-
-
-def points(count: int, seed: int) -> list[int]:
-    """Events to die at: the first, the last, and one drawn in each of `POINTS` - 2 equal parts between them."""
-    edges = np.linspace(2, count, POINTS - 1).astype(int)
-    draw = random.Random(seed)
-    drawn = [draw.randrange(low, max(low + 1, high)) for low, high in itertools.pairwise(edges)]
-    return sorted({1, count, *drawn})
+from tests.gallery.crashing import points
 
 
 @pytest.fixture
