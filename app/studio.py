@@ -102,7 +102,7 @@ def _on_arrival(workspace: Workspace, page: gr.Blocks, parts: _Parts) -> None:
     def arrive(request: gr.Request) -> tuple[Any, ...]:
         state, entered, trouble = read_link(workspace, dict(request.query_params))
         head = masthead_value(workspace, state.gallery, state.against)
-        job = workspace.ingest
+        job = workspace.making.job
         return (
             head,
             entered | {"linked": not trouble and state.tab == "search"} if entered else gr.skip(),

@@ -6,25 +6,22 @@ All of it may be used from several threads at once. Nothing is written outside t
 
 from __future__ import annotations
 
-import re
 import shutil
 import threading
-import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import permalink, unfinished, views
 from app.annotating import Annotating
 from app.cache import json_bytes
-from app.counts import IngestCounts
 from app.duplicates import Duplicates
 from app.failures import FailureRuns
 from app.inspecting import Inspector
 from app.jobs import Job, JobState
+from app.making import Making
 from app.opponents import Opponents
 from app.permalink import SearchState
 from app.searching import Searching, salience_of, wanted
@@ -37,9 +34,7 @@ from ssa_me.errors import InputError
 if TYPE_CHECKING:
     from app.zero_gpu import Lend
     from ssa_me.embedder import SalientEmbedder
-    from ssa_me.gallery.ingest import IngestReport, Progress, Source
     from ssa_me.gallery.store import Gallery
-    from ssa_me.gallery.unfinished import Left
     from ssa_me.model_info import ModelInfo
 
 DEMO = "scenes"
@@ -77,18 +72,18 @@ class Workspace:
         self.checkpoint, self.device, self._expert = checkpoint, device, expert
         self._demo_images = demo_images
         self._load, self._lend = load or self._load_embedder, lend
-        self._galleries_folder = self.folder / "galleries"
-        self._galleries_folder.mkdir(parents=True, exist_ok=True)
+        self.galleries_folder = self.folder / "galleries"
+        self.galleries_folder.mkdir(parents=True, exist_ok=True)
         self.uploads = UploadStore(self.folder / "uploads")
         self._embedder: SalientEmbedder | None = None
         self._galleries: dict[str, Gallery] = {}
         self._lock = threading.RLock()
         self._start = Job("start", self._prepare)
-        self._ingest: Job | None = None
         self._explanations: ByteCache[views.Json] = ByteCache(EXPLANATION_BYTES, json_bytes)
         self.opponents = Opponents(self, self._load_version if lend is None else None)
         self.failures = FailureRuns(self.folder, self.gallery, self.opponents)
         self.searching = Searching(self)
+        self.making = Making(self)
         self.tending = Tending(self)
         self.duplicates = Duplicates(self)
         self.inspector = Inspector(self)
@@ -99,7 +94,7 @@ class Workspace:
 
     def start(self) -> Workspace:
         """Find what was interrupted; load the model, then open or build the demo gallery, in the background."""
-        unfinished.rescue(self._galleries_folder)
+        unfinished.rescue(self.galleries_folder)
         self._start.start()
         self.training.start()
         return self
@@ -142,7 +137,7 @@ class Workspace:
         """All galleries that hold something or could go on, the demo gallery first, empty ones last, then by name. What is
         damaged is left out."""
         cards = []
-        for folder in self._galleries_folder.iterdir():
+        for folder in self.galleries_folder.iterdir():
             if folder.is_dir() and not folder.name.startswith("."):
                 try:
                     gallery = self.gallery(folder.name)
@@ -159,7 +154,7 @@ class Workspace:
         name = permalink.check_gallery_id(gallery_id)
         with self._lock:
             if name not in self._galleries:
-                folder = self._galleries_folder / name
+                folder = self.galleries_folder / name
                 if not folder.is_dir():
                     raise InputError(
                         f"There is no gallery {name!r} here (any more). Choose one from the list."
@@ -169,6 +164,12 @@ class Workspace:
                 except InputError as error:
                     raise InputError(str(error).replace(str(folder), f"The gallery {name!r}")) from None
             return self._galleries[name]
+
+    def discard(self, gallery_id: str) -> None:
+        """Delete a gallery that the page has made and nothing came into."""
+        with self._lock:
+            self._galleries.pop(gallery_id, None)
+            shutil.rmtree(self.galleries_folder / gallery_id, ignore_errors=True)
 
     def default_gallery(self) -> str | None:
         """The id of the gallery that opens first; None while there is none."""
@@ -185,7 +186,7 @@ class Workspace:
         offset = min(max(0, offset), max(0, count - 1)) // limit * limit
         items = [views.item_view(str(gallery_id), item) for item in gallery.items(offset, limit)]
         return {
-            "lacking": self._lacking(gallery, against),
+            "lacking": self.making.lacking(gallery, against),
             "against": self.opponents.name(against),
             "unfinished": unfinished.unfinished_view(gallery),
             "id": gallery_id,
@@ -238,158 +239,6 @@ class Workspace:
         explanation = self.embedder().explain(load_image(image, name), text, salience=salience_of(salience))
         return explanation.to_json() | {"files": []}
 
-    # Building galleries
-
-    @property
-    def ingest(self) -> Job | None:
-        """The job that builds a gallery, running or last run."""
-        return self._ingest
-
-    def start_ingest(self, name: str, files: Sequence[Path]) -> Job:
-        """Begin to build a gallery from uploaded files (images, zips). Raises InputError where that cannot be."""
-        clean = " ".join(name.split())[:60]
-        if not clean:
-            raise InputError("The new gallery has no name. Give it one.")
-        if not files:
-            raise InputError("There are no files to make a gallery of. Choose a zip or images first.")
-        with self._lock:
-            self._check_idle()
-            gallery_id = self._free_id(clean)
-            self._ingest = Job(clean, lambda job: self._build(job, gallery_id, clean, files))
-            return self._ingest.start()
-
-    def start_adding(self, gallery_id: object, files: Sequence[Path]) -> Job:
-        """Begin to add uploaded files to a gallery that is there. Raises InputError where that cannot be."""
-        gallery, name = self.gallery(gallery_id), permalink.check_gallery_id(gallery_id)
-        if not files or not all(file.is_file() for file in files):
-            raise InputError("There are no files to add (any more). Choose a zip or images first.")
-        with self._lock:
-            self._check_idle()
-            self._ingest = Job(gallery.name, lambda job: self._extend(job, name, gallery, files))
-            return self._ingest.start()
-
-    def resume(self, gallery_id: object = None) -> Job:
-        """Go on with what was interrupted in a gallery, of None with what was cancelled last. Raises InputError where there is
-        nothing left to do."""
-        chosen = gallery_id or (self._ingest.state.result.get("gallery") if self._ingest else None)
-        if chosen is None:
-            raise InputError(unfinished.NOTHING)
-        gallery, name = self.gallery(chosen), permalink.check_gallery_id(chosen)
-        with self._lock:
-            self._check_idle()
-            unfinished.check_interrupted(gallery)
-            self._ingest = Job(gallery.name, lambda job: self._extend(job, name, gallery))
-            return self._ingest.start()
-
-    def give_up(self, gallery_id: object) -> None:
-        """Leave a gallery whose making was interrupted as it is; one without images that was to hold uploads alone goes. Raises
-        InputError where nothing was interrupted."""
-        gallery, name = self.gallery(gallery_id), permalink.check_gallery_id(gallery_id)
-        with self._lock:
-            self._check_idle()
-            if unfinished.give_up(gallery):
-                self._discard(name)
-
-    def start_refresh(self, gallery_id: object, against: str | None = None) -> Job:
-        """Begin to embed those images of a gallery that the loaded model has no vectors of, then those that the version
-        `against` has none of. Raises InputError where there is no such gallery or version, or another job runs."""
-        gallery, embedder = self.gallery(gallery_id), self.embedder()
-        models = [embedder] if against is None else [embedder, self.opponents.model(against)]
-
-        def work(job: Job) -> JobState:
-            again, result = 0, {"gallery": gallery_id}
-            for model in models:
-                report = self._add(job, gallery, [], model, adopt=model is embedder)
-                again += report.again
-                if report.cancelled:
-                    return JobState(
-                        "cancelled", f"Cancelled. {gallery.name} lacks some vectors still.", None, result
-                    )
-            return JobState("done", f"{gallery.name} is ready: {again:,} images embedded again.", 1.0, result)
-
-        with self._lock:
-            self._check_idle()
-            self._ingest = Job(gallery.name, work)
-            return self._ingest.start()
-
-    def _check_idle(self) -> None:
-        if self._ingest and self._ingest.running:
-            raise InputError("Another gallery is being made. Wait for it, or cancel it.")
-
-    def _lacking(self, gallery: Gallery, against: str | None) -> int:
-        """How many images have no vectors of one of the models that are compared; 0 while none is loaded."""
-        from ssa_me.gallery.items import Spaces
-
-        if self._embedder is None:
-            return 0
-        spaces = [Spaces(self._embedder.info.fingerprints)]
-        spaces += [self.opponents.spaces(against)] if against else []
-        return max(len(gallery.lacking(needed)) for needed in spaces)
-
-    def _build(self, job: Job, gallery_id: str, name: str, files: Sequence[Path]) -> JobState:
-        job.report("Waiting for the model …")
-        embedder = self.embedder()
-        with unfinished.making(self._galleries_folder / gallery_id, name, embedder) as new:
-            unfinished.hold(new, files)
-        gallery = self.gallery(gallery_id)
-        try:
-            counts = self._take(job, gallery, unfinished.left(gallery), embedder)
-            return counts.made(name, len(gallery), gallery_id, job.cancelled())
-        except InputError as error:
-            return JobState("failed", str(error), None, {"gallery": gallery_id} if len(gallery) else {})
-        finally:
-            if len(gallery) == 0:
-                self._discard(gallery_id)
-
-    def _extend(self, job: Job, gallery_id: str, gallery: Gallery, files: Sequence[Path] = ()) -> JobState:
-        job.report("Waiting for the model …")
-        left = unfinished.hold(gallery, files) if files else unfinished.left(gallery)
-        counts = self._take(job, gallery, left, self.embedder())
-        result = counts.to_json() | {"gallery": gallery_id}
-        # what an interrupted ingest of the same files had taken in already is no duplicate
-        result["duplicates"] = [pair for pair in result["duplicates"] if pair[0] != pair[1]]
-        holds = f"{gallery.name} holds {len(gallery):,} images, {counts.added:,} of them new"
-        if job.cancelled():
-            return JobState("cancelled", f"Cancelled. {holds}.", None, result)
-        return JobState("done", f"{holds}.", 1.0, result)
-
-    def _take(
-        self, job: Job, gallery: Gallery, left: Sequence[Left], embedder: SalientEmbedder
-    ) -> IngestCounts:
-        """Ingest what is left to be put in, one source after another."""
-        counts = IngestCounts()
-        for part in left:
-            counts.add(part.source, partial(self._add, job, gallery, part.source, embedder, part.copy))
-        return counts
-
-    def _add(
-        self,
-        job: Job,
-        gallery: Gallery,
-        source: Source,
-        embedder: SalientEmbedder,
-        copy: bool = False,
-        adopt: bool = True,
-    ) -> IngestReport:
-        from ssa_me.gallery.ingest import ingest
-
-        def progress(now: Progress) -> None:
-            job.report(f"{gallery.name}: {now}", now.done / max(1, now.total))
-
-        options: dict[str, Any] = {"copy": copy, "adopt": adopt, "cancelled": job.cancelled}
-        return ingest(gallery, source, embedder, progress=progress, **options)
-
-    def _discard(self, gallery_id: str) -> None:
-        """Delete a gallery that the page has made and nothing came into."""
-        with self._lock:
-            self._galleries.pop(gallery_id, None)
-            shutil.rmtree(self._galleries_folder / gallery_id, ignore_errors=True)
-
-    def _free_id(self, name: str) -> str:
-        plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-        stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40] or "gallery"
-        return unfinished.free_id(self._galleries_folder, stem, DEMO)
-
     # Inside
 
     def _load_embedder(self) -> SalientEmbedder:
@@ -422,13 +271,13 @@ class Workspace:
         def drawn(done: int, of: int) -> None:
             job.report(f"Drawing the demo gallery: {done} of {of} scenes", done / of)
 
-        if not (self._galleries_folder / DEMO).is_dir():
-            with unfinished.making(self._galleries_folder / DEMO, DEMO_NAME, embedder) as new:
+        if not (self.galleries_folder / DEMO).is_dir():
+            with unfinished.making(self.galleries_folder / DEMO, DEMO_NAME, embedder) as new:
                 write_scenes(new.folder / DEMO_SOURCE, self._demo_images, DEMO_SEED, progress=drawn)
         gallery = self.gallery(DEMO)
         lacks = len(gallery) < self._demo_images or gallery.lacking(Spaces(embedder.info.fingerprints))
         if lacks or unfinished.is_interrupted(gallery):
-            self._add(job, gallery, gallery.folder / DEMO_SOURCE, embedder)
+            self.making.put(job, gallery, gallery.folder / DEMO_SOURCE, embedder)
 
     def gallery_id(self, state: SearchState) -> str:
         """The id of a search's gallery, else the first. Raises InputError where there is none."""

@@ -50,7 +50,7 @@ def grid_value(workspace: Workspace, head: dict[str, Any] | None, offset: int = 
 
 
 def progress_value(workspace: Workspace) -> dict[str, Any] | None:
-    job = workspace.ingest
+    job = workspace.making.job
     if job is None:
         return None
     state = job.state
@@ -143,24 +143,24 @@ def _making(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, form: _For
         return _begins(work, public)
 
     def start(paths: list[str] | None, title: str) -> tuple[Any, Any, Any, Any]:
-        if not begin(lambda: workspace.start_ingest(title or "", [Path(path) for path in paths or []])):
+        if not begin(lambda: workspace.making.begin(title or "", [Path(path) for path in paths or []])):
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         return progress_value(workspace), gr.Timer(active=True), None, ""
 
     def add(paths: list[str] | None, head: dict[str, Any]) -> tuple[Any, Any, Any]:
         files, current = [Path(path) for path in paths or []], (head or {}).get("current")
-        if not begin(lambda: workspace.start_adding(current, files)):
+        if not begin(lambda: workspace.making.add(current, files)):
             return gr.skip(), gr.skip(), gr.skip()
         return progress_value(workspace), gr.Timer(active=True), None
 
     def resume() -> tuple[Any, Any]:
-        if not begin(workspace.resume):
+        if not begin(workspace.making.resume):
             return gr.skip(), gr.skip()
         return progress_value(workspace), gr.Timer(active=True)
 
     def refresh(head: dict[str, Any]) -> tuple[Any, Any]:
         if not begin(
-            lambda: workspace.start_refresh(
+            lambda: workspace.making.refresh(
                 (head or {}).get("current"), parse_against((head or {}).get("against"))
             )
         ):
@@ -168,8 +168,8 @@ def _making(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab, form: _For
         return progress_value(workspace), gr.Timer(active=True)
 
     def cancel() -> None:
-        if not public and workspace.ingest is not None:
-            workspace.ingest.cancel()
+        if not public and workspace.making.job is not None:
+            workspace.making.job.cancel()
 
     begun = [tab.progress, tab.timer]
     entered = [form.files, form.name]
@@ -187,7 +187,7 @@ def _resuming(
 
     def go_on(head: dict[str, Any]) -> tuple[Any, Any, Any]:
         current = (head or {}).get("current")
-        if not _begins(lambda: workspace.resume(current), public):
+        if not _begins(lambda: workspace.making.resume(current), public):
             return gr.skip(), gr.skip(), gr.skip()
         shown = grid_value(workspace, current) | {"unfinished": None}
         return progress_value(workspace), gr.Timer(active=True), shown
@@ -195,7 +195,7 @@ def _resuming(
     def leave(head: dict[str, Any]) -> tuple[Any, Any]:
         """Give up what was interrupted; the head is looked at again, since a gallery without images is gone then."""
         current = (head or {}).get("current")
-        begun = _begins(lambda: workspace.give_up(current), public)
+        begun = _begins(lambda: workspace.making.give_up(current), public)
         return grid_value(workspace, current), gr.Timer(active=True) if begun else gr.skip()
 
     tab.grid.resume(go_on, masthead, [tab.progress, tab.timer, tab.grid], **HIDDEN)
@@ -206,7 +206,7 @@ def _showing(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab) -> None:
     """The events that show the gallery's images, and how far the work on it has come."""
 
     def poll(head: dict[str, Any]) -> tuple[Any, gr.Timer, Any]:
-        job = workspace.ingest
+        job = workspace.making.job
         running = job is not None and job.running
         shown = gr.skip() if running else grid_value(workspace, head)
         return progress_value(workspace), gr.Timer(active=running), shown

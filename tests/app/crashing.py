@@ -23,7 +23,7 @@ def make(folder: Path, files: list[Path]) -> None:
     """The first ingest of a new gallery."""
     workspace = Workspace(folder, demo_images=0, load=FakeEmbedder)
     workspace._start.start()
-    assert workspace.start_ingest("Mine", files).wait().phase == "done"
+    assert workspace.making.begin("Mine", files).wait().phase == "done"
 
 
 def demo(folder: Path) -> None:

@@ -29,7 +29,7 @@ def alike(tmp_path: Path) -> Workspace:
     for name, size in (SIZES | {"green": (64, 48)}).items():
         files.append(tmp_path / f"{name}.png")
         Image.new("RGB", size, COLOURS[name.split()[0]]).save(files[-1])
-    assert workspace.start_ingest("Twice", files).wait(60).phase == "done"
+    assert workspace.making.begin("Twice", files).wait(60).phase == "done"
     return workspace
 
 
@@ -88,7 +88,7 @@ def test_after_removing_only_what_was_alike_is_compared_again(
 def test_images_that_come_later_are_found(alike: Workspace, tmp_path: Path) -> None:
     settled(alike)
     Image.new("RGB", (20, 20), COLOURS["green"]).save(tmp_path / "green again.png")
-    alike.start_adding("twice", [tmp_path / "green again.png"]).wait(60)
+    alike.making.add("twice", [tmp_path / "green again.png"]).wait(60)
     assert ["green", "green again"] in names(settled(alike))
 
 

@@ -70,7 +70,7 @@ def against(version: str | None) -> SearchState:
 
 
 def embed(workspace: Workspace, version: str) -> None:
-    job = workspace.start_refresh("scenes", version)
+    job = workspace.making.refresh("scenes", version)
     state = job.wait(60)
     assert state.phase == "done", state.message
 
@@ -190,7 +190,7 @@ def test_a_version_that_is_gone_or_in_use_is_refused_with_a_sentence(
         lambda: workspace.search(against(other)),
         lambda: workspace.explain(against(other), 1),
         lambda: workspace.page("scenes", 0, against=other),
-        lambda: workspace.start_refresh("scenes", other),
+        lambda: workspace.making.refresh("scenes", other),
     ):
         with pytest.raises(InputError, match="no such version"):
             ask()

@@ -23,11 +23,11 @@ def test_a_forged_event_starts_nothing(
     event: str, arguments: tuple[object, ...], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[object] = []
-    monkeypatch.setattr(workspace, "start_ingest", lambda *given: begun.append(given))
-    monkeypatch.setattr(workspace, "start_refresh", lambda *given: begun.append(given))
-    monkeypatch.setattr(workspace, "start_adding", lambda *given: begun.append(given))
-    monkeypatch.setattr(workspace, "resume", lambda *given: begun.append(given))
-    monkeypatch.setattr(workspace, "give_up", lambda *given: begun.append(given))
+    monkeypatch.setattr(workspace.making, "begin", lambda *given: begun.append(given))
+    monkeypatch.setattr(workspace.making, "refresh", lambda *given: begun.append(given))
+    monkeypatch.setattr(workspace.making, "add", lambda *given: begun.append(given))
+    monkeypatch.setattr(workspace.making, "resume", lambda *given: begun.append(given))
+    monkeypatch.setattr(workspace.making, "give_up", lambda *given: begun.append(given))
     for public in (True, False):
         page = studio.build(workspace, public=public)
         (function,) = {f.fn for f in page.fns.values() if f.fn is not None and f.fn.__name__ == event}

@@ -24,7 +24,7 @@ def tended(tmp_path: Path) -> Workspace:
     ):
         files.append(tmp_path / f"{name}.png")
         Image.new("RGB", size, COLOURS[colour]).save(files[-1])
-    assert workspace.start_ingest("Pair", files).wait(60).phase == "done"
+    assert workspace.making.begin("Pair", files).wait(60).phase == "done"
     return workspace
 
 
@@ -42,11 +42,11 @@ def test_images_are_removed_and_it_is_said_how_they_are_searched(tended: Workspa
 
 def test_images_are_added_to_a_gallery_that_is_there(tended: Workspace, tmp_path: Path) -> None:
     Image.new("RGB", (64, 48), COLOURS["green"]).save(tmp_path / "green.png")
-    job = tended.start_adding("pair", [tmp_path / "green.png", tmp_path / "red.png"])
+    job = tended.making.add("pair", [tmp_path / "green.png", tmp_path / "red.png"])
     assert job.wait(60).message == "Pair holds 4 images, 1 of them new."
     assert job.state.result["duplicates"] == []
     with pytest.raises(InputError, match="nothing to go on with"):
-        tended.resume()
+        tended.making.resume()
 
 
 def test_a_cancelled_ingest_goes_on_with_the_same_files(
@@ -57,8 +57,8 @@ def test_a_cancelled_ingest_goes_on_with_the_same_files(
     files = [tmp_path / "green.png", tmp_path / "white.png"]
     with monkeypatch.context() as patched:
         patched.setattr("app.jobs.Job.cancelled", lambda _: True)
-        assert tended.start_adding("pair", files).wait(60).phase == "cancelled"
-    assert tended.resume().wait(60).phase == "done"
+        assert tended.making.add("pair", files).wait(60).phase == "cancelled"
+    assert tended.making.resume().wait(60).phase == "done"
     assert len(tended.gallery("pair")) == 5
 
 

@@ -67,7 +67,7 @@ def sent(tmp_path: Path, drawn: list[Path]) -> list[Path]:
 def stopped(tmp_path: Path, drawn: list[Path]) -> Path:
     """A workspace whose gallery `mine` holds 32 of 40 images, for the model failed; the uploads themselves are gone."""
     workspace = opened(tmp_path / "w", lambda: Failing(InputError("The disk is full. Make room.")))
-    state = workspace.start_ingest("Mine", drawn).wait(60)
+    state = workspace.making.begin("Mine", drawn).wait(60)
     assert (state.phase, state.message) == ("failed", "The disk is full. Make room.")
     assert state.result == {"gallery": "mine"}
     shutil.rmtree(tmp_path / "sent")
@@ -88,14 +88,14 @@ def test_killed_at_any_moment_a_new_gallery_goes_on(
         cards = {card.id: card.count for card in workspace.galleries()}
         assert set(cards) <= {"mine"}
         if not cards:  # killed before the files were kept; the name is free still
-            assert workspace._free_id("Mine") == "mine"
+            assert workspace.making._free_id("Mine") == "mine"
             states.append(None)
             continue
         gallery, shown = workspace.gallery("mine"), workspace.page("mine", 0)["unfinished"]
         states.append(cards["mine"])
         if shown is not None:
             assert shown["total"] in (None, 12, 20) and shown["done"] == cards["mine"]
-            state = workspace.resume("mine").wait(60)
+            state = workspace.making.resume("mine").wait(60)
             assert (state.phase, state.result["added"]) == ("done", 20 - cards["mine"])
             assert state.result["duplicates"] == [] and state.result["skipped"] == []
         assert (len(gallery), workspace.page("mine", 0)["unfinished"]) == (20, None)
@@ -123,50 +123,50 @@ def test_a_making_that_failed_goes_on_after_a_restart_without_the_uploads(stoppe
     workspace = opened(stopped)
     assert [(card.id, card.count) for card in workspace.galleries()] == [("mine", 32)]
     assert grid_value(workspace, "mine")["unfinished"] == {"done": 32, "total": 40}
-    state = workspace.resume("mine").wait(60)
+    state = workspace.making.resume("mine").wait(60)
     assert (state.phase, state.message) == ("done", "Mine holds 40 images, 8 of them new.")
     assert grid_value(workspace, "mine")["unfinished"] is None
     with pytest.raises(InputError, match="nothing to go on with"):
-        workspace.resume("mine")
+        workspace.making.resume("mine")
 
 
 def test_a_cancelled_ingest_goes_on_after_a_restart(
     tmp_path: Path, drawn: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = opened(tmp_path / "w")
-    assert first.start_ingest("Mine", drawn[:4]).wait(60).phase == "done"
+    assert first.making.begin("Mine", drawn[:4]).wait(60).phase == "done"
     with monkeypatch.context() as patched:
         patched.setattr("app.jobs.Job.cancelled", lambda _: True)
-        assert first.start_adding("mine", drawn).wait(60).phase == "cancelled"
+        assert first.making.add("mine", drawn).wait(60).phase == "cancelled"
     assert first.page("mine", 0)["unfinished"] == {"done": 0, "total": 40}
     shutil.rmtree(tmp_path / "sent")
     second = opened(tmp_path / "w")
-    assert second.resume("mine").wait(60).message == "Mine holds 40 images, 36 of them new."
+    assert second.making.resume("mine").wait(60).message == "Mine holds 40 images, 36 of them new."
 
 
 def test_adding_others_leaves_what_was_cancelled(
     tmp_path: Path, drawn: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = opened(tmp_path / "w")
-    assert workspace.start_ingest("Mine", drawn[:4]).wait(60).phase == "done"
+    assert workspace.making.begin("Mine", drawn[:4]).wait(60).phase == "done"
     with monkeypatch.context() as patched:
         patched.setattr("app.jobs.Job.cancelled", lambda _: True)
-        assert workspace.start_adding("mine", drawn[4:10]).wait(60).phase == "cancelled"
+        assert workspace.making.add("mine", drawn[4:10]).wait(60).phase == "cancelled"
     assert (
-        workspace.start_adding("mine", drawn[10:12]).wait(60).message == "Mine holds 6 images, 2 of them new."
+        workspace.making.add("mine", drawn[10:12]).wait(60).message == "Mine holds 6 images, 2 of them new."
     )
     assert workspace.page("mine", 0)["unfinished"] == {"done": 2, "total": 8}
-    assert workspace.resume("mine").wait(60).message == "Mine holds 12 images, 6 of them new."
+    assert workspace.making.resume("mine").wait(60).message == "Mine holds 12 images, 6 of them new."
 
 
 def test_what_is_left_is_given_up(stopped: Path) -> None:
     workspace = opened(stopped)
-    workspace.give_up("mine")
+    workspace.making.give_up("mine")
     assert grid_value(workspace, "mine")["unfinished"] is None
     assert [(card.id, card.count) for card in workspace.galleries()] == [("mine", 32)]
     assert not (workspace.gallery("mine").folder / UPLOADS).exists()
     with pytest.raises(InputError, match="nothing to go on with"):
-        workspace.give_up("mine")
+        workspace.making.give_up("mine")
 
 
 def test_a_gallery_of_uploads_without_any_image_is_listed_last_and_goes_when_given_up(
@@ -176,12 +176,12 @@ def test_a_gallery_of_uploads_without_any_image_is_listed_last_and_goes_when_giv
     empty = Gallery.create(folder / "empty", "A", "fake")
     hold(empty.database, [[(drawn[0].name, drawn[0])]])
     workspace = opened(tmp_path / "w")
-    assert workspace.start_ingest("Whole", drawn[:2]).wait(60).phase == "done"
+    assert workspace.making.begin("Whole", drawn[:2]).wait(60).phase == "done"
     assert [(card.id, card.count) for card in workspace.galleries()] == [("whole", 2), ("empty", 0)]
     assert workspace.page("empty", 0)["unfinished"] == {"done": 0, "total": None}
     with pytest.raises(InputError):
         workspace.search(SearchState(text="red", gallery="empty"))
-    workspace.give_up("empty")
+    workspace.making.give_up("empty")
     assert not empty.folder.exists()
     assert [card.id for card in workspace.galleries()] == ["whole"]
 
@@ -193,7 +193,7 @@ def test_the_folder_that_a_gallery_was_made_of_stays_when_it_is_given_up(
     shutil.copytree(tmp_path / "sent", gallery.folder / "photographs")
     assert ingest(gallery, gallery.folder / "photographs", FakeEmbedder(), cancelled=lambda: True).cancelled  # type: ignore[arg-type]
     workspace = opened(tmp_path / "w")
-    workspace.give_up("mine")
+    workspace.making.give_up("mine")
     assert len(list((gallery.folder / "photographs").iterdir())) == 40
     assert workspace.galleries() == []
 
@@ -204,7 +204,7 @@ def test_what_another_process_is_at_is_not_called_interrupted(
     workspace = opened(stopped)
     monkeypatch.setattr("ssa_me.gallery.unfinished.Unfinished.at_work", True)
     assert workspace.page("mine", 0)["unfinished"] is None
-    for work in (workspace.resume, workspace.give_up):
+    for work in (workspace.making.resume, workspace.making.give_up):
         with pytest.raises(InputError, match="at this moment"):
             work("mine")
 
@@ -242,7 +242,7 @@ def test_a_making_that_takes_in_nothing_leaves_nothing(tmp_path: Path, drawn: li
             raise RuntimeError("a bug")
 
     workspace = opened(tmp_path / "w", Broken)
-    assert workspace.start_ingest("Mine", drawn).wait(60).phase == "failed"
+    assert workspace.making.begin("Mine", drawn).wait(60).phase == "failed"
     assert list((tmp_path / "w" / "galleries").iterdir()) == [] == workspace.galleries()
 
 
@@ -252,10 +252,10 @@ def test_uploads_that_are_kept_for_later_survive_a_model_that_cannot_be_loaded(
     def fail() -> FakeEmbedder:
         raise InputError("The checkpoint lacks the key x. Give a whole one.")
 
-    assert opened(tmp_path / "w").start_ingest("Mine", drawn[:2]).wait(60).phase == "done"
+    assert opened(tmp_path / "w").making.begin("Mine", drawn[:2]).wait(60).phase == "done"
     broken = opened(tmp_path / "w", fail)
-    assert broken.start_adding("mine", drawn[:5]).wait(60).phase == "failed"
+    assert broken.making.add("mine", drawn[:5]).wait(60).phase == "failed"
     assert broken.page("mine", 0)["unfinished"] == {"done": 0, "total": None}
     whole = opened(tmp_path / "w")
-    assert whole.resume("mine").wait(60).message == "Mine holds 5 images, 3 of them new."
+    assert whole.making.resume("mine").wait(60).message == "Mine holds 5 images, 3 of them new."
     assert unfinished(whole.gallery("mine").database) is None

@@ -48,14 +48,14 @@ def test_a_gallery_of_another_checkpoint_says_so_and_is_embedded_again(
 ) -> None:
     (tmp_path / "a.png").write_bytes(picture("pink"))
     first = Workspace(tmp_path / "w", demo_images=0, load=FakeEmbedder).start()
-    assert first.start_ingest("Mine", [tmp_path / "a.png"]).wait(30).phase == "done"
+    assert first.making.begin("Mine", [tmp_path / "a.png"]).wait(30).phase == "done"
     other = FakeEmbedder({"baseline": "a" * 12, "ssa-me": "b" * 12})
     second = Workspace(tmp_path / "w", demo_images=0, load=lambda: other).start()
     second.embedder()
     assert second.page("mine", 0)["lacking"] == 1
     with pytest.raises(InputError):
         second.search(SearchState(text="pink", gallery="mine"))
-    assert second.start_refresh("mine").wait(30).phase == "done"
+    assert second.making.refresh("mine").wait(30).phase == "done"
     assert second.page("mine", 0)["lacking"] == 0
     assert len(second.search(SearchState(text="pink", gallery="mine"))["lists"][1]["hits"]) == 1
 
@@ -183,7 +183,7 @@ def test_a_gallery_of_uploads_says_what_was_skipped_and_why(
     (tmp_path / "list.txt").write_text("no image")
     (tmp_path / "bad.zip").write_bytes(b"PK no zip")
     files = [photographs, tmp_path / "late.png", tmp_path / "list.txt", tmp_path / "bad.zip"]
-    state = workspace.start_ingest("Holiday — 2026", files).wait(30)
+    state = workspace.making.begin("Holiday — 2026", files).wait(30)
     assert state.phase == "done", state.message
     assert state.result["added"] == 4
     assert state.result["gallery"] == "holiday-2026"
@@ -205,14 +205,14 @@ def test_two_galleries_of_one_name_get_two_ids(
     (tmp_path / "a.png").write_bytes(picture("pink"))
     ids = []
     for _ in range(2):
-        ids.append(workspace.start_ingest("写真", [tmp_path / "a.png"]).wait(30).result["gallery"])
+        ids.append(workspace.making.begin("写真", [tmp_path / "a.png"]).wait(30).result["gallery"])
     assert ids == ["gallery", "gallery-2"]
     assert [card.name for card in workspace.galleries() if card.id in ids] == ["写真", "写真"]
 
 
 def test_nothing_usable_makes_no_gallery(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("no image")
-    state = workspace.start_ingest("Nothing", [tmp_path / "list.txt"]).wait(30)
+    state = workspace.making.begin("Nothing", [tmp_path / "list.txt"]).wait(30)
     assert state.phase == "failed"
     assert state.result["skipped"]
     assert "nothing" not in {card.id for card in workspace.galleries()}
@@ -230,21 +230,21 @@ def test_an_ingest_can_be_cancelled_and_only_one_runs(tmp_path: Path, picture: C
     workspace = Workspace(tmp_path / "w", demo_images=0, load=Slow).start()
     for number in range(40):
         (tmp_path / f"{number}.png").write_bytes(picture("red", size=(64 + number, 48)))
-    job = workspace.start_ingest("Slow", sorted(tmp_path.glob("*.png")))
+    job = workspace.making.begin("Slow", sorted(tmp_path.glob("*.png")))
     with pytest.raises(InputError, match="Another gallery"):
-        workspace.start_ingest("Second", [tmp_path / "0.png"])
+        workspace.making.begin("Second", [tmp_path / "0.png"])
     job.cancel()
     hold.set()
     state = job.wait(30)
     assert state.phase == "cancelled"
     assert state.result["added"] < 40
-    assert workspace.ingest is job
+    assert workspace.making.job is job
 
 
 @pytest.mark.parametrize(("name", "files"), [("", ["a.png"]), ("  ", ["a.png"]), ("Name", [])])
 def test_an_ingest_needs_a_name_and_files(name: str, files: list[str], workspace: Workspace) -> None:
     with pytest.raises(InputError):
-        workspace.start_ingest(name, [Path(file) for file in files])
+        workspace.making.begin(name, [Path(file) for file in files])
 
 
 def test_parallel_searches_equal_serial_ones(workspace: Workspace) -> None:
