@@ -122,10 +122,10 @@ def test_killed_while_it_is_drawn_the_demo_gallery_is_whole_at_the_next_start(
 def test_a_making_that_failed_goes_on_after_a_restart_without_the_uploads(stopped: Path) -> None:
     workspace = opened(stopped)
     assert [(card.id, card.count) for card in workspace.galleries()] == [("mine", 32)]
-    assert grid_value(workspace, "mine")["unfinished"] == {"done": 32, "total": 40}
+    assert grid_value(workspace, {"current": "mine"})["unfinished"] == {"done": 32, "total": 40}
     state = workspace.making.resume("mine").wait(60)
     assert (state.phase, state.message) == ("done", "Mine holds 40 images, 8 of them new.")
-    assert grid_value(workspace, "mine")["unfinished"] is None
+    assert grid_value(workspace, {"current": "mine"})["unfinished"] is None
     with pytest.raises(InputError, match="nothing to go on with"):
         workspace.making.resume("mine")
 
@@ -162,7 +162,7 @@ def test_adding_others_leaves_what_was_cancelled(
 def test_what_is_left_is_given_up(stopped: Path) -> None:
     workspace = opened(stopped)
     workspace.making.give_up("mine")
-    assert grid_value(workspace, "mine")["unfinished"] is None
+    assert grid_value(workspace, {"current": "mine"})["unfinished"] is None
     assert [(card.id, card.count) for card in workspace.galleries()] == [("mine", 32)]
     assert not (workspace.gallery("mine").folder / UPLOADS).exists()
     with pytest.raises(InputError, match="nothing to go on with"):
