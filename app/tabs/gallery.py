@@ -189,14 +189,14 @@ def _resuming(
         current = (head or {}).get("current")
         if not _begins(lambda: workspace.making.resume(current), public):
             return gr.skip(), gr.skip(), gr.skip()
-        shown = grid_value(workspace, current) | {"unfinished": None}
+        shown = grid_value(workspace, head) | {"unfinished": None}
         return progress_value(workspace), gr.Timer(active=True), shown
 
     def leave(head: dict[str, Any]) -> tuple[Any, Any]:
         """Give up what was interrupted; the head is looked at again, since a gallery without images is gone then."""
         current = (head or {}).get("current")
         begun = _begins(lambda: workspace.making.give_up(current), public)
-        return grid_value(workspace, current), gr.Timer(active=True) if begun else gr.skip()
+        return grid_value(workspace, head), gr.Timer(active=True) if begun else gr.skip()
 
     tab.grid.resume(go_on, masthead, [tab.progress, tab.timer, tab.grid], **HIDDEN)
     tab.grid.leave(leave, masthead, [tab.grid, clock], **HIDDEN)
