@@ -192,14 +192,14 @@ def _resuming(
         shown = grid_value(workspace, head) | {"unfinished": None}
         return progress_value(workspace), gr.Timer(active=True), shown
 
-    def leave(head: dict[str, Any]) -> tuple[Any, Any]:
+    def leave_as_it_is(head: dict[str, Any]) -> tuple[Any, Any]:
         """Give up what was interrupted; the head is looked at again, since a gallery without images is gone then."""
         current = (head or {}).get("current")
         begun = _begins(lambda: workspace.making.give_up(current), public)
         return grid_value(workspace, head), gr.Timer(active=True) if begun else gr.skip()
 
     tab.grid.resume(go_on, masthead, [tab.progress, tab.timer, tab.grid], **HIDDEN)
-    tab.grid.leave(leave, masthead, [tab.grid, clock], **HIDDEN)
+    tab.grid.leave(leave_as_it_is, masthead, [tab.grid, clock], **HIDDEN)
 
 
 def _showing(workspace: Workspace, masthead: gr.HTML, tab: GalleryTab) -> None:

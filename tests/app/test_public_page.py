@@ -16,7 +16,7 @@ from app.workspace import Workspace
         ("add", (["a.zip"], {"current": "scenes"})),
         ("resume", ()),
         ("go_on", ({"current": "scenes"},)),
-        ("leave", ({"current": "scenes"},)),
+        ("leave_as_it_is", ({"current": "scenes"},)),
     ],
 )
 def test_a_forged_event_starts_nothing(
