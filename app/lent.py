@@ -72,6 +72,7 @@ class LentEmbedder(SalientEmbedder):
     embed_query = _lent(SalientEmbedder.embed_query)
     embed_region = _lent(SalientEmbedder.embed_region)
     embed_redrawn = _lent(SalientEmbedder.embed_redrawn)
+    embed_weighted = _lent(SalientEmbedder.embed_weighted)
     subjects = _lent(SalientEmbedder.subjects)
     explain = _lent(SalientEmbedder.explain)
     maps = _lent(SalientEmbedder.maps)

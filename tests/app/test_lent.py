@@ -37,6 +37,7 @@ PASSES: dict[str, Given] = {
     "embed_query": lambda model, image: model.embed_query(TEXT, image, 0.3),
     "embed_region": lambda model, image: model.embed_region(image, (4.0, 4.0, 30.0, 30.0)),
     "embed_redrawn": lambda model, image: model.embed_redrawn(image, [(4.0, 4.0, 30.0, 30.0)]),
+    "embed_weighted": lambda model, image: model.embed_weighted(image, np.eye(16, dtype=np.float32)),
     "subjects": lambda model, image: model.subjects([Sample(TEXT), Sample(image=image)]),
     "explain": lambda model, image: model.explain(image, TEXT, also=("a tree",), heads=True),
     "explain in full": lambda model, image: model.explain(image, TEXT, salience="full"),
