@@ -1,8 +1,9 @@
 // value: {id, name, count, lacking, against: name of the version that is compared with, unfinished: {done, total | null} | null, offset,
 // limit, read_only, said, items: [{id, name, thumb, caption, width, height}], cards: [{name, loaded, rows, dimension, kind, recall,
 // megabytes}]} or {empty: {title, text}}. Props: removes, makes. Triggers "turn" {offset}, "similar" {id}, "twins" for the near-duplicates
-// of the gallery, "remove" {ids, offset}, "refresh" where images lack vectors, and "resume" or "leave" where putting images in was interrupted.
-const { h, icon } = studio;
+// of the gallery, "remove" {ids, offset}, "refresh" where images lack vectors, and "resume" or "leave" where putting images in was
+// interrupted. Says "counted" {id, count} to the page's head.
+const { h, icon, say } = studio;
 
 function pages({ count, offset, limit }) {
   if (count <= limit) return null;
@@ -72,6 +73,7 @@ function render() {
   if (value.empty) return element.replaceChildren(h("div.empty", {}, h("h2", {}, value.empty.title), h("p", {}, value.empty.text)));
   if (of !== value.id) { of = value.id; picking = sure = false; picked.clear(); }
   showTools();
+  say("counted", { id: value.id, count: value.count });
   element.replaceChildren(
     h("header", {}, h("h2", {}, value.name), h("span.number", {}, `${value.count.toLocaleString("en")} image${value.count === 1 ? "" : "s"}`), h("span.hint", {}, picking ? "Click the ones to remove" : "Click one to search with it"), h("a.jump", { href: "#new-gallery" }, "New gallery ↓"), pages(value)),
     value.lacking ? h("p.lacking", {}, h("span", {}, value.lacking === value.count ? "This gallery was" : `${value.lacking.toLocaleString("en")} of these images were`, value.against ? ` not embedded with ${value.against} yet: searches beside it leave them out.` : " embedded with another model; this one cannot search them yet."),

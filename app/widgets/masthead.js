@@ -1,5 +1,6 @@
 // value: {galleries: [{id, name, count}], current, opponents: [{id, name}], against, model: {…} | null, starting: {phase, message,
-// fraction}}. Triggers "switch" {gallery, against}. Hears "versions" from the Train tab: [{id, name}] to compare with. The value is only ever set by the server.
+// fraction}}. Triggers "switch" {gallery, against}. Hears "versions" from the Train tab: [{id, name}] to
+// compare with; and "counted" from the Gallery tab: {id, count}. The value is only ever set by the server.
 const { h, hear, icon } = studio;
 
 function millions(count) {
@@ -9,7 +10,7 @@ function millions(count) {
 function gallerySwitch({ galleries, current }) {
   if (!galleries.length) return null;
   const options = galleries.map(({ id, name, count }) =>
-    h("option", { value: id, selected: id === current }, `${name} (${count.toLocaleString("en")})`));
+    h("option", { value: id, selected: id === current }, `${name} (${(counts[id] ?? count).toLocaleString("en")})`));
   const select = h("select", { id: "gallery-switch", "aria-label": "Gallery", onchange: () => trigger("switch", { gallery: select.value, against: props.value.against }) }, options);
   return h("label.gallery", {}, h("span.quiet", {}, "Gallery"), select);
 }
@@ -83,6 +84,7 @@ function start({ starting }) {
 
 const head = h("div"), dialog = help();
 element.replaceChildren(head, dialog);
+let counts = {}; // of galleries, as the Gallery tab last said since the value was set
 let versions = null; // those to compare with, as the Train tab last said; until then the value's
 let drawn = ""; // what the rest of the head shows: it stays, with its focus, while only the start goes on
 
@@ -90,7 +92,7 @@ function render() {
   const value = props.value;
   if (!value) return;
   window.studioGallery = value.current;
-  const rest = JSON.stringify([value.galleries, value.current, versions ?? value.opponents, value.against, value.model, value.starting.phase]);
+  const rest = JSON.stringify([value.galleries, counts, value.current, versions ?? value.opponents, value.against, value.model, value.starting.phase]);
   if (rest === drawn) return element.querySelector(".starting").replaceChildren(start(value));
   drawn = rest;
   const wasOpen = element.querySelector("details[open]") !== null;
@@ -121,11 +123,15 @@ document.addEventListener("click", (event) => {
   if (open && !open.contains(event.target)) open.removeAttribute("open");
 });
 
+hear(element, "counted", ({ id, count }) => {
+  counts = { ...counts, [id]: count };
+  render();
+});
 hear(element, "versions", (others) => {
   versions = others;
   const { current, against } = props.value || {};
   if (against && !others.some(({ id }) => id === against)) trigger("switch", { gallery: current, against: null });
   render();
 });
-watch("value", render);
+watch("value", () => { counts = {}; render(); });
 render();

@@ -293,6 +293,7 @@ def test_a_zip_becomes_a_gallery_that_is_searched(
     grid.get_by_role("button", name="Go on").click()
     playwright.expect(report).to_contain_text("My holiday holds 4 images, 1 of them new.")
     playwright.expect(grid).to_contain_text("4 images")
+    playwright.expect(page.locator("#gallery-switch option[value=my-holiday]")).to_have_text("My holiday (4)")
     playwright.expect(grid).not_to_contain_text("interrupted")
 
 
