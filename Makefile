@@ -7,6 +7,8 @@ SHELL := /bin/sh
 PORT ?= 7860
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+# A process a core, up to four; the tests of a file stay together. PYTEST_ARGS="-n 0" has one, which a debugger can stop.
+PYTEST := -m pytest -n logical --maxprocesses 4 --dist loadfile
 VENV := .venv
 PY := $(VENV)/bin/python
 # A stamp says that what a requirements file lists is installed; it is newer than the file, or the work is done again.
@@ -27,7 +29,7 @@ run: $(READY)  ## Open the studio on http://127.0.0.1:7860 (another port: make r
 	@PORT=$(PORT) $(PY) app.py
 
 test: $(READY_DEV)  ## Run the tests (a part of them: make test PYTEST_ARGS="tests/salience -k fuse")
-	@$(PY) -m pytest $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(PY) $(PYTEST) $(PYTEST_ARGS)
 
 lint: $(READY_DEV)  ## Check style and types: ruff, mypy
 	@$(PY) -m ruff check .
