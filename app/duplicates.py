@@ -196,23 +196,23 @@ def _ids(gallery: Gallery, space: str | None) -> np.ndarray:
 
 
 def _page(gallery_id: str, gallery: Gallery, found: NearDuplicates, offset: object) -> views.Json:
-    """Groups from number `offset` on, each with its representative first. rest: ids of all but the first of each group, of
-    all pages, as many as can be removed at once; far: those of them that are linked by way of others alone."""
+    """Groups from number `offset` on, each with its representative first. rest: ids of what is as alike to the first of its
+    group as asked, of all pages, as many as can be removed at once; far: of what is linked by way of others alone."""
     from ssa_me.gallery.near_duplicates import ROUNDING
 
     least = found.threshold - ROUNDING
     first = offset if type(offset) is int else 0
     first = min(max(0, first), max(0, len(found.groups) - 1)) // GROUPS * GROUPS
     shown = found.groups[first : first + GROUPS]
-    rest = [pair for group in found.groups for pair in group.others[: SHOWN - 1]][:MOST_REMOVED]
+    listed = [pair for group in found.groups for pair in group.others[: SHOWN - 1]]
     return {
         "offset": first,
         "limit": GROUPS,
         "groups": [_group(gallery_id, gallery, group, least) for group in shown],
         "total": len(found.groups),
-        "copies": sum(len(group.ids) - 1 for group in found.groups),
-        "rest": [id for id, _ in rest],
-        "far": [id for id, cosine in rest if cosine < least],
+        "copies": len(found.copies),
+        "rest": [id for id, cosine in listed if cosine >= least][:MOST_REMOVED],
+        "far": [id for id, cosine in listed if cosine < least][:MOST_REMOVED],
         "compared": len(found.searched),
         "lacking": max(0, len(gallery) - len(found.searched)),
         "kind": found.kind,

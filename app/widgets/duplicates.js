@@ -1,5 +1,5 @@
 // value: {id, name, threshold, least, phase: "running" | "done" | "cancelled" | "failed", message, fraction, read_only, said, removed} and, where
-// done, {offset, limit, total, copies, rest: [ids], far: [ids of them below the threshold], compared, lacking, kind, groups: [{more, images: [{id, name, thumb, caption, width,
+// done, {offset, limit, total, copies, rest: [ids of copies], far: [ids of what is below the threshold], compared, lacking, kind, groups: [{more, images: [{id, name, thumb, caption, width,
 // height, cosine, far: below the threshold}]}]}, the first image of a group being the one the others are held against; null while nobody asks. Prop: removes.
 // Triggers "find" {threshold}, "turn" {threshold, offset}, "cancel" {threshold}, "remove" {ids, threshold, offset} and "leave".
 const { h, icon } = studio;
@@ -42,16 +42,17 @@ function pages({ total, offset, limit, threshold }) {
 // What is done with the chosen copies; it changes in place, so that a box that was ticked keeps its focus.
 const tools = h("div.tools");
 function showTools() {
-  const { threshold, offset, total, rest, far } = props.value;
-  const less = (far || []).filter((id) => picked.has(id));
+  const { threshold, offset, total, rest = [], far = [] } = props.value;
+  const less = far.filter((id) => picked.has(id));
   const act = (name, work, more = {}) => h("button", { type: "button", onclick: work, ...more }, name);
   const tick = (ids) => { picked.clear(); ids.forEach((id) => picked.add(id)); sure = false; boxes.forEach(([id, box]) => (box.checked = picked.has(id))); showTools(); };
   tools.replaceChildren(...(removable() && total ? [
-    act("Select all but the first of each group", () => tick(rest), { title: `${count(rest.length, "copy", "copies")}, on all pages` }),
+    act("Select all copies", () => tick(rest), { title: `${count(rest.length, "copy", "copies")} of the first of a group, on all pages; none with ⚠` }),
     act(sure ? `Yes, remove ${picked.size.toLocaleString("en")}` : `Remove ${picked.size.toLocaleString("en")}`, () => {
       if (!sure) { sure = true; return showTools(); }
       trigger("remove", { ids: [...picked], threshold, offset });
     }, { disabled: picked.size === 0, class: sure ? "sure" : null, title: "Originals outside of the gallery stay where they are" }),
+    far.length && !less.length ? act(`Also ${far.length.toLocaleString("en")} ⚠`, () => tick([...picked, ...far]), { title: "Those whose cosine with the first is below the threshold: in their group by way of others, and perhaps no copies of it" }) : null,
     less.length ? act(`Keep ${less.length.toLocaleString("en")} ⚠`, () => tick([...picked].filter((id) => !less.includes(id))), { title: "Those whose cosine with the first is below the threshold: in their group by way of others" }) : null,
     picked.size ? act("Choose none", () => tick([])) : null,
   ] : []).filter(Boolean));
@@ -64,10 +65,10 @@ function settings({ threshold, least, phase }) {
     h("label", {}, "Alike from a cosine of ", entry), h("button", { type: "submit" }, phase === "cancelled" || phase === "failed" ? "Look again" : "Look"));
 }
 
-function summary({ phase, total, copies, compared, lacking, kind }) {
+function summary({ phase, total, copies, far, compared, lacking, kind }) {
   if (phase !== "done") return null;
   const how = kind === "exact" ? "each with each" : "by the approximate index, which may miss some";
-  return h("p.quiet", { role: "status" }, total ? `${count(total, "group")} with ${count(copies, "copy", "copies")}; ` : "No two images are so alike; ",
+  return h("p.quiet", { role: "status" }, total ? `${count(total, "group")} with ${count(copies, "copy", "copies")}${far.length ? `, ${far.length.toLocaleString("en")} more by way of others (⚠)` : ""}; ` : "No two images are so alike; ",
     `${count(compared, "image")} compared, ${how}${lacking ? `; ${count(lacking, "image")} without vectors left out` : ""}`);
 }
 

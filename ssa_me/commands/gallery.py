@@ -40,7 +40,7 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--remove-near-duplicates",
         action="store_true",
-        help="with --near-duplicates: of each group forget all images but the largest; originals stay",
+        help="with --near-duplicates: of each group forget those that are so alike to its largest image; originals stay",
     )
     parser.add_argument(
         "--forget-others",

@@ -14,7 +14,7 @@ from typing import Any
 
 from ssa_me.errors import InputError
 from ssa_me.evaluation.cache import digest
-from ssa_me.failures.words import Kind, all_named, kind_of, names_subjects_alone
+from ssa_me.failures.words import Kind, all_named, asked_words, kind_of, label_words, names_subjects_alone
 from ssa_me.gallery.items import Item
 from ssa_me.salience.subjects import split_phrases
 
@@ -144,11 +144,15 @@ class _Truth:
     def __init__(self, items: Sequence[Item]) -> None:
         self._captions: dict[str, list[int]] = {}
         self._labelled: dict[tuple[str, ...], list[int]] = {}
+        self._by_word: dict[str, set[tuple[str, ...]]] = {}
         for item in items:
             for caption in dict.fromkeys(item.captions):
                 self._captions.setdefault(caption.casefold(), []).append(item.id)
             if labels := tuple(sorted(labels_of(item))):
                 self._labelled.setdefault(labels, []).append(item.id)
+        for labels in self._labelled:
+            for word in label_words(labels):
+                self._by_word.setdefault(word, set()).add(labels)
 
     def of(self, text: str) -> list[int]:
         """Ids, ascending."""
@@ -156,9 +160,17 @@ class _Truth:
         if names_subjects_alone(text):
             phrases = split_phrases(text)
             found |= {
-                at for labels, ids in self._labelled.items() if all_named(phrases, labels) for at in ids
+                at
+                for labels in self._may_name(phrases)
+                if all_named(phrases, labels)
+                for at in self._labelled[labels]
             }
         return sorted(found)
+
+    def _may_name(self, phrases: Sequence[str]) -> set[tuple[str, ...]]:
+        """The labels of images that have all words of the phrases: few of many, so that each can be looked at."""
+        of_word = [self._by_word.get(word, set()) for word in asked_words(phrases)]
+        return set.intersection(*sorted(of_word, key=len)) if of_word else set()
 
 
 class _Names:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, get_args
 
 from ssa_me.salience.subjects import split_phrases
@@ -131,8 +132,19 @@ def is_named(phrase: str, label: str) -> bool:
     be a man in red, but not the other way round."""
     asked, known = _plain(phrase), _plain(label)
     if PERSON in asked and PERSON not in known:
-        known = {PERSON if word in _PERSONS else word for word in known}
+        known = frozenset(PERSON if word in _PERSONS else word for word in known)
     return bool(asked) and asked <= known
+
+
+def asked_words(phrases: Sequence[str]) -> frozenset[str]:
+    """The words that labels must have for `phrases` to be named by them, as `label_words` gives them."""
+    return frozenset(word for phrase in phrases for word in _plain(phrase))
+
+
+def label_words(labels: Sequence[str]) -> frozenset[str]:
+    """The words by which what is annotated as `labels` may be called."""
+    known = frozenset(word for label in labels for word in _plain(label))
+    return known | {PERSON} if known & _PERSONS else known
 
 
 def all_named(phrases: Sequence[str], labels: Sequence[str]) -> bool:
@@ -150,5 +162,6 @@ def _matched(phrases: list[str], labels: list[str]) -> bool:
     )
 
 
-def _plain(text: str) -> set[str]:
-    return {word for word in _WORD.findall(text.lower()) if word not in _ARTICLES}
+@lru_cache(maxsize=65_536)
+def _plain(text: str) -> frozenset[str]:
+    return frozenset(word for word in _WORD.findall(text.lower()) if word not in _ARTICLES)

@@ -66,8 +66,10 @@ class NearDuplicates:
 
     @property
     def copies(self) -> list[int]:
-        """Ids of all images but the representatives of their groups."""
-        return [id for group in self.groups for id, _ in group.others]
+        """Ids of the images that are as alike to the representative of their group as the threshold says. Those that others
+        link to it are left out: they may have little in common with it."""
+        least = self.threshold - ROUNDING
+        return [id for group in self.groups for id, cosine in group.others if cosine >= least]
 
 
 def near_duplicates(

@@ -179,4 +179,4 @@ def test_what_is_linked_by_way_of_others_alone_is_told_apart(alike: Workspace) -
         (3, False),
         (2, True),
     ]
-    assert (view["rest"], view["far"]) == ([3, 2], [2])
+    assert (view["rest"], view["far"], view["copies"]) == ([3], [2], 1)

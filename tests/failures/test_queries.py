@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+
 import pytest
 
 from ssa_me.errors import InputError
+from ssa_me.failures import queries
 from ssa_me.failures.queries import MOST_BYTES, caption_queries, listed_queries
+from ssa_me.samples import Subject
 
 
 @pytest.fixture
@@ -30,6 +35,20 @@ def test_captions_once_with_all_images_that_they_are_true_of(items, names):
     assert len(right) == 10
 
 
+def test_only_images_that_may_be_named_are_looked_at_and_all_that_are_named_are_found(items, monkeypatch):
+    labels = ("a red man", "a man in red", "a red bird", "a bird", "a person", "two red birds and a man")
+    drawn = [
+        replace(items[0], id=n, captions=(f"{a} and {b}",), subjects=(Subject(a), Subject(b)))
+        for n, (a, b) in enumerate(product(labels, labels))
+    ]
+    texts = (*labels, "a person in red", "a red bird and a man", "a person and a person", "the the", "birds")
+    truth = queries._Truth(drawn)
+    found = [truth.of(text) for text in texts]
+    assert all(len(truth._may_name((text,))) < len(truth._labelled) for text in labels)
+    monkeypatch.setattr(queries._Truth, "_may_name", lambda self, phrases: set(self._labelled))
+    assert found == [truth.of(text) for text in texts] and [] in found and any(found)
+
+
 def test_what_a_query_shares_and_its_free_columns(items):
     query = next(q for q in caption_queries(items).queries if q.text == "red blue")
     assert (query.cluster, query.kind, query.extra) == (
@@ -40,8 +59,6 @@ def test_what_a_query_shares_and_its_free_columns(items):
 
 
 def test_no_captions_is_said(items):
-    from dataclasses import replace
-
     with pytest.raises(InputError, match="no captions"):
         caption_queries([replace(item, captions=()) for item in items])
 
