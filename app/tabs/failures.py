@@ -25,6 +25,7 @@ CLOSED = (
     "On a public page only the captions of the demo gallery can be run, and nobody can vote. Run SSA-ME studio on your own "
     "machine: python app.py"
 )
+UNEMBEDDED = "This gallery is not embedded with that version, and nothing is embedded on a public page. Choose another one."
 Json = dict[str, Any]
 
 
@@ -116,6 +117,8 @@ def _running(workspace: Workspace, made: FailuresTab, masthead: gr.HTML, public:
             asked, data = _asked(_sent(event), head or {})
             if public and (asked.kind != "captions" or asked.gallery != DEMO):
                 raise InputError(CLOSED)
+            if public and asked.against and workspace.making.lacking(workspace.gallery(DEMO), asked.against):
+                raise InputError(UNEMBEDDED)
             runs.start(asked, data)
 
         return begun(work, head)

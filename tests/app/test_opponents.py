@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -158,6 +159,20 @@ def test_queries_run_against_another_version_which_is_embedded_on_the_way(
     assert run.lists(run.row(0), 2).keys() == {"baseline", "ssa-me"}
     plain = workspace.failures.start(Asked("captions", "scenes")).wait(60)
     assert plain.result["run"] != state.result["run"]
+
+
+def test_on_a_public_page_a_run_embeds_nothing(
+    workspace: Workspace, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[object] = []
+    monkeypatch.setattr(workspace.failures, "start", lambda *given: begun.append(given))
+    events = {f.fn.__name__: f.fn for f in studio.build(workspace, public=True).fns.values() if f.fn}
+    asked = SimpleNamespace(_data={"kind": "captions"})
+    for embedded in (False, True):
+        if embedded:
+            embed(workspace, other)
+        events["start_run"]({"current": "scenes", "against": other}, asked)
+        assert len(begun) == embedded
 
 
 def test_a_link_names_the_opponent_and_both_fingerprints(workspace: Workspace, other: str) -> None:
