@@ -17,7 +17,7 @@ from PIL import Image
 from ssa_me.errors import InputError
 from ssa_me.outputs import VisualBatch
 from ssa_me.passes import MOST_SUBJECTS, Passes, Salient
-from ssa_me.salience.regions import TokenRegion
+from ssa_me.salience.regions import TokenRegion, coverage
 from ssa_me.samples import BBox
 
 
@@ -30,16 +30,6 @@ class Redrawn:
     subject_vectors: Mapping[str, np.ndarray]
     salience: np.ndarray
     boxes: np.ndarray
-
-
-def covered(bbox: BBox, boxes: np.ndarray) -> np.ndarray:
-    """The share of each token's box (N, 4) that `bbox` covers: (N,) float32 in [0, 1]; 0 for a token without an area."""
-    x, y, width, height = bbox
-    across = np.minimum(boxes[:, 2], x + width) - np.maximum(boxes[:, 0], x)
-    down = np.minimum(boxes[:, 3], y + height) - np.maximum(boxes[:, 1], y)
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    shared = np.clip(across, 0, None) * np.clip(down, 0, None)
-    return np.asarray(np.where(area > 0, shared / np.maximum(area, 1e-9), 0), np.float32)
 
 
 def embed_redrawn(passes: Passes, image: Image.Image, drawn: Sequence[BBox]) -> Redrawn:
@@ -61,7 +51,7 @@ def embed_redrawn(passes: Passes, image: Image.Image, drawn: Sequence[BBox]) -> 
 
 def _salient(drawn: Sequence[BBox], visual: VisualBatch) -> Salient:
     """The regions as salience of the one image in `visual`. Without any, all of it is dark."""
-    shares = [covered(bbox, visual.boxes[0]) for bbox in drawn]
+    shares = [coverage(visual.boxes[0], bbox) for bbox in drawn]
     if not all(share.any() for share in shares):
         raise InputError("A region lies outside of the image. Draw it on the image.")
     regions = tuple(

@@ -8,7 +8,7 @@ import pytest
 from ssa_me.checkpoint import VERSIONS
 from ssa_me.embedder import SalientEmbedder
 from ssa_me.errors import InputError
-from ssa_me.redrawing import covered
+from ssa_me.salience.regions import coverage
 from ssa_me.samples import Sample
 
 BOXES = np.array([[0, 0, 10, 10], [10, 0, 20, 10], [0, 10, 10, 20], [10, 10, 20, 20], [0, 0, 0, 0]], float)
@@ -29,7 +29,7 @@ def embedder(trained_checkpoint) -> SalientEmbedder:
     ],
 )
 def test_a_token_counts_as_far_as_it_is_covered(bbox, shares):
-    assert covered(bbox, BOXES) == pytest.approx(shares)
+    assert coverage(BOXES, bbox) == pytest.approx(shares)
 
 
 def test_the_drawn_region_is_what_counts(embedder, picture):

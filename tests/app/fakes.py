@@ -21,8 +21,8 @@ from ssa_me.explanation import (
     Subjects,
     region_table,
 )
-from ssa_me.redrawing import Redrawn, covered
-from ssa_me.salience.regions import TokenRegion
+from ssa_me.redrawing import Redrawn
+from ssa_me.salience.regions import TokenRegion, coverage
 from ssa_me.samples import BBox, Sample
 
 VERSIONS = ("baseline", "ssa-me")
@@ -191,7 +191,7 @@ class FakeEmbedder:
         rows = np.stack([_vector(Sample(image=part), "baseline") for part in [*parts, image]])
         whole = {"baseline": rows[-1], "ssa-me": _unit(rows[:-1].sum(0) + 1e-6)}
         boxes = _boxes(image.size)
-        salience = np.max([covered(bbox, boxes) for bbox in drawn] or [np.zeros(len(boxes))], axis=0)
+        salience = np.max([coverage(boxes, bbox) for bbox in drawn] or [np.zeros(len(boxes))], axis=0)
         return Redrawn(whole, dict.fromkeys(VERSIONS, rows[:-1]), salience, boxes)
 
 
@@ -209,7 +209,7 @@ def _table(
     candidates = []
     for x, y, w, h in places:
         part = _vector(Sample(image=image.crop((int(x), int(y), int(x + w), int(y + h)))), "baseline")
-        region = TokenRegion(covered((x, y, w, h), boxes), (x, y, w, h), 0.8)
+        region = TokenRegion(coverage(boxes, (x, y, w, h)), (x, y, w, h), 0.8)
         candidates.append(Candidate(region, {"baseline": 0.5 * part, "ssa-me": part}))
     spoken = np.stack([_vector(Sample(text=phrase), "baseline") for phrase in phrases])
     return region_table(dict.fromkeys(VERSIONS, spoken), candidates, [*range(len(phrases)), None], attention)
