@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import statistics
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -198,12 +199,13 @@ def _dearness(out: Path) -> float:
 
 
 def _pace(folder: Path) -> float | None:
-    """The samples a second of a variant's training, as its log says last; None where nothing was trained."""
+    """The samples a second of a variant's training: the median of what its log says, which other work on the machine moves
+    least; None where nothing was trained."""
     log = folder / "training" / "log.jsonl"
     if not log.is_file():
         return None
-    pace: float = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])["samples_per_s"]
-    return pace
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return statistics.median(float(line["samples_per_s"]) for line in lines if "samples_per_s" in line)
 
 
 def _complete(folder: Path, plain: Path, start: Path) -> None:
