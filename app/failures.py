@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from app.failures_open import OpenRun
 from app.failures_state import FailuresState, check_run
 from app.jobs import Job, JobState
+from app.making import put
 from app.permalink import check_gallery_id
 from ssa_me.errors import InputError
 
@@ -136,17 +137,9 @@ class FailureRuns:
 
     def _embedded(self, job: Job, gallery: Gallery, against: str | None) -> bool:
         """Embed what the gallery lacks of the version `against`; whether that was done."""
-        from ssa_me.gallery.ingest import Progress, ingest
-
         if against is None or not gallery.lacking(self._opponents.spaces(against)):
             return True
-
-        def told(now: Progress) -> None:
-            job.report(f"{gallery.name}: {now}", now.done / max(1, now.total))
-
-        model = self._opponents.model(against)
-        report = ingest(gallery, [], model, adopt=False, progress=told, cancelled=job.cancelled)
-        return not report.cancelled
+        return not put(job, gallery, [], self._opponents.model(against), adopt=False).cancelled
 
     def _binding(self, job: Job, asked: Asked) -> Gallery | None:
         """The gallery of binding tasks, made in a hidden folder that stays where it is stopped."""

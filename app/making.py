@@ -93,7 +93,7 @@ class Making:
         def work(job: Job) -> JobState:
             again, result = 0, {"gallery": gallery_id}
             for model in models:
-                report = self.put(job, gallery, [], model, adopt=model is embedder)
+                report = put(job, gallery, [], model, adopt=model is embedder)
                 again += report.again
                 if report.cancelled:
                     return JobState(
@@ -154,26 +154,8 @@ class Making:
         """Ingest what is left to be put in, one source after another."""
         counts = IngestCounts()
         for part in left:
-            counts.add(part.source, partial(self.put, job, gallery, part.source, embedder, part.copy))
+            counts.add(part.source, partial(put, job, gallery, part.source, embedder, part.copy))
         return counts
-
-    def put(
-        self,
-        job: Job,
-        gallery: Gallery,
-        source: Source,
-        embedder: SalientEmbedder,
-        copy: bool = False,
-        adopt: bool = True,
-    ) -> IngestReport:
-        """Ingest a source, telling `job` how far it is and ending where that is cancelled."""
-        from ssa_me.gallery.ingest import ingest
-
-        def progress(now: Progress) -> None:
-            job.report(f"{gallery.name}: {now}", now.done / max(1, now.total))
-
-        options: dict[str, Any] = {"copy": copy, "adopt": adopt, "cancelled": job.cancelled}
-        return ingest(gallery, source, embedder, progress=progress, **options)
 
     def _free_id(self, name: str) -> str:
         from app.workspace import DEMO
@@ -181,3 +163,21 @@ class Making:
         plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
         stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40] or "gallery"
         return unfinished.free_id(self._workspace.galleries_folder, stem, DEMO)
+
+
+def put(
+    job: Job,
+    gallery: Gallery,
+    source: Source,
+    embedder: SalientEmbedder,
+    copy: bool = False,
+    adopt: bool = True,
+) -> IngestReport:
+    """Ingest a source, telling `job` how far it is and ending where that is cancelled."""
+    from ssa_me.gallery.ingest import ingest
+
+    def progress(now: Progress) -> None:
+        job.report(f"{gallery.name}: {now}", now.done / max(1, now.total))
+
+    options: dict[str, Any] = {"copy": copy, "adopt": adopt, "cancelled": job.cancelled}
+    return ingest(gallery, source, embedder, progress=progress, **options)

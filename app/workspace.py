@@ -21,7 +21,7 @@ from app.duplicates import Duplicates
 from app.failures import FailureRuns
 from app.inspecting import Inspector
 from app.jobs import Job, JobState
-from app.making import Making
+from app.making import Making, put
 from app.opponents import Opponents
 from app.permalink import SearchState
 from app.searching import Searching, salience_of, wanted
@@ -277,7 +277,7 @@ class Workspace:
         gallery = self.gallery(DEMO)
         lacks = len(gallery) < self._demo_images or gallery.lacking(Spaces(embedder.info.fingerprints))
         if lacks or unfinished.is_interrupted(gallery):
-            self.making.put(job, gallery, gallery.folder / DEMO_SOURCE, embedder)
+            put(job, gallery, gallery.folder / DEMO_SOURCE, embedder)
 
     def gallery_id(self, state: SearchState) -> str:
         """The id of a search's gallery, else the first. Raises InputError where there is none."""

@@ -34,7 +34,7 @@ from ssa_me.checkpoint import (
 )
 from ssa_me.control_maps import ControlMaps, control_maps
 from ssa_me.devices import choose_device
-from ssa_me.embedding import Embedded
+from ssa_me.embedding import Embedded, check_versions
 from ssa_me.errors import InputError
 from ssa_me.explaining import explain
 from ssa_me.explanation import Explanation, Region, SalienceMode, Subjects, TokenMaps, salience_mode
@@ -140,9 +140,7 @@ class SalientEmbedder:
         named: tuple[str, ...] = ()
         if phrase is not None:
             named = self.subjects([Sample(phrase)])[0].phrases if full else self.phrases(phrase)
-        unknown = sorted(set(versions) - set(VERSIONS))
-        if unknown:
-            raise InputError(f"There is no version {', '.join(unknown)}. Versions: {', '.join(VERSIONS)}.")
+        check_versions(versions)
         vectors = {v: np.zeros((len(samples), self.info.dimension), dtype=np.float32) for v in versions}
         regions: list[tuple[Region, ...]] = [()] * len(samples)
         none = np.zeros((0, self.info.dimension), dtype=np.float32)

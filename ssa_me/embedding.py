@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ssa_me.checkpoint import VERSIONS
+from ssa_me.errors import InputError
 from ssa_me.explanation import Explanation, Region, SalienceMode
 from ssa_me.model_info import ModelInfo
 from ssa_me.redrawing import Redrawn
@@ -29,6 +30,13 @@ class Embedded:
     vectors: Mapping[str, np.ndarray]
     regions: tuple[tuple[Region, ...], ...]
     subject_vectors: Mapping[str, tuple[np.ndarray, ...]]
+
+
+def check_versions(versions: Sequence[str]) -> None:
+    """Raise InputError where one of `versions` is none of `VERSIONS`."""
+    unknown = sorted(set(versions) - set(VERSIONS))
+    if unknown:
+        raise InputError(f"There is no version {', '.join(unknown)}. Versions: {', '.join(VERSIONS)}.")
 
 
 class Embedder(Protocol):

@@ -15,8 +15,7 @@ from PIL import Image
 
 from ssa_me.checkpoint import BASELINE, SSA_ME, VERSIONS
 from ssa_me.embedder import SalientEmbedder
-from ssa_me.embedding import Embedded
-from ssa_me.errors import InputError
+from ssa_me.embedding import Embedded, check_versions
 from ssa_me.explanation import Alignment, Explanation, RegionTable, SalienceMode
 from ssa_me.model_info import ModelInfo
 from ssa_me.redrawing import Redrawn
@@ -66,7 +65,7 @@ class Opposed:
     ) -> Embedded:
         """As `SalientEmbedder.embed`; the regions are those of the last of `versions`. Beside images that are read again
         for a text, a model that never learned to read both gets the image alone."""
-        self._check(versions)
+        check_versions(versions)
         found = {}
         for version in versions:
             side, asked = self.sides[version], samples
@@ -93,13 +92,13 @@ class Opposed:
         image_weight: float = 0.5,
         versions: Sequence[str] = VERSIONS,
     ) -> dict[str, np.ndarray]:
-        self._check(versions)
+        check_versions(versions)
         return {v: self.sides[v].embed_query(text, image, image_weight, (SSA_ME,))[SSA_ME] for v in versions}
 
     def embed_region(
         self, image: Image.Image, bbox: BBox, versions: Sequence[str] = VERSIONS
     ) -> dict[str, np.ndarray]:
-        self._check(versions)
+        check_versions(versions)
         return {v: self.sides[v].embed_region(image, bbox, (SSA_ME,))[SSA_ME] for v in versions}
 
     def embed_redrawn(self, image: Image.Image, drawn: Sequence[BBox]) -> Redrawn:
@@ -163,11 +162,6 @@ class Opposed:
             scores={BASELINE: spoken.vectors[SSA_ME] @ rows.T, SSA_ME: table.scores[SSA_ME]},
             inside={BASELINE: inside, SSA_ME: table.inside[SSA_ME]},
         )
-
-    def _check(self, versions: Sequence[str]) -> None:
-        unknown = sorted(set(versions) - set(self.sides))
-        if unknown:
-            raise InputError(f"There is no version {', '.join(unknown)}. Versions: {', '.join(self.sides)}.")
 
 
 def _aligned(found: Sequence[Alignment], table: RegionTable) -> tuple[Alignment, ...]:

@@ -95,9 +95,9 @@ def ingest(
 
     Images of a folder stay where they are unless `copy`; those of a zip are always re-encoded into the
     gallery. Then all images of the gallery that lack vectors of this checkpoint get them, spaces that are large get an
-    approximate index, and only then the gallery goes by this checkpoint (without `adopt` it stays with its own, and has both's
-    vectors). An empty list as `source` does that alone. `progress` is called in this thread. Raises InputError where there is no image to read, or the gallery is read-only;
-    single bad images are skipped and reported.
+    approximate index, and only then the gallery goes by this checkpoint (without `adopt` it stays with its own, and
+    has both's vectors). An empty list as `source` does that alone. `progress` is called in this thread. Raises InputError
+    where there is no image to read, or the gallery is read-only; single bad images are skipped and reported.
     """
     started = time.perf_counter()
     run = _Run(gallery, embedder, progress or _silent, cancelled or _never)
