@@ -213,8 +213,8 @@ class Workspace:
         item = gallery.item(item_id)
         embedder = self.opponents.embedder(state.against)
         text, salience = wanted(state.text), salience_of(state.salience)
-        prints = tuple(embedder.info.fingerprints.items())
-        key = (prints, gallery_id, str(gallery.folder), item_id, text, salience)
+        models = (*embedder.info.fingerprints.items(), *embedder.info.titles.items())
+        key = (models, gallery_id, str(gallery.folder), item_id, text, salience)
         view = self._explanations.get(key)
         if view is None:
             explanation = embedder.explain(gallery.image(item_id), text, salience=salience)

@@ -134,6 +134,9 @@ def test_an_image_is_explained_and_inspected_under_both_versions(workspace: Work
     state = SearchState(text="red", gallery="scenes", hit=1, against=other)
     titles = {"baseline": "Ten regions", "ssa-me": "tiny (as it came)"}
     assert workspace.explain(state, 1)["titles"] == titles
+    workspace.training.shelf.rename(other, "Eleven")
+    assert workspace.explain(state, 1)["titles"]["baseline"] == "Eleven"
+    workspace.training.shelf.rename(other, "Ten regions")
     seen = workspace.inspector.look(state, InspectSettings())
     assert seen["maps"]["titles"] == seen["alignment"]["titles"] == seen["attribution"]["titles"] == titles
     assert [place["title"] for place in seen["redraw"]["places"]] == list(titles.values())
