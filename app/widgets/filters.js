@@ -60,13 +60,17 @@ studio.filters = ({ look, keep, recall, forget, changed, pairs, duplicate, keeps
   const told = h("span.told", { role: "status" });
   const keeping = (kind, title, hint) => h("button", { type: "button", title: hint, onclick: () => work(async () => { await keep({ kind, name: name.value }); name.value = ""; return "Kept."; }) }, title);
   const drop = h("button", { type: "button", title: "Forget the one that is chosen", onclick: () => saved.value && work(async () => { await forget(JSON.parse(saved.value)); return "Forgotten."; }) }, "Forget");
+  let latest = 0; // answers may come in another order than they were asked for: the last thing that was begun is told
   async function work(task) {
-    told.textContent = "";
+    const mine = ++latest;
+    const tell = (text) => { if (mine === latest) told.textContent = text; };
+    tell("");
     try {
-      told.textContent = (await task()) || "";
-      if (told.textContent) await learn();
+      const done = (await task()) || "";
+      tell(done);
+      if (done) await learn();
     } catch (error) {
-      told.textContent = error.message;
+      tell(error.message);
     }
   }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.app.test_browser_tour import Visit, chromium, playwright, pytestmark, visit  # noqa: F401
 
 
@@ -61,8 +63,30 @@ def test_more_like_a_part_that_is_drawn_and_kept_by_name(visit: Visit) -> None: 
     visit.ask("a blue bird")
     panel.get_by_label("Open a kept query or view").select_option(label="a corner")
     page.wait_for_function("location.search.includes('box=') && !location.search.includes('q=')")
-    panel.get_by_label("Open a kept query or view").select_option(label="a corner")
+
+
+def test_what_was_done_last_is_told_whichever_answer_comes_last(visit: Visit) -> None:  # noqa: F811
+    page, expect = visit.open(), playwright.expect
+    visit.ask("a red car")
+    page.get_by_role("button", name="Filters", exact=True).click()
+    panel = page.get_by_role("group", name="Filters")
+    panel.get_by_label("Keep it as").fill("slow to come back")
+    panel.get_by_role("button", name="Keep query").click()
+    expect(panel.locator(".told")).to_have_text("Kept.")
+    visit.ask("a blue bird")
+    held: list[tuple[playwright.Route, playwright.APIResponse]] = []
+
+    def hold(route: playwright.Route) -> None:
+        recalls = "recall" in (route.request.post_data or "")
+        held.append((route, route.fetch())) if recalls else route.continue_()
+
+    page.route(re.compile("component_server"), hold)
+    panel.get_by_label("Open a kept query or view").select_option(label="slow to come back")
     panel.get_by_role("button", name="Forget").click()
+    expect(panel.locator(".told")).to_have_text("Forgotten.")
+    ((recalled, answer),) = held
+    recalled.fulfill(response=answer)
+    expect(page.get_by_label("Query text")).to_have_value("a red car")
     expect(panel.locator(".told")).to_have_text("Forgotten.")
 
 
