@@ -6,6 +6,7 @@ b_kl = normalise(a_k + a_l + pair(a_k, a_l, where both are)), k being the one fu
 f(x) = normalise(x + bind(x)), the same of subjects and of the phrases p_k that a text names
 e    = normalise(e_last + g_s·Σ_k f(a_k)/√K + g_p·Σ_kl b_kl/√P)        of an image
 e(t) = normalise(e_last + g_t·Σ_k f(e_last(p_k))/√K)                   of a text
+g    = gate · 2σ(trust(e_last)): how far subjects are to be trusted in this image or text
 
 Red and house, blue and dog add up to the same whoever wears which colour; f makes "a red house" a vector of its own, so that
 the sum of a text's subjects meets the sum of an image's only where the words belong together. A new module is the mean of
@@ -31,7 +32,7 @@ PLACE = 6
 
 
 class SubjectComposition(nn.Module):
-    """The three small networks and the gates. width: D; hidden: width of the networks."""
+    """The three small networks, the gates, and the trust that scales them. width: D; hidden: width of the networks."""
 
     def __init__(self, width: int, hidden: int = 256) -> None:
         super().__init__()
@@ -40,9 +41,9 @@ class SubjectComposition(nn.Module):
         )
         self.pair = nn.Sequential(nn.Linear(2 * (width + PLACE), hidden), nn.GELU(), nn.Linear(hidden, width))
         self.bind = nn.Sequential(nn.Linear(width, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, width))
+        self.trust = nn.utils.skip_init(nn.Linear, width, 3)
         self.gates = nn.Parameter(torch.zeros(3))
-        for network in (self.seen, self.pair, self.bind):
-            last = network[-1]
+        for last in (self.seen[-1], self.pair[-1], self.bind[-1], self.trust):
             assert isinstance(last, nn.Linear)
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
@@ -85,15 +86,22 @@ class SubjectComposition(nn.Module):
         self, vector: Tensor, subjects: Tensor, present: Tensor, pairs: Tensor, paired: Tensor
     ) -> Tensor:
         """e (B, D) of unit length out of e_last (B, D), subjects (B, K, D) and pairs (B, P, D) where they are there."""
-        single, double, _ = self.gates.float()
+        single, double, _ = self.shares(vector)
         return F.normalize(
             vector + single * _share(self.bound(subjects), present) + double * _share(pairs, paired), dim=-1
         )
 
     def compose_text(self, vector: Tensor, phrases: Tensor, present: Tensor) -> Tensor:
         """e(t) (B, D) of unit length out of e_last (B, D) and the phrases (B, K, D) of each text where they are there."""
-        share = self.gates[2].float()
+        share = self.shares(vector)[2]
         return F.normalize(vector + share * _share(self.bound(phrases), present), dim=-1)
+
+    def shares(self, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How much an image's subjects, its pairs, and a text's phrases count beside its own vector e_last (B, D): three
+        of (B, 1) float32. A photograph of much that is not salient may trust them less than a scene of two things."""
+        trust = 2 * self.trust(vector.to(self.gates.dtype)).float().sigmoid()
+        single, double, phrases = (self.gates.float() * trust).split(1, dim=-1)
+        return single, double, phrases
 
     def bound(self, things: Tensor) -> Tensor:
         """f(x) (…, D) of unit length: its words belong together."""

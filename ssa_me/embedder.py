@@ -129,7 +129,8 @@ class SalientEmbedder:
         salience: SalienceMode = "head",
         batch_size: int = 32,
     ) -> Embedded:
-        """Embed texts, images, or images with texts; a sample's result does not depend on its batch.
+        """Embed texts, images, or images with texts; a sample's result does not depend on its batch. An image that stands in
+        several samples is looked at once a batch.
 
         subjects: also find each image's subjects and embed them. conditioned_on: a text whose subjects salience follows
         instead of being query-free (for re-ranking; the baseline then is its own control, suppressed by the same
@@ -238,10 +239,9 @@ class SalientEmbedder:
                 result.append(TokenMaps(visual.boxes[b, :count], rows, salience[b, :count]))
         return result
 
-    @property
-    def reads_claims(self) -> bool:
+    def reads_claims(self, version: str) -> bool:
         """Whether image and text read together tell if the text is true: a re-ranking reads its candidates so, others
-        by the image alone, under the salience that the text conditions."""
+        by the image alone, under the salience that the text conditions. Both versions learned it, or neither."""
         return self._passes.settings.claims
 
     @property
@@ -352,10 +352,15 @@ class SalientEmbedder:
         full: bool,
     ) -> Embedded:
         images = [sample.image for sample in samples if sample.image is not None]
+        distinct = list({id(image): image for image in images}.values())
         with self._locked():
-            visual = self._passes.backbone.vision_pass(images)
+            visual = self._passes.backbone.vision_pass(distinct)
             needed = subjects or named or SSA_ME in versions
-            found = self._salience(visual, images, named, full) if needed else None
+            found = self._salience(visual, distinct, named, full) if needed else None
+            if len(distinct) < len(images):
+                rows_of = {id(image): row for row, image in enumerate(distinct)}
+                order = [rows_of[id(image)] for image in images]
+                visual, found = visual.select(order), found.select(order) if found else None
             texts = [sample.text or "" for sample in samples]
             passes = self._passes.read(texts, visual, found, versions, control=bool(named))
             rows = self._passes.vectors(passes, texts, visual, found)

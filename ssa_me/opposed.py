@@ -39,9 +39,8 @@ class Opposed:
             heads=prints,
         )
 
-    @property
-    def reads_claims(self) -> bool:
-        return any(side.reads_claims for side in self.sides.values())
+    def reads_claims(self, version: str) -> bool:
+        return self.sides[version].reads_claims(SSA_ME)
 
     @property
     def layers(self) -> tuple[int, ...] | None:
@@ -63,16 +62,12 @@ class Opposed:
         salience: SalienceMode = "head",
         batch_size: int = 32,
     ) -> Embedded:
-        """As `SalientEmbedder.embed`; the regions are those of the last of `versions`. Beside images that are read again
-        for a text, a model that never learned to read both gets the image alone."""
+        """As `SalientEmbedder.embed`; the regions are those of the last of `versions`."""
         check_versions(versions)
         found = {}
         for version in versions:
-            side, asked = self.sides[version], samples
-            if conditioned_on is not None and not side.reads_claims:
-                asked = [s if s.image is None else replace(s, text=None) for s in samples]
-            found[version] = side.embed(
-                asked,
+            found[version] = self.sides[version].embed(
+                samples,
                 versions=(SSA_ME,),
                 subjects=subjects,
                 conditioned_on=conditioned_on,

@@ -55,6 +55,10 @@ class Salient:
                 stacked[b, k, : len(region.weights)] = region.weights
         return torch.from_numpy(stacked).to(self.salience.device, self.salience.dtype)
 
+    def select(self, rows: Sequence[int]) -> Salient:
+        """That of the images in `rows`, one of which may come more than once."""
+        return Salient(self.salience[list(rows)], tuple(self.regions[row] for row in rows))
+
 
 class Passes:
     """What both versions share. distilled: a trained salience head is there; without one the expert finds salience."""

@@ -40,7 +40,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"ssa_me.pipeline", "ssa_me.control_maps", "ssa_me.report"}),
     frozenset({"ssa_me.explaining", "ssa_me.redrawing"}),
     frozenset({"ssa_me.embedding"}),
-    frozenset({"ssa_me.embedder"}),
+    frozenset({"ssa_me.embedder", "ssa_me.rereading"}),
     frozenset({"ssa_me.opposed"}),
     frozenset({"ssa_me.gallery", "ssa_me.training", "ssa_me.evaluation"}),
     frozenset({"ssa_me.layers", "ssa_me.attribution", "ssa_me.failures", "ssa_me.annotation"}),

@@ -22,13 +22,15 @@ def fresh() -> SubjectComposition:
 
 @pytest.fixture
 def moved() -> SubjectComposition:
-    """Every weight and gate random, none zero."""
+    """Every weight and gate random, none zero, but trust the same in every image."""
     torch.manual_seed(1)
     module = SubjectComposition(WIDTH, 6)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(torch.randn_like(parameter))
         module.gates.copy_(torch.tensor([0.6, -0.4, 0.8]))
+        module.trust.weight.zero_()
+        module.trust.bias.zero_()
     return module
 
 
@@ -176,6 +178,33 @@ def test_a_text_composed_by_hand(fresh, moved):
     bound = F.normalize(phrases + moved.bind(phrases), dim=-1)
     by_hand = torch.stack([vector[0] + 0.8 * bound[0].sum(0) / 3**0.5, vector[1] + 0.8 * bound[1, 0]])
     torch.testing.assert_close(moved.compose_text(vector, phrases, present), F.normalize(by_hand, dim=-1))
+
+
+def test_an_image_that_trusts_its_subjects_less_by_hand(moved):
+    vector, subjects, present, pairs, paired = everything()
+    with torch.no_grad():
+        moved.trust.weight[:, 0] = torch.tensor([1.0, 2.0, 3.0])
+        moved.trust.bias.copy_(torch.tensor([0.5, 0.0, -1.0]))
+    across = vector[:, :1]
+    single = 0.6 * 2 / (1 + torch.exp(-(across + 0.5)))
+    double = -0.4 * 2 / (1 + torch.exp(-2 * across))
+    spoken = 0.8 * 2 / (1 + torch.exp(-(3 * across - 1)))
+    torch.testing.assert_close(moved.shares(vector), (single, double, spoken))
+    bound = F.normalize(subjects + moved.bind(subjects), dim=-1).sum(1) / 3**0.5
+    image = F.normalize(vector + single * bound + double * pairs.sum(1) / 3**0.5, dim=-1)
+    torch.testing.assert_close(moved.compose(vector, subjects, present, pairs, paired), image)
+    text = F.normalize(vector + spoken * bound, dim=-1)
+    torch.testing.assert_close(moved.compose_text(vector, subjects, present), text)
+
+
+def test_trust_learns_once_subjects_have_a_share(fresh):
+    fresh.start(0.5)
+    vector, subjects, present, pairs, paired = everything()
+    assert torch.equal(
+        torch.cat(fresh.shares(vector)), torch.tensor([0.5, 0.5, 0.25, 0.25, 0.5, 0.5])[:, None]
+    )
+    fresh.compose(vector, subjects, present, pairs, paired)[:, 0].sum().backward()
+    assert (fresh.trust.weight.grad[:2] != 0).all() and not fresh.trust.weight.grad[2].any()
 
 
 def test_training_starts_with_subjects_in_the_vector(fresh):

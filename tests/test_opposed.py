@@ -13,9 +13,11 @@ from PIL import Image
 from ssa_me.embedder import SalientEmbedder
 from ssa_me.errors import InputError
 from ssa_me.opposed import Opposed
+from ssa_me.rereading import Statement, reread
 from ssa_me.samples import Sample
 
 TITLES = ("Then", "Now")
+TWO = ("baseline", "ssa-me")
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +122,10 @@ def test_a_model_that_never_read_claims_gets_the_image_alone(image):
 
     class Side:
         def __init__(self, reads: bool) -> None:
-            self.reads_claims, self.read = reads, []
+            self.reads, self.read = reads, []
+
+        def reads_claims(self, version):
+            return self.reads and version == "ssa-me"
 
         def embed(self, samples, **_):
             self.read += [sample.text for sample in samples]
@@ -130,8 +135,13 @@ def test_a_model_that_never_read_claims_gets_the_image_alone(image):
     sides = {"baseline": Side(False), "ssa-me": Side(True)}
     both = Opposed.__new__(Opposed)
     both.sides = sides
-    assert both.reads_claims
-    both.embed([Sample("a bird", image)], conditioned_on="a bird")
-    both.embed([Sample("a bird", image), Sample("a bird")])
-    assert sides["baseline"].read == [None, "a bird", "a bird"]
-    assert sides["ssa-me"].read == ["a bird", "a bird", "a bird"]
+    assert both.reads_claims("ssa-me") and not both.reads_claims("baseline")
+    read = reread(
+        [image], [Statement("a red bird", "a red bird"), Statement("the bird", "a red bird")], both, TWO
+    )
+    assert {version: rows.shape for version, rows in read.items()} == {
+        "baseline": (1, 1, 2),
+        "ssa-me": (1, 2, 2),
+    }
+    assert sides["baseline"].read == [None]
+    assert sides["ssa-me"].read == ["a red bird", "the bird"]

@@ -7,7 +7,7 @@ const { h, icon, say, hear } = studio;
 const METHOD_HINTS = {
   vector: "One vector an image: cos(q, e)",
   subjects: "With subject vectors: (1 − b) · cos(q, e) + b · max cos(q, a), for both models",
-  rerank: "The best 20 read again together with the query, under the salience that it conditions, for both models",
+  rerank: "The best 20 read again together with the query, and asked for each of its phrases, under the salience that it conditions, for both models",
 };
 const SALIENCE_HINTS = {
   head: "Salience of an opened image and of a re-ranking by the light head that was distilled",

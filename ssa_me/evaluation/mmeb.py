@@ -27,6 +27,7 @@ from ssa_me.evaluation.published import published_beside
 from ssa_me.evaluation.rerank import RERANKED, rerank
 from ssa_me.evaluation.retrieval import TIE, similarity
 from ssa_me.mmeb_subsets import SubsetInfo
+from ssa_me.rereading import statements
 from ssa_me.samples import Sample
 
 if TYPE_CHECKING:
@@ -160,8 +161,9 @@ def _reranked(scores: np.ndarray, query: MmebQuery, root: Path, model: Model, en
         return load_sample(query.candidates[row], root)
 
     def key() -> str:
+        read = statements(query.entry.text, encoder.embedder)
         parts = [encoder.content(entry, root) for entry in (query.entry, *query.candidates)]
-        return encoder.key("reread", model.version, str(RERANKED), *parts)
+        return encoder.key("reread", model.version, str(RERANKED), str(read), *parts)
 
     def compute() -> np.ndarray:
         return rerank(scores, query.entry.text, load, model.version, encoder.embedder, relevant=[0])

@@ -1,17 +1,13 @@
-"""`+rerank`: the best candidates of a text read again together with it, under the salience that it conditions.
-
-A model that reads an image with a text answers with what is true of the image, so the text's own vector is near only where
-the text is true. One that never learned that embeds the image alone.
-"""
+"""`+rerank` of candidates by their scores: the best are read again together with the text (`rereading`). It knows no files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ssa_me.rereading import agreement, reread, statements
 from ssa_me.samples import Sample
 
 if TYPE_CHECKING:
@@ -29,16 +25,15 @@ def rerank(
     embedder: SalientEmbedder,
     relevant: Sequence[int],
 ) -> np.ndarray:
-    """Scores `(C,)` in which the best 20 are cosines of `text` with image and text together; the rest stays behind.
+    """Scores `(C,)` in which the best 20 are how well `text` agrees with image and text together; the rest stays behind.
 
-    `load` gives the sample of a candidate. Where a tie decides who is among the 20, `relevant` ones stay out: ranks are
-    pessimistic.
+    `load` gives the sample of a candidate, an image. Where a tie decides who is among the 20, `relevant` ones stay out:
+    ranks are pessimistic.
     """
     order = np.lexsort((np.isin(np.arange(len(scores)), relevant), -scores))[:RERANKED]
-    query = embedder.embed([Sample(text)], versions=(version,)).vectors[version][0]
-    told = text if embedder.reads_claims else None
-    pairs = [replace(load(int(row)), text=told) for row in order]
-    again = embedder.embed(pairs, versions=(version,), conditioned_on=text)
+    said = statements(text, embedder)
+    meant = embedder.embed([Sample(s.meant) for s in said], versions=(version,)).vectors[version]
+    images = [image for row in order if (image := load(int(row)).image) is not None]
     reranked = scores - _BEHIND
-    reranked[order] = again.vectors[version] @ query
+    reranked[order] = agreement(reread(images, said, embedder, (version,))[version], meant)
     return reranked

@@ -13,12 +13,12 @@ import numpy as np
 
 from ssa_me.gallery.results import Query
 from ssa_me.gallery.terms import beside, without
+from ssa_me.rereading import MOST_PHRASES
 from ssa_me.samples import Sample
 
 if TYPE_CHECKING:
     from ssa_me.embedding import Embedder
 
-MAX_PHRASES = 6
 MARKED = "the marked region"
 """Stands where a phrase does in the hits of a query that is a region of an image."""
 
@@ -37,7 +37,7 @@ class QueryVectors:
 def phrases_of(query: Query, embedder: Embedder) -> tuple[str, ...]:
     """The phrases that subjects of a hit answer to; none for a whole image."""
     if query.wanted:
-        return tuple(embedder.phrases(query.wanted)[:MAX_PHRASES])
+        return tuple(embedder.phrases(query.wanted)[:MOST_PHRASES])
     return (MARKED,) if query.region else ()
 
 

@@ -4,8 +4,10 @@ With q the query's vector, e an image's and a_k those of its subjects and of pai
 
     VERSION            cos(q, e), one vector an image
     VERSION+subjects   (1 - b) cos(q, e) + b max_k cos(q, a_k), b = `SUBJECT_WEIGHT`, over the whole gallery
-    VERSION+rerank     the first 20 read again together with the text, under the salience that it conditions, then
-                       cos(q, e(image, text)); the image alone where the model never learned to read both so
+    VERSION+rerank     the first 20 read again together with the text, and asked for each of its phrases p ("the dog" for
+                       "a red dog"), under the salience that the text conditions: the mean of cos(q, e(image, text)) and
+                       of the phrases' mean cos(e(p), e(image, question)); cos(q, e(image)) where the model never
+                       learned to read both so
 
 Unwanted things u ("red bird -flower") with u_ = u - (u·q) q: `MOVED` times u_ comes off the vector that images are compared
 with, and under `+subjects`, `PENALTY` times max(0, max_k cos(u_, a_k)) off the subjects' part: one subject of the kind is
@@ -36,7 +38,7 @@ EXPLAINED = {
     "baseline": "one vector an image, of the model trained by the contrastive loss alone",
     "ssa-me": "one vector an image, of the model that looks at its salient subjects",
     "ssa-me+subjects": "the image's vector and the best of its subjects' vectors together",
-    "ssa-me+rerank": f"the first {RERANK_DEPTH} of ssa-me read again, with salience that follows the query",
+    "ssa-me+rerank": f"the first {RERANK_DEPTH} of ssa-me read again with the query, and asked for each of its phrases",
     "baseline+subjects": "control: the same regions for the baseline, without a trained part",
     "baseline+rerank": "control: the baseline's first ones read again under the same salience",
 }

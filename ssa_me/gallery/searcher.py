@@ -23,7 +23,7 @@ from ssa_me.gallery.refine import Refinement, distinct
 from ssa_me.gallery.results import Hit, Query, SubjectHit
 from ssa_me.gallery.store import Gallery
 from ssa_me.gallery.terms import penalties
-from ssa_me.samples import Sample
+from ssa_me.rereading import agreement, reread, statements
 
 if TYPE_CHECKING:
     from ssa_me.embedding import Embedder
@@ -94,6 +94,7 @@ class Searcher:
             self.notes.append("The text is longer than the model reads; its end is left out. Shorten it.")
         self.phrases = query_vectors.phrases_of(query, embedder)
         self.vectors = query_vectors.embed(query, self.phrases, embedder, versions)
+        self._said = statements(query.wanted, embedder) if query.wanted else ()
         self._conditioned: dict[tuple[str, int], np.ndarray | None] = {}
         self._items: dict[tuple[str, int], Item] = {}
 
@@ -206,16 +207,16 @@ class Searcher:
         return Ranked(id, mix(whole, subject), version, winner)
 
     def _reranked(self, ranking: Ranking, ranked: Sequence[Ranked]) -> list[Ranked]:
-        """The first 20 by their conditioned embedding; the rest, and unreadable ones, keep their score."""
+        """The first 20 by their readings; the rest, and unreadable ones, keep their score."""
         version, first = ranking.version, ranked[:RERANK_DEPTH]
         self._condition([entry.id for entry in first], version)
         again, unread = [], []
         for entry in first:
-            vector = self._conditioned[version, entry.id]
-            if vector is None:
+            read = self._conditioned[version, entry.id]
+            if read is None:
                 unread.append(entry)
             else:
-                again.append(replace(entry, score=self._conditioned_score(entry, vector)))
+                again.append(replace(entry, score=self._conditioned_score(entry, read)))
         if unread:
             self.notes.append(
                 f"{ranking.name} could not open {len(unread)} of its images; they keep their score."
@@ -227,32 +228,33 @@ class Searcher:
         again.sort(key=lambda entry: (-entry.score, entry.id))
         return [*again, *unread, *ranked[RERANK_DEPTH:]]
 
-    def _conditioned_score(self, entry: Ranked, vector: np.ndarray) -> float:
-        """The cosine, less what unwanted subjects cost: the salience that follows the text has suppressed those here."""
+    def _conditioned_score(self, entry: Ranked, read: np.ndarray) -> float:
+        """How well readings (S, D) agree with the query, less what unwanted subjects cost: the salience that follows the
+        text has suppressed those here."""
         vectors, subjects = self.vectors[entry.version], self.subjects[entry.version]
+        phrases = [vectors.phrases[self.phrases.index(s.meant)] for s in self._said[1:]]
         rows = subjects.of(entry.id) if entry.id in subjects else vectors.aside[:0]
-        return float(vector @ vectors.moved) - penalties(rows, vectors.aside)
+        return float(agreement(read, np.stack([vectors.moved, *phrases]))) - penalties(rows, vectors.aside)
 
     def _condition(self, ids: Sequence[int], version: str) -> None:
-        """Embed images with the text, under its salience, for all versions of this search at once."""
+        """Read images with the text, and ask for its phrases, for all versions of this search at once."""
         missing = [id for id in ids if (version, id) not in self._conditioned]
         if not missing:
             return
         with ThreadPoolExecutor(_READERS) as readers:
             images = dict(zip(missing, readers.map(self._image, missing), strict=True))
-        text = self.query.wanted
-        told = text if self.embedder.reads_claims else None
-        samples = {id: Sample(told, image) for id, image in images.items() if image is not None}
-        found = self.embedder.embed(
-            list(samples.values()),
-            versions=self.versions,
-            conditioned_on=text,
-            salience=self._salience,
+        there = {id: image for id, image in images.items() if image is not None}
+        found = (
+            reread([*there.values()], self._said, self.embedder, self.versions, self._salience)
+            if there
+            else {}
         )
         for version in self.versions:
             self._conditioned |= {(version, id): None for id in missing}
-            rows = found.vectors[version]
-            self._conditioned |= {(version, id): row for id, row in zip(samples, rows, strict=True)}
+            if there:
+                self._conditioned |= {
+                    (version, id): rows for id, rows in zip(there, found[version], strict=True)
+                }
 
     def _image(self, id: int) -> Image.Image | None:
         try:

@@ -27,6 +27,9 @@ _GENERIC = re.compile(
     r"^(?:there (?:is|are) )?(?:(?:a |an |the )?(?:photo|picture|image|drawing|illustration|scene)s? (?:of|showing)\s+)?",
     re.I,
 )
+_COLOURED = re.compile(
+    rf"^(?:an? |the )?(?:(?P<worn>.+) in (?:{_COLOURS})|(?:{_COLOURS}) (?P<coloured>.+))$", re.IGNORECASE
+)
 _NO_SUBJECT = frozenset(("the", "an", "it", "them", "him", "her", "this", "that", "these", "those"))
 
 
@@ -38,6 +41,13 @@ def split_phrases(text: str) -> tuple[str, ...]:
     if not phrases:
         return (whole,) if whole else ()
     return tuple(phrases[:MOST])
+
+
+def question(phrase: str) -> str | None:
+    """What asks for the rest of a coloured phrase: `the dog` for `a red dog`, `the person` for `a person in red`; None
+    for a phrase without a colour at either end."""
+    found = _COLOURED.match(" ".join(phrase.lower().split()))
+    return f"the {found['worn'] or found['coloured']}" if found else None
 
 
 def _names_something(piece: str) -> bool:

@@ -21,12 +21,12 @@ from ssa_me.composition import named_in, places
 from ssa_me.outputs import VisualBatch
 from ssa_me.passes import Salient, compose, compose_texts, found_regions, sizes_of
 from ssa_me.regeneration import Regenerated
-from ssa_me.training.batches import Batch, Claims, Part, Questions, share_of
+from ssa_me.training.batches import Batch, Claims, Part, PhraseClaims, Questions, share_of
 from ssa_me.training.data import Corpus, Prepared, stack_pixels
 from ssa_me.training.gradcache import Losses, Representations
 from ssa_me.training.lazy import OnTheFly
 from ssa_me.training.recipe import Lora, Regeneration, Weights
-from ssa_me.training.stages import Temperature, ask, claim_contrast, composed_contrast, weighted
+from ssa_me.training.stages import Temperature, ask, claim_losses, composed_contrast, weighted
 from ssa_me.training.things import Sought, Things
 
 
@@ -103,16 +103,18 @@ class BaselineStage(nn.Module):
         return whole.parts(chunks)
 
     def represent(self, part: Part) -> tuple[Representations, None]:
-        """images (B, D), texts (B, D), phrases (P, D) where questions need them, asked (Q, D), claimed (C, D), of unit
-        length."""
+        """images (B, D), texts (B, D), phrases (P, D) where they are needed, asked (Q, D), claimed and claimed_phrases
+        (C, D), of unit length."""
         backbone, visual = self.material.backbone, self.material.tokens(part)
         images = backbone.language_pass([""] * len(part), visual).embedding()
-        answers = part.phrases if len(part.batch.questions) or self.material.settings.named else []
+        batch, named = part.batch, self.material.settings.named
+        answers = part.phrases if len(batch.questions) or len(batch.phrase_claims) or named else []
         spoken = self.say([*part.captions, *answers], part.bucket)
         found = {"images": images, "texts": spoken[: len(part)], "phrases": spoken[len(part) :]}
         read = {
             "asked": ask(backbone, part.questions, visual),
             "claimed": ask(backbone, part.claims, visual),
+            "claimed_phrases": ask(backbone, part.phrase_claims, visual),
         }
         return found | read, None
 
@@ -138,11 +140,15 @@ class BaselineStage(nn.Module):
                 rows["asked"], rows["phrases"], whole.named, questions, self.temperature()
             )
         settings = self.material.settings
-        if len(whole.claims):
-            losses["claimed"] = claim_contrast(rows["claimed"], rows["texts"], whole, self.temperature())
+        losses |= claim_losses(rows, whole, self.temperature())
         if settings.named and len(whole.named):
             losses["named"] = self._contrast_phrases(whole, rows)
-        factors = {"composed": settings.composed, "claimed": settings.claimed, "named": settings.named}
+        factors = {
+            "composed": settings.composed,
+            "claimed": settings.claimed,
+            "claimed_phrase": settings.claimed,
+            "named": settings.named,
+        }
         return weighted(losses, factors, rows["images"])
 
     def _contrast_phrases(self, whole: Batch, rows: Representations) -> Tensor:
@@ -210,8 +216,8 @@ class SalientStage(nn.Module):
         return [SalientPart(part, whole) for part in whole.batch.parts(chunks)]
 
     def represent(self, part: SalientPart) -> tuple[Representations, Kept]:
-        """images (B, D), texts (B, D), phrases (P, D), subjects (R, D), pairs (·, D), asked (Q, D), claimed (C, D), of
-        unit length."""
+        """images (B, D), texts (B, D), phrases (P, D), subjects (R, D), pairs (·, D), asked (Q, D), claimed and
+        claimed_phrases (C, D), of unit length."""
         some, backbone, trained = part.some, self.material.backbone, self.parts
         visual = self.material.tokens(some)
         free = trained.head(visual.tokens, visual.valid)
@@ -234,6 +240,7 @@ class SalientStage(nn.Module):
             "pairs": pairs,
             "asked": asked,
             "claimed": self._ask(some.claims, regenerated)[0],
+            "claimed_phrases": self._ask(some.phrase_claims, regenerated)[0],
         }
         return representations, Kept(visual, free, alone.rows, asked_rows)
 
@@ -288,8 +295,7 @@ class SalientStage(nn.Module):
             losses["composed"] = composed_contrast(
                 rows["asked"], rows["phrases"], batch.named, batch.questions, self.temperature()
             )
-        if len(batch.claims):
-            losses["claimed"] = claim_contrast(rows["claimed"], rows["texts"], batch, self.temperature())
+        losses |= claim_losses(rows, batch, self.temperature())
         return self._weighted(losses, nce)
 
     def beside(self, part: SalientPart, kept: Kept, representations: Representations) -> Losses:
@@ -320,6 +326,7 @@ class SalientStage(nn.Module):
         factors = {
             "composed": self.material.settings.composed,
             "claimed": self.material.settings.claimed,
+            "claimed_phrase": self.material.settings.claimed,
             "attention": weights.attention,
             "asked_attention": weights.attention,
             "subject": weights.subject,
@@ -346,7 +353,10 @@ class SalientStage(nn.Module):
         return singles, composition.pairs(singles[first], singles[second], where[first], where[second])
 
     def _ask(
-        self, asked_of: Questions | Claims, regenerated: Regenerated, collect_rows: bool = False
+        self,
+        asked_of: Questions | Claims | PhraseClaims,
+        regenerated: Regenerated,
+        collect_rows: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Texts read after their images (Q, D), and their rows of attention (Q, L, N) where they are collected."""
         backbone = self.material.backbone

@@ -3,7 +3,7 @@
 A part is what one pass reads: some images in turn with all that belongs to them, and a share of the distinct phrases, so
 that each is embedded once a batch. It knows nothing of models or losses.
 
-B images, R named regions, P distinct phrases, Q questions, N image tokens.
+B images, R named regions, P distinct phrases, Q questions, C claims, N image tokens.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from ssa_me.errors import InputError
+from ssa_me.salience.subjects import question
 from ssa_me.training import processes
-from ssa_me.training.data import Corpus, Draw, Prepared, pad_coverage, question, same_meaning
+from ssa_me.training.data import Corpus, Draw, Prepared, general, pad_coverage, same_meaning
 
 ASKED_SHARE = 0.75
 """Of the regions that a question leads to, so many are asked for by it; the others by their phrase."""
@@ -187,9 +188,80 @@ class Claims:
 
 
 @dataclass(frozen=True)
+class PhraseClaims:
+    """Phrases claimed of images that have named subjects, true or not, in the order of the images: the image (C,), the
+    text, and for each distinct phrase of the batch whether it is right for what is read then (C, P) and whether it is wrong
+    (C, P).
+
+    Right is the phrase itself where it is true of the image; else what the image has of that kind, "a blue dog" for "a red
+    dog"; else all that the image has. Wrong is what is not true of the image.
+    """
+
+    images: tuple[int, ...]
+    texts: tuple[str, ...]
+    right: Tensor
+    wrong: Tensor
+
+    @classmethod
+    def of(cls, named: Named, group: int, count: int, rng: np.random.Generator) -> PhraseClaims:
+        """Of at most `count` images: a phrase of their own, one of a twin that is not theirs, or any other's."""
+        distinct = named.distinct
+        own: dict[int, list[int]] = {}
+        for image, place in zip(named.images, named.place.tolist(), strict=True):
+            own.setdefault(image, []).append(place)
+        spoken = [general(phrase) for phrase in distinct]
+        asked = [general(question(phrase) or "") for phrase in distinct]
+        images = sorted(rng.permutation(list(own)).tolist()[:count])
+        claimed, right, wrong = [], [], []
+        for image in images:
+            mine = {spoken[place] for place in own[image]}
+            false = [place for place in range(len(distinct)) if spoken[place] not in mine]
+            family = range(image // group * group, image // group * group + group)
+            near = {place for b in family for place in own.get(b, ())}.intersection(false)
+            kind = rng.random()
+            choice = own[image] if kind < OWN_CLAIM or not false else false
+            if near and OWN_CLAIM <= kind < OTHER_CLAIM:
+                choice = sorted(near)
+            place = choice[int(rng.integers(len(choice)))]
+            alike = [p for p in own[image] if asked[p] and asked[p] == asked[place]]
+            claimed.append(place)
+            right.append([place] if spoken[place] in mine else alike or own[image])
+            wrong.append(false)
+        device = named.image.device
+        shape = (len(images), len(distinct))
+        return cls(
+            tuple(images),
+            tuple(distinct[place] for place in claimed),
+            _marked(right, shape).to(device),
+            _marked(wrong, shape).to(device),
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def select(self, images: range) -> PhraseClaims:
+        """Those of some images in turn, which are numbered anew."""
+        first, last = bisect_left(self.images, images.start), bisect_left(self.images, images.stop)
+        return PhraseClaims(
+            tuple(b - images.start for b in self.images[first:last]),
+            self.texts[first:last],
+            self.right[first:last],
+            self.wrong[first:last],
+        )
+
+
+def _marked(columns: Sequence[Sequence[int]], shape: tuple[int, int]) -> Tensor:
+    """(C, P) bool: the columns of each row."""
+    marked = torch.zeros(shape, dtype=torch.bool)
+    for row, places in enumerate(columns):
+        marked[row, list(places)] = True
+    return marked
+
+
+@dataclass(frozen=True)
 class Batch:
-    """A whole step, of all processes: the draw, its images, what is named in them, the questions asked, and what is claimed
-    of them. group: so many images in turn are one with its twins."""
+    """A whole step, of all processes: the draw, its images, what is named in them, the questions asked, and the captions and
+    phrases claimed of them. group: so many images in turn are one with its twins."""
 
     step: int
     draw: Draw
@@ -198,6 +270,7 @@ class Batch:
     questions: Questions
     group: int
     claims: Claims
+    phrase_claims: PhraseClaims
 
     @classmethod
     def of(
@@ -211,7 +284,8 @@ class Batch:
         only_open: bool,
         claimed: float = 0.0,
     ) -> tuple[Batch, np.random.Generator]:
-        """The batch of a step, and a generator for what else is drawn in it. asked, claimed: questions, claims an image."""
+        """The batch of a step, and a generator for what else is drawn in it. asked: questions an image; claimed: captions
+        claimed of an image, and as many phrases of one that has some."""
         draw = corpus.draw(seed, step, size)
         items = corpus.items(draw)
         corpus.ahead(seed, step + 1, size)
@@ -220,8 +294,10 @@ class Batch:
         questions = Questions.of(named, int(len(items) * asked), rng)
         questions = questions.only_open() if only_open else questions
         group = corpus.sources[draw.source].group
-        claims = Claims.of(draw.texts, group, claimed, np.random.default_rng((seed, step, 3)))
-        return cls(step, draw, items, named, questions, group, claims), rng
+        drawn = np.random.default_rng((seed, step, 3))
+        claims = Claims.of(draw.texts, group, claimed, drawn)
+        phrase_claims = PhraseClaims.of(named, group, int(len(items) * claimed), drawn)
+        return cls(step, draw, items, named, questions, group, claims, phrase_claims), rng
 
     def __len__(self) -> int:
         return len(self.items)
@@ -310,8 +386,13 @@ class Part:
 
     @cached_property
     def claims(self) -> Claims:
-        """What is claimed of its images."""
+        """The captions claimed of its images."""
         return self.batch.claims.select(self.images)
+
+    @cached_property
+    def phrase_claims(self) -> PhraseClaims:
+        """The phrases claimed of its images."""
+        return self.batch.phrase_claims.select(self.images)
 
 
 def share_of(mean: Tensor, mine: float, whole: float) -> Tensor:

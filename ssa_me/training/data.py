@@ -21,7 +21,6 @@ from torch import Tensor
 
 from ssa_me.errors import InputError
 from ssa_me.outputs import token_boxes
-from ssa_me.salience.experts import COLOURS
 from ssa_me.salience.fusion import to_tokens
 from ssa_me.scenes import Facts, Query
 from ssa_me.scenes.truth import truth
@@ -240,16 +239,6 @@ def same_meaning(draw: Draw, items: Sequence[Prepared]) -> Tensor:
             for i, text in enumerate(draw.texts)
         ]
     )
-
-
-def question(phrase: str) -> str | None:
-    """What asks for the rest of a coloured phrase: `the dog` for `a red dog`, `the person` for `a person in red`; None
-    for a phrase without a colour at either end."""
-    words = phrase.lower().split()
-    words = words[1:] if words and words[0] in ("a", "an", "the") else words
-    if len(words) > 2 and words[-2] == "in" and words[-1] in COLOURS:
-        return f"the {' '.join(words[:-2])}"
-    return f"the {' '.join(words[1:])}" if len(words) > 1 and words[0] in COLOURS else None
 
 
 def stack_pixels(items: Sequence[Prepared]) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:

@@ -46,16 +46,19 @@ class Sight(Schedule):
 @dataclass(frozen=True)
 class Base(Schedule):
     """The base stage, on a checkpoint its full fine-tuning: vision and language train as a whole, and a new backbone is
-    written, with a fingerprint of its own. Without steps the backbone stays as it is. Beside the contrast of images and texts: `answer`, next-token prediction of
-    captions and lists of subjects, each on `answer_share` of the batch; `region`, the contrast of annotated regions
-    and their phrases, as public models are grounded before they become embedders; `composed`, the contrast of image
-    and question with the phrase that answers, on `composed_share` as many questions as images."""
+    written, with a fingerprint of its own. Without steps the backbone stays as it is. Beside the contrast of images and
+    texts: `answer`, next-token prediction of captions and lists of subjects, each on `answer_share` of the batch;
+    `region`, the contrast of annotated regions and their phrases, as public models are grounded before they become
+    embedders; `composed`, the contrast of image and question with the phrase that answers, on `composed_share` as many
+    questions as images; `claimed`, as for adapters, on `claimed_share` of the images."""
 
     answer: float = 0.3
     answer_share: float = 0.25
     region: float = 1.0
     composed: float = 0.5
     composed_share: float = 0.25
+    claimed: float = 0.5
+    claimed_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Lora(Schedule):
     """The adapter stage, the same for both models. targets: the language model's linear layers that get an adapter.
     composed: weight of the contrast of image and question with the phrase that answers, on `composed_share` as many
     regions as there are images. claimed: weight of the contrast of an image that was read with a caption, true or not,
-    with the caption that is true of it, on `claimed_share` of the images."""
+    with the caption that is true of it, on `claimed_share` of the images, and of as many read with a phrase."""
 
     rank: int = 16
     alpha: int = 32

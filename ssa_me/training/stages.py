@@ -22,7 +22,7 @@ from ssa_me.outputs import VisualBatch
 from ssa_me.regeneration import aggregate
 from ssa_me.salience.prompts import DESCRIBE, list_prompt, listed
 from ssa_me.salience.subjects import split_phrases
-from ssa_me.training.batches import Batch, Claims, Named, Part, Questions, share_of
+from ssa_me.training.batches import Batch, Claims, Named, Part, PhraseClaims, Questions, share_of
 from ssa_me.training.data import Corpus, stack_pixels
 from ssa_me.training.gradcache import Losses, Representations, detached
 from ssa_me.training.recipe import Base
@@ -62,7 +62,28 @@ def claim_contrast(claimed: Tensor, texts: Tensor, batch: Batch, temperature: Te
     return F.cross_entropy(logits, right)
 
 
-def ask(backbone: Backbone, questions: Questions | Claims, visual: VisualBatch) -> Tensor:
+def phrase_contrast(claimed: Tensor, phrases: Tensor, claims: PhraseClaims, temperature: Tensor) -> Tensor:
+    """L_nce of images that were read with a phrase (C, D) against the distinct phrases (P, D) of the batch: what was read is
+    to be near one that is right, and far from all that are wrong."""
+    logits = claimed @ phrases.T / temperature
+    right = logits.masked_fill(~claims.right, float("-inf")).logsumexp(-1)
+    either = logits.masked_fill(~(claims.right | claims.wrong), float("-inf")).logsumexp(-1)
+    return (either - right).mean()
+
+
+def claim_losses(rows: Representations, batch: Batch, temperature: Tensor) -> Losses:
+    """What is lost by the captions and the phrases that are claimed of images, each where there are some."""
+    losses = {}
+    if len(batch.claims):
+        losses["claimed"] = claim_contrast(rows["claimed"], rows["texts"], batch, temperature)
+    if len(batch.phrase_claims):
+        losses["claimed_phrase"] = phrase_contrast(
+            rows["claimed_phrases"], rows["phrases"], batch.phrase_claims, temperature
+        )
+    return losses
+
+
+def ask(backbone: Backbone, questions: Questions | Claims | PhraseClaims, visual: VisualBatch) -> Tensor:
     """(Q, D) of unit length: questions or claims read after their images."""
     if not len(questions):
         return torch.zeros(0, backbone.width, device=backbone.device)
@@ -152,6 +173,7 @@ class BaseStage(nn.Module):
             settings.composed_share,
             self.backbone.device,
             only_open=True,
+            claimed=settings.claimed_share,
         )
         return BaseBatch(batch, Answers.of(batch, settings.answer_share, rng))
 
@@ -159,7 +181,8 @@ class BaseStage(nn.Module):
         return [BasePart(part, whole.answers.select(part.images)) for part in whole.batch.parts(chunks)]
 
     def represent(self, part: BasePart) -> tuple[Representations, VisualBatch]:
-        """images (B, D), texts (B, D), phrases (P, D), regions (R, D), asked (Q, D), of unit length."""
+        """images (B, D), texts (B, D), phrases (P, D), regions (R, D), asked (Q, D), claimed and
+        claimed_phrases (C, D), of unit length."""
         some, backbone = part.some, self.backbone
         visual = backbone.encode_pixels(*stack_pixels(some.items))
         images = backbone.language_pass([""] * len(some), visual).embedding()
@@ -171,6 +194,8 @@ class BaseStage(nn.Module):
             "phrases": spoken[len(some) :],
             "regions": F.normalize(self.region(pooled).float(), dim=-1),
             "asked": ask(backbone, some.questions, visual),
+            "claimed": ask(backbone, some.claims, visual),
+            "claimed_phrases": ask(backbone, some.phrase_claims, visual),
         }
         return found, visual
 
@@ -186,6 +211,7 @@ class BaseStage(nn.Module):
             losses["composed"] = composed_contrast(
                 rows["asked"], rows["phrases"], named, batch.questions, self.temperature()
             )
+        losses |= claim_losses(rows, batch, self.temperature())
         return self._weighted(losses, rows["images"])
 
     def beside(self, part: BasePart, kept: VisualBatch, representations: Representations) -> Losses:
@@ -200,7 +226,13 @@ class BaseStage(nn.Module):
 
     def _weighted(self, losses: Losses, like: Tensor) -> Losses:
         settings = self.settings
-        factors = {"answer": settings.answer, "region": settings.region, "composed": settings.composed}
+        factors = {
+            "answer": settings.answer,
+            "region": settings.region,
+            "composed": settings.composed,
+            "claimed": settings.claimed,
+            "claimed_phrase": settings.claimed,
+        }
         return weighted(losses, factors, like)
 
 

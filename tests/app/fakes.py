@@ -73,11 +73,14 @@ class FakeEmbedder:
         self.info = FakeInfo(fingerprints=fingerprints) if fingerprints else FakeInfo()
         self.calls = self.explained = 0
         self.layers: tuple[int, ...] | None = None
-        self.reads_claims = False
+        self.claims = False
         self._lock = threading.Lock()
 
     def phrases(self, text: str) -> tuple[str, ...]:
         return (text.strip(),)
+
+    def reads_claims(self, version: str) -> bool:
+        return self.claims
 
     def reads_whole(self, text: str) -> bool:
         return True

@@ -176,7 +176,7 @@ def test_what_needs_no_pass_is_answered_here(
     long = "a red circle " * 400
     assert lent.reads_whole(TEXT) and not lent.reads_whole(long)
     assert lent.phrases(TEXT) == model.phrases(TEXT)
-    assert (lent.layers, lent.reads_claims) == (model.layers, model.reads_claims)
+    assert (lent.layers, lent.reads_claims("ssa-me")) == (model.layers, model.reads_claims("ssa-me"))
     assert lent.info.fingerprints == model.info.fingerprints and "ZeroGPU" in lent.info.reason
     assert spaces.forks == []
 

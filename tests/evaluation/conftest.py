@@ -39,7 +39,13 @@ class ColourEmbedder:
         )
     )
     embedded: list[Sample] = field(default_factory=list)
-    reads_claims: bool = False
+    claims: bool = False
+
+    def reads_claims(self, version: str) -> bool:
+        return self.claims
+
+    def phrases(self, text: str) -> tuple[str, ...]:
+        return tuple(text.split())
 
     def _vector(self, sample: Sample, conditioned_on: str | None) -> np.ndarray:
         if sample.image is None:
@@ -52,7 +58,14 @@ class ColourEmbedder:
         return unit(colour)
 
     def embed(
-        self, samples, *, versions=("baseline", "ssa-me"), subjects=False, conditioned_on=None, batch_size=32
+        self,
+        samples,
+        *,
+        versions=("baseline", "ssa-me"),
+        subjects=False,
+        conditioned_on=None,
+        salience="head",
+        batch_size=32,
     ):
         self.embedded.extend(samples)
         ours = np.stack([self._vector(sample, conditioned_on) for sample in samples])

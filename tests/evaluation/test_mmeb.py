@@ -122,7 +122,7 @@ def test_rerank_embeds_under_the_query(data, embedder):
 
 def test_rerank_reads_the_query_too_where_the_model_learned_to(data, embedder):
     write_subset(data, "rerank", [t2i("red", "images/red-blue.png", "images/red.png")])
-    embedder.reads_claims = True
+    embedder.claims = True
     run_mmeb(data, embedder, parse_models("ssa-me+rerank"))
     assert sum(sample.image is not None and sample.text == "red" for sample in embedder.embedded) == 2
 

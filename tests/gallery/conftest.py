@@ -47,12 +47,15 @@ class FakeEmbedder:
         self.info = FakeInfo({v: f"{v}-{fingerprint}" for v in VERSIONS}, checkpoint=f"fake-{fingerprint}")
         self.fails_at = fails_at
         self.pairs = pairs
-        self.reads_claims = False
+        self.claims = False
         self.read: list[str | None] = []
         self.images = 0
         self.calls: list[tuple[int, str | None]] = []
         self.saliences: list[str] = []
         self._lock = threading.Lock()
+
+    def reads_claims(self, version: str) -> bool:
+        return self.claims
 
     def embed(
         self,

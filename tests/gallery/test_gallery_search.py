@@ -143,7 +143,7 @@ def test_rerank_scores_the_embedding_conditioned_on_the_text(filled, embedder):
 
 @pytest.mark.parametrize("claims", [True, False])
 def test_rerank_reads_the_text_too_where_the_model_learned_to(filled, embedder, claims):
-    embedder.reads_claims = claims
+    embedder.claims = claims
     embedder.read.clear()
     search(filled, embedder, Query("blue"), ("ssa-me+rerank",), k=3)
     assert set(embedder.read) == ({"blue"} if claims else {None})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ssa_me.salience.subjects import MOST, split_phrases
+from ssa_me.salience.subjects import MOST, question, split_phrases
 
 QUERIES = {
     # kept whole
@@ -95,3 +95,24 @@ def test_a_very_long_text_is_quick_and_bounded():
     assert len(split_phrases("a red dog and " * 700)) == 1
     assert split_phrases("x" * 10_000) == ("x" * 10_000,)
     assert len(split_phrases("in the " * 1400)) >= 1
+
+
+@pytest.mark.parametrize(
+    ("phrase", "asked"),
+    [
+        ("a red dog", "the dog"),
+        ("A Red  Dog", "the dog"),
+        ("the blue house", "the house"),
+        ("yellow sports car", "the sports car"),
+        ("a person in red", "the person"),
+        ("a red dog in blue", "the red dog"),
+        ("a dog", None),
+        ("a dog in a red basket", None),
+        ("in red", None),
+        ("red", None),
+        ("a reddish dog", None),
+        ("", None),
+    ],
+)
+def test_a_coloured_phrase_answers_a_question(phrase, asked):
+    assert question(phrase) == asked

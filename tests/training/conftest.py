@@ -106,7 +106,7 @@ def make_stage(make_backbone: Callable[[], Backbone], corpus: Corpus) -> Callabl
         backbone, images = make_backbone(), data or corpus
         if name == "base":
             torch.manual_seed(1)
-            return BaseStage(backbone, images, Base(batch=batch), seed=7)
+            return BaseStage(backbone, images, Base(batch=batch, claimed_share=0.5), seed=7)
         adapters = Adapters(backbone)
         torch.manual_seed(1)
         for parameter in adapters.attach(name, rank=4, alpha=8, dropout=dropout):
