@@ -25,7 +25,6 @@ from ssa_me.samples import Sample
 if TYPE_CHECKING:
     from ssa_me.embedding import Embedder
 
-MOST_PHRASES = 6
 _AT_ONCE = 32
 
 
@@ -39,8 +38,7 @@ class Statement:
 
 def statements(text: str, embedder: Embedder) -> tuple[Statement, ...]:
     """The text as it is, and the question that each of its phrases answers; a phrase that answers none as it is."""
-    phrases = embedder.phrases(text)[:MOST_PHRASES]
-    asked = (Statement(question(phrase) or phrase, phrase) for phrase in phrases)
+    asked = (Statement(question(phrase) or phrase, phrase) for phrase in embedder.phrases(text))
     return tuple(dict.fromkeys([Statement(text, text), *asked]))
 
 
@@ -69,7 +67,8 @@ def reread(
             batch_size=max(1, _AT_ONCE // len(told)) * len(told),
         )
         for version in of:
-            result[version] = np.reshape(found.vectors[version], (len(images), len(told), -1))
+            rows = found.vectors[version]
+            result[version] = rows.reshape(len(images), len(told), rows.shape[-1])
     return result
 
 

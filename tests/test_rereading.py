@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from ssa_me.embedder import SalientEmbedder
-from ssa_me.rereading import MOST_PHRASES, Statement, agreement, reread, statements
+from ssa_me.rereading import Statement, agreement, reread, statements
+from ssa_me.salience.subjects import MOST
 from ssa_me.samples import Sample
 
 TEXT = "a red bird and a blue car"
@@ -46,7 +47,7 @@ def test_a_text_is_read_and_its_phrases_are_asked_for(embedder):
     assert statements("a red bird", embedder) == (Statement("a red bird", "a red bird"), bird)
     assert statements("a tall tree", embedder) == (Statement("a tall tree", "a tall tree"),)
     many = ", ".join(f"a red bird{n}" for n in range(12))
-    assert len(statements(many, embedder)) <= MOST_PHRASES + 1
+    assert len(statements(many, embedder)) <= MOST + 1
 
 
 def test_each_image_is_read_with_each_statement(reader, images):

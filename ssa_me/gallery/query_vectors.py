@@ -13,7 +13,6 @@ import numpy as np
 
 from ssa_me.gallery.results import Query
 from ssa_me.gallery.terms import beside, without
-from ssa_me.rereading import MOST_PHRASES
 from ssa_me.samples import Sample
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class QueryVectors:
 def phrases_of(query: Query, embedder: Embedder) -> tuple[str, ...]:
     """The phrases that subjects of a hit answer to; none for a whole image."""
     if query.wanted:
-        return tuple(embedder.phrases(query.wanted)[:MOST_PHRASES])
+        return embedder.phrases(query.wanted)
     return (MARKED,) if query.region else ()
 
 

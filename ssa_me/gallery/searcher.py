@@ -244,17 +244,10 @@ class Searcher:
         with ThreadPoolExecutor(_READERS) as readers:
             images = dict(zip(missing, readers.map(self._image, missing), strict=True))
         there = {id: image for id, image in images.items() if image is not None}
-        found = (
-            reread([*there.values()], self._said, self.embedder, self.versions, self._salience)
-            if there
-            else {}
-        )
+        found = reread([*there.values()], self._said, self.embedder, self.versions, self._salience)
         for version in self.versions:
             self._conditioned |= {(version, id): None for id in missing}
-            if there:
-                self._conditioned |= {
-                    (version, id): rows for id, rows in zip(there, found[version], strict=True)
-                }
+            self._conditioned |= {(version, id): read for id, read in zip(there, found[version], strict=True)}
 
     def _image(self, id: int) -> Image.Image | None:
         try:

@@ -26,7 +26,7 @@ from ssa_me.training.data import Corpus, Prepared, stack_pixels
 from ssa_me.training.gradcache import Losses, Representations
 from ssa_me.training.lazy import OnTheFly
 from ssa_me.training.recipe import Lora, Regeneration, Weights
-from ssa_me.training.stages import Temperature, ask, claim_losses, composed_contrast, weighted
+from ssa_me.training.stages import Temperature, reading_losses, readings, weighted
 from ssa_me.training.things import Sought, Things
 
 
@@ -111,12 +111,7 @@ class BaselineStage(nn.Module):
         answers = part.phrases if len(batch.questions) or len(batch.phrase_claims) or named else []
         spoken = self.say([*part.captions, *answers], part.bucket)
         found = {"images": images, "texts": spoken[: len(part)], "phrases": spoken[len(part) :]}
-        read = {
-            "asked": ask(backbone, part.questions, visual),
-            "claimed": ask(backbone, part.claims, visual),
-            "claimed_phrases": ask(backbone, part.phrase_claims, visual),
-        }
-        return found | read, None
+        return found | readings(backbone, part, visual), None
 
     def say(self, texts: Sequence[str], bucket: int) -> Tensor:
         """(T, D) of unit length: texts without an image."""
@@ -133,14 +128,10 @@ class BaselineStage(nn.Module):
         return rows
 
     def compare(self, whole: Batch, representations: Representations) -> Losses:
-        rows, questions = representations, whole.questions
+        rows = representations
         losses = {"nce": objectives.info_nce(rows["texts"], rows["images"], self.temperature(), whole.same())}
-        if len(questions):
-            losses["composed"] = composed_contrast(
-                rows["asked"], rows["phrases"], whole.named, questions, self.temperature()
-            )
+        losses |= reading_losses(rows, whole, self.temperature())
         settings = self.material.settings
-        losses |= claim_losses(rows, whole, self.temperature())
         if settings.named and len(whole.named):
             losses["named"] = self._contrast_phrases(whole, rows)
         factors = {
@@ -291,11 +282,7 @@ class SalientStage(nn.Module):
             losses["misalignment"] = objectives.misalignment(
                 texts, vectors, things.own, things.rivals(batch.group), self.weights.margin
             )
-        if len(batch.questions):
-            losses["composed"] = composed_contrast(
-                rows["asked"], rows["phrases"], batch.named, batch.questions, self.temperature()
-            )
-        losses |= claim_losses(rows, batch, self.temperature())
+        losses |= reading_losses(rows, batch, self.temperature())
         return self._weighted(losses, nce)
 
     def beside(self, part: SalientPart, kept: Kept, representations: Representations) -> Losses:

@@ -89,7 +89,8 @@ class Named:
 
     def rows_of(self, images: range) -> range:
         """The rows of some images in turn."""
-        return range(bisect_left(self.images, images.start), bisect_left(self.images, images.stop))
+        found = _those_of(images, self.images)
+        return range(found.start, found.stop)
 
     def select(self, images: range, width: int) -> Named:
         """What is named in some images in turn, which are numbered anew; regions are cut to `width` tokens."""
@@ -143,12 +144,12 @@ class Questions:
 
     def select(self, images: range, rows: range) -> Questions:
         """Those about some images in turn, whose named regions are `rows`; both are numbered anew."""
-        first, last = bisect_left(self.images, images.start), bisect_left(self.images, images.stop)
+        those = _those_of(images, self.images)
         return Questions(
-            self.rows[first:last] - rows.start,
-            tuple(b - images.start for b in self.images[first:last]),
-            self.texts[first:last],
-            self.open[first:last],
+            self.rows[those] - rows.start,
+            tuple(b - images.start for b in self.images[those]),
+            self.texts[those],
+            self.open[those],
         )
 
 
@@ -179,11 +180,11 @@ class Claims:
 
     def select(self, images: range) -> Claims:
         """Those of some images in turn, which are numbered anew; captions keep their numbers."""
-        first, last = bisect_left(self.images, images.start), bisect_left(self.images, images.stop)
+        those = _those_of(images, self.images)
         return Claims(
-            tuple(b - images.start for b in self.images[first:last]),
-            self.captions[first:last],
-            self.texts[first:last],
+            tuple(b - images.start for b in self.images[those]),
+            self.captions[those],
+            self.texts[those],
         )
 
 
@@ -241,13 +242,18 @@ class PhraseClaims:
 
     def select(self, images: range) -> PhraseClaims:
         """Those of some images in turn, which are numbered anew."""
-        first, last = bisect_left(self.images, images.start), bisect_left(self.images, images.stop)
+        those = _those_of(images, self.images)
         return PhraseClaims(
-            tuple(b - images.start for b in self.images[first:last]),
-            self.texts[first:last],
-            self.right[first:last],
-            self.wrong[first:last],
+            tuple(b - images.start for b in self.images[those]),
+            self.texts[those],
+            self.right[those],
+            self.wrong[those],
         )
+
+
+def _those_of(images: range, owners: Sequence[int]) -> slice:
+    """Where those of some images in turn stand among things in the order of their images, `owners`."""
+    return slice(bisect_left(owners, images.start), bisect_left(owners, images.stop))
 
 
 def _marked(columns: Sequence[Sequence[int]], shape: tuple[int, int]) -> Tensor:

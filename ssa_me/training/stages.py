@@ -71,9 +71,14 @@ def phrase_contrast(claimed: Tensor, phrases: Tensor, claims: PhraseClaims, temp
     return (either - right).mean()
 
 
-def claim_losses(rows: Representations, batch: Batch, temperature: Tensor) -> Losses:
-    """What is lost by the captions and the phrases that are claimed of images, each where there are some."""
+def reading_losses(rows: Representations, batch: Batch, temperature: Tensor) -> Losses:
+    """What is lost by images that are read with a text: questions, claimed captions and claimed phrases, each where there
+    are some."""
     losses = {}
+    if len(batch.questions):
+        losses["composed"] = composed_contrast(
+            rows["asked"], rows["phrases"], batch.named, batch.questions, temperature
+        )
     if len(batch.claims):
         losses["claimed"] = claim_contrast(rows["claimed"], rows["texts"], batch, temperature)
     if len(batch.phrase_claims):
@@ -88,6 +93,15 @@ def ask(backbone: Backbone, questions: Questions | Claims | PhraseClaims, visual
     if not len(questions):
         return torch.zeros(0, backbone.width, device=backbone.device)
     return backbone.language_pass(questions.texts, visual.select(questions.images)).embedding()
+
+
+def readings(backbone: Backbone, part: Part, visual: VisualBatch) -> Representations:
+    """asked (Q, D), claimed and claimed_phrases (C, D), of unit length: what is read with the images of a part."""
+    return {
+        "asked": ask(backbone, part.questions, visual),
+        "claimed": ask(backbone, part.claims, visual),
+        "claimed_phrases": ask(backbone, part.phrase_claims, visual),
+    }
 
 
 @dataclass(frozen=True)
@@ -193,11 +207,8 @@ class BaseStage(nn.Module):
             "texts": spoken[: len(some)],
             "phrases": spoken[len(some) :],
             "regions": F.normalize(self.region(pooled).float(), dim=-1),
-            "asked": ask(backbone, some.questions, visual),
-            "claimed": ask(backbone, some.claims, visual),
-            "claimed_phrases": ask(backbone, some.phrase_claims, visual),
         }
-        return found, visual
+        return found | readings(backbone, some, visual), visual
 
     def compare(self, whole: BaseBatch, representations: Representations) -> Losses:
         batch, named, rows = whole.batch, whole.batch.named, representations
@@ -207,11 +218,7 @@ class BaseStage(nn.Module):
             losses["region"] = objectives.subject_contrast(
                 rows["phrases"][named.place], rows["regions"], own, named.same(), self.region_temperature()
             )
-        if len(batch.questions):
-            losses["composed"] = composed_contrast(
-                rows["asked"], rows["phrases"], named, batch.questions, self.temperature()
-            )
-        losses |= claim_losses(rows, batch, self.temperature())
+        losses |= reading_losses(rows, batch, self.temperature())
         return self._weighted(losses, rows["images"])
 
     def beside(self, part: BasePart, kept: VisualBatch, representations: Representations) -> Losses:

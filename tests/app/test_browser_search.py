@@ -42,6 +42,16 @@ def test_filters_compare_leave_out_and_go_into_the_link(visit: Visit) -> None:  
     assert saved.value.suggested_filename == "results-a-red-car.csv"
 
 
+def keep(visit: Visit, name: str) -> playwright.Locator:  # noqa: F811
+    """Keep the query that is asked, in the panel of filters, which is opened for it and returned."""
+    visit.page.get_by_role("button", name="Filters", exact=True).click()
+    panel = visit.page.get_by_role("group", name="Filters")
+    panel.get_by_label("Keep it as").fill(name)
+    panel.get_by_role("button", name="Keep query").click()
+    playwright.expect(panel.locator(".told")).to_have_text("Kept.")
+    return panel
+
+
 def test_more_like_a_part_that_is_drawn_and_kept_by_name(visit: Visit) -> None:  # noqa: F811
     page, expect = visit.open(), playwright.expect
     visit.ask("a red car")
@@ -55,11 +65,7 @@ def test_more_like_a_part_that_is_drawn_and_kept_by_name(visit: Visit) -> None: 
     page.mouse.up()
     page.wait_for_function("location.search.includes('box=') && !location.search.includes('q=')")
     expect(page.locator("#studio-query .picture svg.part")).to_be_visible()
-    page.get_by_role("button", name="Filters", exact=True).click()
-    panel = page.get_by_role("group", name="Filters")
-    panel.get_by_label("Keep it as").fill("a corner")
-    panel.get_by_role("button", name="Keep query").click()
-    expect(panel.locator(".told")).to_have_text("Kept.")
+    panel = keep(visit, "a corner")
     visit.ask("a blue bird")
     panel.get_by_label("Open a kept query or view").select_option(label="a corner")
     page.wait_for_function("location.search.includes('box=') && !location.search.includes('q=')")
@@ -68,11 +74,7 @@ def test_more_like_a_part_that_is_drawn_and_kept_by_name(visit: Visit) -> None: 
 def test_what_was_done_last_is_told_whichever_answer_comes_last(visit: Visit) -> None:  # noqa: F811
     page, expect = visit.open(), playwright.expect
     visit.ask("a red car")
-    page.get_by_role("button", name="Filters", exact=True).click()
-    panel = page.get_by_role("group", name="Filters")
-    panel.get_by_label("Keep it as").fill("slow to come back")
-    panel.get_by_role("button", name="Keep query").click()
-    expect(panel.locator(".told")).to_have_text("Kept.")
+    panel = keep(visit, "slow to come back")
     visit.ask("a blue bird")
     held: list[tuple[playwright.Route, playwright.APIResponse]] = []
 
