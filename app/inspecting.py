@@ -165,6 +165,7 @@ class Inspector:
         from ssa_me.gallery.items import Spaces
         from ssa_me.gallery.search import RANKINGS
         from ssa_me.gallery.standing import standing
+        from ssa_me.samples import Sample
 
         embedder = self._workspace.opponents.embedder(state.against)
         spaces = Spaces.of(embedder.info)
@@ -173,6 +174,8 @@ class Inspector:
         if text is None and image is None:
             return {}
         queries = embedder.embed_query(text, image, state.weight)
+        by_subjects = state.method == "subjects"
+        stated = embedder.embed([Sample(text)], subjects=True).subject_vectors if text and by_subjects else {}
         redrawn = None if drawn is None else embedder.embed_redrawn(gallery.image(item.id), drawn)
         found = {}
         for version, query in queries.items():
@@ -187,7 +190,8 @@ class Inspector:
                 images.of(item.id)[0] if redrawn is None else redrawn.vectors[version],
                 held if redrawn is None else redrawn.subject_vectors[version],
                 images,
-                subjects if state.method == "subjects" else None,
+                subjects if by_subjects else None,
+                stated[version][0] if version in stated else None,
             )
         return found
 

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 TITLES = {"fast": "Fast", "balanced": "Balanced", "full": "Full"}
-STAGES = {"sight": "Sight", "base": "Backbone", "baseline": "Baseline", "ssa-me": "SSA-ME"}
+STAGES = {
+    "sight": "Sight",
+    "base": "Backbone",
+    "baseline": "Baseline",
+    "ssa-me": "SSA-ME",
+    "composition": "Subjects",
+}
 LOSSES = {
     "loss": "All together",
     "nce": "Text against image",
@@ -28,6 +34,9 @@ LOSSES = {
     "asked_attention": "Attention when asked",
     "subject": "Phrase against subject",
     "misalignment": "Wrong region wins",
+    "claimed_phrase": "True or false phrase",
+    "bind": "Codes of subjects",
+    "relation": "Relations between subjects",
     "head": "Salience head",
     "named_head": "Salience head, named",
     "answer": "Answers",
@@ -139,19 +148,22 @@ def job_view(job: Job, names: Mapping[str, str]) -> Json:
 
 
 def progress_of(job: Job, log: TrainingLog) -> Json:
-    """Where a run is: both adapters have the same steps, one after the other, so that the rest can be told."""
+    """Where a run is: both adapters have the same steps, one after the other, so that the rest can be told; what composes
+    their subjects then takes a tenth of that."""
     total = int(job.details.get("steps") or 0)
-    order = (
-        ["base", "baseline", "ssa-me"]
-        if log.rates.get("base") or log.stage == "base"
-        else ["baseline", "ssa-me"]
-    )
-    before = order.index(log.stage) if log.stage in order else 0
-    fraction = (before + log.step / log.steps) / len(order) if log.steps and log.stage in order else None
+    based = log.rates.get("base") or log.stage == "base"
+    parts = ({"base": 1.0} if based else {}) | {"baseline": 1.0, "ssa-me": 1.0, "composition": 0.1}
+    order = [*parts]
+    at = order.index(log.stage) if log.stage in order else 0
+    done = sum(parts[name] for name in order[:at])
+    fraction = None
+    if log.steps and log.stage in order:
+        fraction = (done + parts[log.stage] * log.step / log.steps) / sum(parts.values())
     left = log.seconds_left
     if left is not None and log.stage in order and log.rates.get(str(log.stage)):
         batch = int(job.details.get("batch") or 0)
-        left += (len(order) - 1 - before) * total * batch / (log.rates[str(log.stage)] / 1.2)
+        ahead = sum(parts[name] for name in order[at + 1 :])
+        left += ahead * total * batch / (log.rates[str(log.stage)] / 1.2)
     return {
         "stage": STAGES.get(str(log.stage)),
         "step": log.step,

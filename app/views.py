@@ -179,14 +179,13 @@ def hit_view(gallery_id: str, item: Item, hit: Hit) -> Json:
 
 
 def subject_view(subject: SubjectHit) -> Json:
-    """`agrees` is null where the winning region carries no annotation to compare with, as a pair's never does."""
+    """`agrees` is null where the winning region carries no annotation to compare with."""
     return {
         "phrase": subject.phrase,
         "score": round(float(subject.score), 4),
         "bbox": numbers(subject.bbox) if subject.bbox else None,
         "label": subject.label,
         "agrees": agrees(subject.phrase, subject.label) if subject.label else None,
-        "pair": subject.pair,
     }
 
 

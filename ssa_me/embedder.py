@@ -42,7 +42,7 @@ from ssa_me.generation import answers
 from ssa_me.hub import locate
 from ssa_me.model_info import ModelInfo, describe
 from ssa_me.outputs import VisualBatch
-from ssa_me.passes import Passes, Salient, with_pairs
+from ssa_me.passes import Passes, Salient, things_of
 from ssa_me.pipeline import full_salience
 from ssa_me.redrawing import Redrawn, embed_redrawn
 from ssa_me.salience.experts import CachedExpert, OpenCVExpert, VisualExpert, open_expert
@@ -132,7 +132,7 @@ class SalientEmbedder:
         """Embed texts, images, or images with texts; a sample's result does not depend on its batch. An image that stands in
         several samples is looked at once a batch.
 
-        subjects: also find each image's subjects and embed them. conditioned_on: a text whose subjects salience follows
+        subjects: also find each image's subjects and embed them, and what each text states. conditioned_on: a text whose subjects salience follows
         instead of being query-free (for re-ranking; the baseline then is its own control, suppressed by the same
         salience without trained parts), by `salience`. Raises InputError for an unknown version.
         """
@@ -149,8 +149,12 @@ class SalientEmbedder:
         pictured = [i for i, sample in enumerate(samples) if sample.image is not None]
         spoken = [i for i, sample in enumerate(samples) if sample.image is None]
         for batch in _batches(spoken, batch_size):
-            for version, texts in self._embed_texts([samples[i].text or "" for i in batch], versions).items():
-                vectors[version][batch] = texts
+            texts = [samples[i].text or "" for i in batch]
+            for version, rows in self._embed_texts(texts, versions).items():
+                vectors[version][batch] = rows
+            for version, stated in (self._state(texts, versions) if subjects else {}).items():
+                for i, own in zip(batch, stated, strict=True):
+                    subject_vectors[version][i] = own
         for batch in _batches(pictured, batch_size):
             part = self._embed_images([samples[i] for i in batch], versions, subjects, named, full)
             for version in versions:
@@ -243,6 +247,12 @@ class SalientEmbedder:
         """Whether image and text read together tell if the text is true: a re-ranking reads its candidates so, others
         by the image alone, under the salience that the text conditions. Both versions learned it, or neither."""
         return self._passes.settings.claims
+
+    def has_codes(self, version: str) -> bool:
+        """Whether a version's subjects have trained codes, so that what is indexed of an image tells whose words belong
+        together."""
+        composed = self._passes.distilled and bool(self._passes.parts.composition.gates.any())
+        return version == SSA_ME and composed
 
     @property
     def layers(self) -> tuple[int, ...] | None:
@@ -343,6 +353,10 @@ class SalientEmbedder:
         with self._locked():
             return {v: rows.cpu().numpy() for v, rows in self._passes.speak(texts, versions).items()}
 
+    def _state(self, texts: Sequence[str], versions: Sequence[str]) -> dict[str, list[np.ndarray]]:
+        with self._locked():
+            return self._passes.state(texts, versions)
+
     def _embed_images(
         self,
         samples: Sequence[Sample],
@@ -371,7 +385,8 @@ class SalientEmbedder:
             things = {
                 v: self._passes.region_vectors(v, output, visual, found) for v, output in passes.items()
             }
-        return Embedded(vectors, tuple(with_pairs(regions) for regions in found.regions), things)
+        sizes = [image.size for image in images]
+        return Embedded(vectors, tuple(map(things_of, found.regions, sizes)), things)
 
     def _embed_marked(
         self,

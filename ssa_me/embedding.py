@@ -24,8 +24,9 @@ from ssa_me.samples import BBox, Sample
 @dataclass(frozen=True)
 class Embedded:
     """Embeddings of B samples. vectors: version → (B, D) float32 of unit length. regions: each image's query-free
-    subjects, at most 6, then the boxes around up to 3 pairs of them; empty for texts. subject_vectors: version → B
-    arrays of unit length, a row a region."""
+    subjects, at most 6, then the boxes around the ordered pairs of the first 3, and the ground; empty for texts.
+    subject_vectors: version → B arrays of unit length, a row a region; of a text a row for each thing that it states: its
+    phrases, its setting, its relation. A text states what an image shows where each of its rows is near one of the image's."""
 
     vectors: Mapping[str, np.ndarray]
     regions: tuple[tuple[Region, ...], ...]
@@ -46,6 +47,8 @@ class Embedder(Protocol):
     def info(self) -> ModelInfo: ...
 
     def reads_claims(self, version: str) -> bool: ...
+
+    def has_codes(self, version: str) -> bool: ...
 
     @property
     def layers(self) -> tuple[int, ...] | None: ...

@@ -34,11 +34,12 @@ SAME_REGION = 0.5
 
 @dataclass(frozen=True)
 class Region:
-    """A subject region (x, y, width, height) with its mean salience in [0, 1]. pair: the box is around two subjects."""
+    """A subject region (x, y, width, height) with its mean salience in [0, 1]. single: it is of one subject, not around two
+    that are related and not the ground."""
 
     bbox: BBox
     salience: float
-    pair: bool = False
+    single: bool = True
 
 
 @dataclass(frozen=True)

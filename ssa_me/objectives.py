@@ -69,6 +69,21 @@ def subject_contrast(
     return (forth + back) / 2
 
 
+def binding(phrases: Tensor, things: Tensor, own: Tensor, true: Tensor, hardest: int = 8) -> Tensor:
+    """L_bind = (1 − s_t·p_own)² + 2·mean over the `hardest` wrong phrases of |s_t·p_j|, mean over things: codes s (T, D) of
+    things and p (P, D) of phrases, own (T,) the phrase that names each, true (T, P) which phrases are true of it.
+
+    It makes codes of different things orthogonal, so that a sum of codes still tells which of them are in it. After the
+    spectral contrastive loss (HaoChen et al. 2021), with the wrong phrases that are most alike in place of all.
+    """
+    if len(things) == 0:
+        return (phrases.sum() + things.sum()) * 0.0
+    scores = things @ phrases.T
+    wrong = scores.abs().masked_fill(true, 0.0)
+    most = wrong.topk(min(hardest, len(phrases)), dim=1).values
+    return ((1 - scores.gather(1, own[:, None])) ** 2).mean() + 2 * most.mean()
+
+
 def misalignment(texts: Tensor, things: Tensor, own: Tensor, rivals: Tensor, margin: float) -> Tensor:
     """L_mis = relu(m + cos(e(p), a_other) − cos(e(p), a_k)) for texts (M, D) and things (T, D), own (M,) as above.
 

@@ -39,6 +39,9 @@ class Opposed:
             heads=prints,
         )
 
+    def has_codes(self, version: str) -> bool:
+        return self.sides[version].has_codes(SSA_ME)
+
     def reads_claims(self, version: str) -> bool:
         return self.sides[version].reads_claims(SSA_ME)
 

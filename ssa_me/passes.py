@@ -11,17 +11,18 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import permutations
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import SSA_ME, VERSIONS, Parts, Settings
-from ssa_me.composition import PAIRED, SubjectComposition, named_in, places
+from ssa_me.composition import RELATED, Seen, Spoken, SubjectComposition, places
 from ssa_me.devices import free_bytes
 from ssa_me.errors import InputError
 from ssa_me.explanation import Region
@@ -30,12 +31,10 @@ from ssa_me.regeneration import Regenerated
 from ssa_me.salience import relevance
 from ssa_me.salience.experts import VisualExpert
 from ssa_me.salience.fusion import to_tokens
-from ssa_me.salience.regions import TokenRegion, peaks
+from ssa_me.salience.regions import TokenRegion, grow, peaks
 from ssa_me.samples import BBox
 
 MOST_SUBJECTS = 6
-LEAST_REGION = 1.0
-"""Where subjects are told apart by what they show, a region of less salience than one token's is a splinter."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +90,30 @@ class Passes:
             module.float()
         return made
 
+    def state(self, texts: Sequence[str], versions: Sequence[str] = VERSIONS) -> dict[str, list[np.ndarray]]:
+        """Version → for each text (S, D) of unit length, what it states: its phrases, its setting, its relation. Without
+        trained parts a phrase is what it is read as."""
+        spoken = Spoken.of(texts)
+        with self.adapters.mixed(versions, len(spoken.readings)):
+            output = self.backbone.language_pass(spoken.readings * len(versions))
+        result = {}
+        for version, rows in zip(versions, output.embedding().split(len(spoken.readings)), strict=True):
+            composition = self._composition(version)
+            said = spoken.said(composition, composition.phrase_codes(rows))
+            result[version] = [own.cpu().numpy() for own in said.statements()]
+        return result
+
     def speak(self, texts: Sequence[str], versions: Sequence[str] = VERSIONS) -> dict[str, Tensor]:
         """Version → (B, D) float32 of unit length of texts without an image, all versions in one pass, with the subjects
         that they name composed into SSA-ME's."""
-        composed = SSA_ME in versions and self.distilled
-        spoken, places = named_in(texts) if composed else ([*texts], torch.zeros(0))
+        named = Spoken.of(texts) if SSA_ME in versions and self.distilled else None
+        spoken = named.readings if named else tuple(texts)
         with self.adapters.mixed(versions, len(spoken)):
             output = self.backbone.language_pass(spoken * len(versions))
         rows = dict(zip(versions, output.embedding().split(len(spoken)), strict=True))
         said = {version: of_all[: len(texts)] for version, of_all in rows.items()}
-        if composed:
-            said[SSA_ME] = compose_texts(self.parts.composition, rows[SSA_ME], places)
+        if named:
+            said[SSA_ME] = compose_texts(self.parts.composition, rows[SSA_ME], named)
         return said
 
     def read(
@@ -215,7 +227,8 @@ class Passes:
         SSA-ME's subjects composed into it."""
         vectors = {version: output.embedding() for version, output in outputs.items()}
         if found is not None and self.distilled and SSA_ME in outputs:
-            vectors[SSA_ME] = compose(self.parts.composition, outputs[SSA_ME], visual, found)
+            seen = see(self.parts.composition, outputs[SSA_ME], visual, found)
+            vectors[SSA_ME] = self.parts.composition.compose(vectors[SSA_ME], seen)
         return vectors
 
     def vectors(
@@ -237,28 +250,30 @@ class Passes:
     def region_vectors(
         self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient
     ) -> tuple[np.ndarray, ...]:
-        """B arrays (K_b + P_b, D): each image's subject vectors, then those of its pairs, in the order of `with_pairs`."""
-        if found.stacked.shape[1] == 0:
-            return self._none(found)
-        subjects = self._subjects(version, output, visual, found)
-        pairs, there = pairs_of(self._composition(version), subjects, visual, found)
+        """B arrays (K_b + P_b + 1, D): each image's subject vectors, those of the relations between them, and that of the
+        ground, in the order of `things_of`; none where no subject was found."""
+        composition = self._composition(version)
+        seen = see(composition, output, visual, found)
+        related, there = composition.related(seen)
+        bound = F.normalize(related, dim=-1)
+        none = seen.ground[:0].cpu().numpy()
         return tuple(
-            torch.cat([subjects[b, : len(regions)], pairs[b][there[b]]]).cpu().numpy()
-            for b, regions in enumerate(found.regions)
+            torch.cat([seen.subjects[b, : len(own)], bound[b][there[b]], seen.ground[b : b + 1]])
+            .cpu()
+            .numpy()
+            if own
+            else none
+            for b, own in enumerate(found.regions)
         )
 
     def subject_vectors(
         self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient
     ) -> tuple[np.ndarray, ...]:
-        """B arrays (K_b, D) of unit length: a_k of each region. The baseline's are the mean of H: no trained part."""
+        """B arrays (K_b, D) of unit length: s_k of each region. The baseline's are the mean of H: no trained part."""
         if found.stacked.shape[1] == 0:
             return self._none(found)
-        rows = self._subjects(version, output, visual, found).cpu().numpy()
+        rows = see(self._composition(version), output, visual, found).subjects.cpu().numpy()
         return tuple(rows[b, : len(regions)] for b, regions in enumerate(found.regions))
-
-    def _subjects(self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient) -> Tensor:
-        assert output.hidden is not None
-        return self._composition(version).subjects(output.hidden, visual.tokens, visual.valid, found.stacked)
 
     def _none(self, found: Salient) -> tuple[np.ndarray, ...]:
         return tuple(np.zeros((0, self.backbone.width), dtype=np.float32) for _ in found.regions)
@@ -268,29 +283,27 @@ class Passes:
 
 
 def found_regions(salience: Tensor, visual: VisualBatch, likeness: float) -> Salient:
-    """Salience (B, N) with the regions of its peaks; neighbouring tokens of one region are at least so alike (−1: any)."""
+    """Salience (B, N) with its regions: of its peaks, or where tokens of one region are to be at least so alike (more than
+    −1), grown by what tokens show."""
     values = salience.detach().float().cpu().numpy()
-    shown = visual.tokens.detach().float().cpu().numpy() if likeness > -1 else None
+    shown = visual.tokens.detach().float().cpu().numpy()
     regions = tuple(
-        peaks(
-            values[b, :count],
-            visual.boxes[b, :count],
-            MOST_SUBJECTS,
-            features=None if shown is None else shown[b, :count],
-            likeness=likeness,
-            least=0.0 if shown is None else LEAST_REGION,
-        )
+        grow(values[b, :count], visual.boxes[b, :count], shown[b, :count], likeness, MOST_SUBJECTS)
+        if likeness > -1
+        else peaks(values[b, :count], visual.boxes[b, :count], MOST_SUBJECTS)
         for b, count in enumerate(visual.counts())
     )
     return Salient(salience, regions)
 
 
-def with_pairs(found: Sequence[TokenRegion]) -> tuple[Region, ...]:
-    """The regions of an image's subjects, then the box around each pair of its first subjects."""
+def things_of(found: Sequence[TokenRegion], size: tuple[int, int]) -> tuple[Region, ...]:
+    """The regions of an image's subjects, the box around each ordered pair of the first of them, and the ground, which is
+    all of the image; none without subjects."""
     singles = tuple(Region(region.bbox, region.salience) for region in found)
-    pairs = combinations(singles[:PAIRED], 2)
-    around = (Region(_around(a.bbox, b.bbox), (a.salience + b.salience) / 2, pair=True) for a, b in pairs)
-    return (*singles, *around)
+    pairs = permutations(singles[:RELATED], 2)
+    around = (Region(_around(a.bbox, b.bbox), (a.salience + b.salience) / 2, single=False) for a, b in pairs)
+    ground = Region((0.0, 0.0, *size), 0.0, single=False)
+    return (*singles, *around, ground) if singles else ()
 
 
 def _around(a: BBox, b: BBox) -> BBox:
@@ -303,29 +316,25 @@ def sizes_of(visual: VisualBatch) -> Tensor:
     return torch.tensor(visual.sizes, dtype=torch.float32)
 
 
-def pairs_of(
-    composition: SubjectComposition, subjects: Tensor, visual: VisualBatch, found: Salient
-) -> tuple[Tensor, Tensor]:
-    """The pair vectors (B, P, D) of the subjects (B, K, D) of found regions, and which of them are there (B, P)."""
-    regions = found.stacked[:, :PAIRED]
-    boxes = torch.from_numpy(visual.boxes).to(regions)
-    where = places(regions.float(), boxes.float(), sizes_of(visual).to(regions.device))
-    return composition.all_pairs(subjects, where, regions.sum(-1) > 0)
-
-
-def compose_texts(composition: SubjectComposition, spoken: Tensor, named: Tensor) -> Tensor:
-    """(T, D) float32 of unit length of texts with their subjects in them: `spoken` (S, D) and the places `named` (T, K) of
-    phrases there, by `named_in`."""
-    return composition.compose_text(spoken[: len(named)], spoken[named.clamp(min=0)], named >= 0)
-
-
-def compose(
-    composition: SubjectComposition, output: LanguagePass, visual: VisualBatch, found: Salient
-) -> Tensor:
-    """(B, D) float32 of unit length: the last token's state with the found subjects and their pairs in it."""
+def see(composition: SubjectComposition, output: LanguagePass, visual: VisualBatch, found: Salient) -> Seen:
+    """The subjects of found regions and the ground around them, out of a pass over images alone."""
     assert output.hidden is not None
-    if found.stacked.shape[1] == 0:
-        return output.embedding()
-    subjects = composition.subjects(output.hidden, visual.tokens, visual.valid, found.stacked)
-    pairs, paired = pairs_of(composition, subjects, visual, found)
-    return composition.compose(output.embedding(), subjects, found.stacked.sum(-1) > 0, pairs, paired)
+    regions = found.stacked
+    ground = ((1 - found.salience) * visual.valid)[:, None].to(regions)
+    everything = torch.cat([regions, ground], dim=1)
+    codes = composition.subject_codes(
+        composition.regions(output.hidden, visual.tokens, visual.valid, everything)
+    )
+    boxes, sizes = torch.from_numpy(visual.boxes).to(regions.device), sizes_of(visual).to(regions.device)
+    return Seen(
+        codes[:, :-1],
+        regions.sum(-1) > 0,
+        places(regions.float(), boxes.float(), sizes),
+        codes[:, -1],
+    )
+
+
+def compose_texts(composition: SubjectComposition, spoken: Tensor, named: Spoken) -> Tensor:
+    """(T, D) float32 of unit length of texts with their subjects in them, out of all that is `spoken` (S, D) for them."""
+    codes = composition.phrase_codes(spoken)
+    return composition.compose_text(spoken[: len(named.phrases)], named.said(composition, codes))

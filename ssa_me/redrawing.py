@@ -23,8 +23,8 @@ from ssa_me.samples import BBox
 
 @dataclass(frozen=True)
 class Redrawn:
-    """vectors: version → (D,) of the image alone, unit length. subject_vectors: version → (K + P, D), a row a region and
-    a pair of them. salience (N,): what was drawn, on the tokens; boxes (N, 4) of these, x0, y0, x1, y1."""
+    """vectors: version → (D,) of the image alone, unit length. subject_vectors: version → (K + P + 1, D), of the regions, of
+    the relations between them, and of the ground. salience (N,): what was drawn, on the tokens; boxes (N, 4) of these, x0, y0, x1, y1."""
 
     vectors: Mapping[str, np.ndarray]
     subject_vectors: Mapping[str, np.ndarray]

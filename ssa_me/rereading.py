@@ -3,8 +3,9 @@ conditions.
 
 A model that learned to tell what is true of an image answers a text that it reads with what is true, so that the text's own
 vector is near only where the text is true. A long text is true or not in many ways at once; so the image is also asked
-for each of its subjects, "the dog", and the answer held against the phrase, "a red dog", as questions check pictures in
-TIFA (Hu et al. 2023). A model that never learned that reads the image alone. It knows no gallery and no data set.
+for each of its subjects, "the dog", and for "the place", and the answers held against the phrases, "a red dog" and "in the
+snow", as questions check pictures in TIFA (Hu et al. 2023). Where subjects have codes of their own, what is in the index counts
+as much as the readings. A model that never learned that reads the image alone. It knows no gallery and no data set.
 
 C images, S statements: the text, then its phrases; D width.
 """
@@ -19,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from ssa_me.explanation import SalienceMode
-from ssa_me.salience.subjects import question
+from ssa_me.salience.subjects import question, setting_of
 from ssa_me.samples import Sample
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ class Statement:
 
 
 def statements(text: str, embedder: Embedder) -> tuple[Statement, ...]:
-    """The text as it is, and the question that each of its phrases answers; a phrase that answers none as it is."""
-    asked = (Statement(question(phrase) or phrase, phrase) for phrase in embedder.phrases(text))
+    """The text as it is, then the question that each of its phrases and its setting answers; a phrase that answers none as
+    it is."""
+    named = dict.fromkeys([*embedder.phrases(text), *filter(None, [setting_of(text)])])
+    asked = (Statement(question(phrase) or phrase, phrase) for phrase in named)
     return tuple(dict.fromkeys([Statement(text, text), *asked]))
 
 
@@ -70,6 +73,12 @@ def reread(
             rows = found.vectors[version]
             result[version] = rows.reshape(len(images), len(told), rows.shape[-1])
     return result
+
+
+def together(reading: float | np.ndarray, indexed: float | np.ndarray) -> np.ndarray:
+    """The score under `+rerank` of a version whose subjects have codes: the mean of how well readings agree and of how well
+    what is indexed does (`late_interaction`), which alone tells relations. Without subjects, NaN, the reading alone."""
+    return np.asarray(np.where(np.isnan(indexed), reading, (np.asarray(reading) + indexed) / 2))
 
 
 def agreement(read: np.ndarray, meant: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "ssa_me.jobs",
             "ssa_me.regridding",
             "ssa_me.nearness",
+            "ssa_me.late_interaction",
         }
     ),
     frozenset({"ssa_me.families", "ssa_me.hub", "ssa_me.merging"}),

@@ -44,10 +44,13 @@ def checkpoint(trained_checkpoint, tmp_path) -> Path:
 
 def test_new_parts_are_neutral():
     parts = Parts(WIDTH, SMALL)
-    assert torch.equal(parts.composition.gates, torch.zeros(3))
-    assert not any(parts.composition.seen[-1].weight.flatten()) and not any(
-        parts.composition.pair[-1].weight.flatten()
+    composition = parts.composition
+    assert torch.equal(composition.gates, torch.zeros(2)) and torch.equal(
+        composition.shares, torch.zeros(2, 2)
     )
+    for network in ("seen", "bind_subject", "bind_phrase", "relate"):
+        assert not getattr(composition, network)[-1].weight.any(), network
+    assert not composition.trust.weight.any()
     assert parts.regeneration.gate.item() == 0 and parts.regeneration.floor == 0.25
 
 

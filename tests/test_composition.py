@@ -1,4 +1,5 @@
-"""Subjects and pairs of them: what a fresh module computes by hand, places on a small grid, what does not count."""
+"""Codes of subjects, relations bound into them, and what is composed: by hand with a fresh module, and by its properties
+with a random one."""
 
 from __future__ import annotations
 
@@ -6,12 +7,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ssa_me.composition import PAIRED, PLACE, SubjectComposition, named_in, places
+from ssa_me.composition import PLACE, Said, Seen, Spoken, SubjectComposition, places
 
 WIDTH = 8
 GRID = torch.tensor([[0.0, 0, 10, 20], [10, 0, 20, 20], [0, 20, 10, 40], [10, 20, 20, 40]])
 """A picture of 20 × 40 pixels in 2 × 2 tokens, raster order."""
 SIZE = torch.tensor([[20.0, 40.0]])
+LEFT = torch.tensor([1.0, 0.0, 0.0])
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def moved() -> SubjectComposition:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(torch.randn_like(parameter))
-        module.gates.copy_(torch.tensor([0.6, -0.4, 0.8]))
+        module.gates.copy_(torch.tensor([0.6, 0.8]))
         module.trust.weight.zero_()
         module.trust.bias.zero_()
     return module
@@ -38,15 +40,22 @@ def unit(*shape: int) -> torch.Tensor:
     return F.normalize(torch.randn(*shape), dim=-1)
 
 
-# --- subjects --------------------------------------------------------------------------------------------------------
+def seen(images: int, subjects: int) -> Seen:
+    present = torch.ones(images, subjects, dtype=torch.bool)
+    return Seen(
+        unit(images, subjects, WIDTH), present, torch.rand(images, subjects, PLACE), unit(images, WIDTH)
+    )
 
 
-def test_a_fresh_subject_is_the_mean_of_the_hidden_states(fresh):
+# --- what a region shows ---------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_region_is_the_mean_of_the_hidden_states(fresh):
     hidden, tokens = torch.randn(2, 4, WIDTH), torch.randn(2, 4, WIDTH)
     regions = torch.zeros(2, 2, 4)
     regions[0, 0], regions[0, 1] = torch.tensor([1.0, 0, 0, 0]), torch.tensor([0, 0.5, 0, 1.5])
     regions[1, 0] = torch.ones(4)
-    found = fresh.subjects(hidden, tokens, torch.ones(hidden.shape[:2], dtype=torch.bool), regions)
+    found = fresh.regions(hidden, tokens, torch.ones(hidden.shape[:2], dtype=torch.bool), regions)
     assert found.shape == (2, 2, WIDTH) and found.dtype == torch.float32
     torch.testing.assert_close(found[0, 0], F.normalize(hidden[0, 0], dim=0))
     torch.testing.assert_close(found[0, 1], F.normalize(hidden[0, 1] / 4 + hidden[0, 3] * 3 / 4, dim=0))
@@ -55,229 +64,201 @@ def test_a_fresh_subject_is_the_mean_of_the_hidden_states(fresh):
 
 def test_an_empty_region_is_a_finite_vector(fresh, moved):
     hidden, nothing = torch.randn(1, 4, WIDTH), torch.zeros(1, 1, 4)
-    assert torch.equal(
-        fresh.subjects(hidden, hidden, torch.ones(hidden.shape[:2], dtype=torch.bool), nothing),
-        torch.zeros(1, 1, WIDTH),
-    )
-    assert (
-        moved.subjects(hidden, hidden, torch.ones(hidden.shape[:2], dtype=torch.bool), nothing)
-        .isfinite()
-        .all()
-    )
+    real = torch.ones(hidden.shape[:2], dtype=torch.bool)
+    assert torch.equal(fresh.regions(hidden, hidden, real, nothing), torch.zeros(1, 1, WIDTH))
+    assert moved.regions(hidden, hidden, real, nothing).isfinite().all()
 
 
-def test_a_trained_subject_sees_the_mean_of_its_region_and_of_the_image(moved):
+def test_a_trained_region_sees_its_mean_and_that_of_the_image(moved):
     hidden, tokens = torch.randn(1, 4, WIDTH), torch.randn(1, 4, WIDTH)
     regions = torch.tensor([[[1.0, 1, 0, 0], [0, 0, 1, 1]]])
     real = torch.ones(1, 4, dtype=torch.bool)
-    before = moved.subjects(hidden, tokens, real, regions)
+    before = moved.regions(hidden, tokens, real, regions)
     shifted = tokens.clone()
     shifted[0, 0, 0] += 2
-    after = moved.subjects(hidden, shifted, real, regions)
+    after = moved.regions(hidden, shifted, real, regions)
     own, other = (after - before).norm(dim=-1)[0].tolist()
     assert own > 1e-3, "its own region"
     assert other > 1e-3, "and what surrounds it"
     torch.testing.assert_close(after.norm(dim=-1), torch.ones(1, 2))
     shifted[0, 1, 0] -= 2  # the means are as before
-    torch.testing.assert_close(moved.subjects(hidden, shifted, real, regions), before)
+    torch.testing.assert_close(moved.regions(hidden, shifted, real, regions), before)
 
 
-# --- pairs -----------------------------------------------------------------------------------------------------------
+# --- codes and relations ---------------------------------------------------------------------------------------------
 
 
-def test_a_fresh_pair_is_the_mean_of_the_two(fresh):
-    first, second = unit(3, WIDTH), unit(3, WIDTH)
-    found = fresh.pairs(first, second, torch.rand(3, PLACE), torch.rand(3, PLACE))
-    torch.testing.assert_close(found, F.normalize((first + second) / 2, dim=-1))
+def test_fresh_codes_are_the_things_themselves(fresh):
+    things = unit(3, 2, WIDTH)
+    torch.testing.assert_close(fresh.subject_codes(things), things)
+    torch.testing.assert_close(fresh.phrase_codes(things), things)
 
 
-def test_the_order_of_a_pair_does_not_matter_and_its_places_do(moved):
-    first, second = unit(5, WIDTH), unit(5, WIDTH)
-    here, there = torch.rand(5, PLACE), torch.rand(5, PLACE)
-    found = moved.pairs(first, second, here, there)
-    torch.testing.assert_close(found, moved.pairs(second, first, there, here))
-    torch.testing.assert_close(found.norm(dim=-1), torch.ones(5))
-    exchanged = moved.pairs(first, second, there, here)
-    assert ((found - exchanged).abs().amax(-1) > 1e-3).all(), "who stands where is what a pair tells"
+def test_codes_are_of_unit_length_and_those_of_subjects_are_not_those_of_phrases(moved):
+    things = unit(4, WIDTH)
+    subjects, phrases = moved.subject_codes(things), moved.phrase_codes(things)
+    torch.testing.assert_close(subjects.norm(dim=-1), torch.ones(4))
+    assert (subjects - phrases).norm(dim=-1).min() > 1e-2
 
 
-def test_the_one_further_left_comes_first(moved):
-    left, right = unit(1, WIDTH), unit(1, WIDTH)
-    here, there = torch.full((1, PLACE), 0.2), torch.full((1, PLACE), 0.7)
-    told = moved.pair(torch.cat([left, right, here, there], dim=-1))
-    by_hand = F.normalize(left + right + told, dim=-1)
-    torch.testing.assert_close(moved.pairs(left, right, here, there), by_hand)
-    torch.testing.assert_close(moved.pairs(right, left, there, here), by_hand)
+def test_a_role_by_hand(fresh):
+    first, second = torch.zeros(WIDTH), torch.zeros(WIDTH)
+    first[2], first[5], second[1], second[7] = 0.6, 0.8, 1.0, 0.5
+    # the second is shifted by one: 1 at 2 and .5 at 0; only place 2 has both
+    bound = fresh.role(first, second, LEFT)
+    by_hand = torch.zeros(WIDTH)
+    by_hand[2] = WIDTH**0.5 * fresh.signs[0, 2] * 0.6
+    torch.testing.assert_close(bound, by_hand)
+    assert not fresh.role(first, second, torch.zeros(3)).any()
 
 
-def test_all_pairs_of_the_first_three_in_the_order_of_combinations(moved):
-    subjects, where = unit(1, 5, WIDTH), torch.rand(1, 5, PLACE)
-    present = torch.tensor([[True, True, False, True, True]])
-    vectors, there = moved.all_pairs(subjects, where, present)
-    assert vectors.shape == (1, 3, WIDTH) and PAIRED == 3
-    assert there.tolist() == [[True, False, False]]
-    for row, (k, m) in enumerate([(0, 1), (0, 2), (1, 2)]):
-        by_hand = moved.pairs(subjects[:, k], subjects[:, m], where[:, k], where[:, m])
-        torch.testing.assert_close(vectors[:, row], by_hand)
+def test_a_role_is_near_only_where_subjects_order_and_relation_are_the_same():
+    torch.manual_seed(2)
+    module = SubjectComposition(512, 6)
+    a, b, c = unit(3, 512)
+    own = module.role(a, b, LEFT)
+    assert float(own @ own) == pytest.approx(1, abs=0.3)
+    for other in (
+        module.role(b, a, LEFT),
+        module.role(a, c, LEFT),
+        module.role(c, b, LEFT),
+        module.role(a, b, LEFT.roll(1)),
+    ):
+        assert abs(float(own @ other)) < 0.2
 
 
-@pytest.mark.parametrize(("count", "pairs"), [(0, 0), (1, 0), (2, 1), (3, 3), (6, 3)])
-def test_how_many_pairs_there_are(count, pairs, fresh):
-    vectors, there = fresh.all_pairs(
-        unit(2, count, WIDTH), torch.rand(2, count, PLACE), torch.ones(2, count, dtype=torch.bool)
+def test_signs_are_the_same_everywhere_and_no_weight():
+    one, other = SubjectComposition(WIDTH, 6), SubjectComposition(WIDTH, 4)
+    assert torch.equal(one.signs, other.signs) and set(one.signs.unique().tolist()) == {-1.0, 1.0}
+    assert "signs" not in one.state_dict()
+
+
+def test_related_are_the_ordered_pairs_of_the_first_three(moved):
+    found = seen(2, 4)
+    vectors, there = moved.related(found)
+    assert vectors.shape == (2, 6, WIDTH) and there.all()
+    ways = moved.relations(found.places[:, 0], found.places[:, 2]).sigmoid()
+    by_hand = moved.role(found.subjects[:, 0], found.subjects[:, 2], ways)
+    torch.testing.assert_close(vectors[:, 1], by_hand)  # (0,1) (0,2) (1,0) (1,2) (2,0) (2,1)
+    found.present[0, 1] = False
+    assert moved.related(found)[1][0].tolist() == [False, True, False, False, True, False]
+
+
+def test_nothing_is_related_where_nothing_is_there(moved):
+    vectors, there = moved.related(seen(2, 0))
+    assert vectors.shape == (2, 0, WIDTH) and there.shape == (2, 0)
+
+
+# --- composed --------------------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_module_composes_nothing(fresh):
+    vector = unit(3, WIDTH)
+    torch.testing.assert_close(fresh.compose(vector, seen(3, 2)), vector)
+    spoken = Spoken.of(["a dog left of a cat in the park", "a cat", ""])
+    codes = unit(len(spoken.readings), WIDTH)
+    torch.testing.assert_close(fresh.compose_text(codes[:3], spoken.said(fresh, codes)), codes[:3])
+
+
+def test_an_image_by_hand(moved):
+    vector, found = unit(2, WIDTH), seen(2, 2)
+    found.present[1, 1] = False
+    related, there = moved.related(found)
+    shares = moved.shares[0]
+    whole = found.subjects[0].sum(0) / 2**0.5 + shares[0] * related[0].sum(0) + shares[1] * found.ground[0]
+    alone = found.subjects[1, 0] + shares[1] * found.ground[1]
+    assert not there[1].any()
+    by_hand = F.normalize(vector + 0.6 * torch.stack([whole, alone]), dim=-1)
+    torch.testing.assert_close(moved.compose(vector, found), by_hand)
+
+
+def test_a_text_by_hand(moved):
+    spoken = Spoken.of(["a dog left of a cat in the park"])
+    assert spoken.readings == ("a dog left of a cat in the park", "a dog", "a cat", "in the park")
+    codes = unit(4, WIDTH)
+    related, placed = moved.shares[1]
+    named = (
+        (codes[1] + codes[2]) / 2**0.5 + related * moved.role(codes[1], codes[2], LEFT) + placed * codes[3]
     )
-    assert vectors.shape == (2, pairs, WIDTH) and there.shape == (2, pairs)
+    found = moved.compose_text(codes[:1], spoken.said(moved, codes))
+    torch.testing.assert_close(found[0], F.normalize(codes[0] + 0.8 * named, dim=0))
 
 
-# --- the one vector --------------------------------------------------------------------------------------------------
-
-
-def everything(count: int = 3) -> tuple[torch.Tensor, ...]:
-    """A vector, subjects with those present, pairs with those present, of two images."""
-    present = torch.ones(2, count, dtype=torch.bool)
-    return unit(2, WIDTH), unit(2, count, WIDTH), present, unit(2, 3, WIDTH), torch.ones(2, 3).bool()
-
-
-def test_with_gates_at_zero_the_vector_is_as_it_was(fresh):
-    vector, *rest = everything()
-    torch.testing.assert_close(fresh.compose(vector, *rest), vector)
-
-
-def test_composed_by_hand(moved):
-    vector, subjects, present, pairs, paired = everything()
-    present[1, 2] = paired[1, 1] = paired[1, 2] = False
-    found = moved.compose(vector, subjects, present, pairs, paired)
-    bound = F.normalize(subjects + moved.bind(subjects), dim=-1)
-    first = vector[0] + 0.6 * bound[0].sum(0) / 3**0.5 - 0.4 * pairs[0].sum(0) / 3**0.5
-    second = vector[1] + 0.6 * bound[1, :2].sum(0) / 2**0.5 - 0.4 * pairs[1, 0]
-    torch.testing.assert_close(found, F.normalize(torch.stack([first, second]), dim=-1))
-
-
-def test_what_is_absent_does_not_count(moved):
-    vector, subjects, present, pairs, paired = everything()
-    present[:, 1:] = paired[:, 1:] = False
-    found = moved.compose(vector, subjects, present, pairs, paired)
-    alone = moved.compose(vector, subjects[:, :1], present[:, :1], pairs[:, :1], paired[:, :1])
-    torch.testing.assert_close(found, alone)
-    none = torch.zeros_like(present)
-    torch.testing.assert_close(moved.compose(vector, subjects, none, pairs, none), vector)
-
-
-def test_the_gates_learn_from_zero(fresh):
-    vector, subjects, present, *pairs = everything()
-    image = fresh.compose(vector, subjects, present, *pairs)
-    text = fresh.compose_text(vector, subjects, present)
-    (image + 2 * text)[:, 0].sum().backward()
-    assert fresh.gates.grad.isfinite().all() and (fresh.gates.grad != 0).all()
-
-
-def test_a_text_composed_by_hand(fresh, moved):
-    vector, phrases, present, *_ = everything()
-    present[1, 1:] = False
-    torch.testing.assert_close(fresh.compose_text(vector, phrases, present), vector)
-    bound = F.normalize(phrases + moved.bind(phrases), dim=-1)
-    by_hand = torch.stack([vector[0] + 0.8 * bound[0].sum(0) / 3**0.5, vector[1] + 0.8 * bound[1, 0]])
-    torch.testing.assert_close(moved.compose_text(vector, phrases, present), F.normalize(by_hand, dim=-1))
-
-
-def test_an_image_that_trusts_its_subjects_less_by_hand(moved):
-    vector, subjects, present, pairs, paired = everything()
+def test_trust_depends_on_the_vector(moved):
+    vector, found = unit(2, WIDTH), seen(2, 2)
+    before = moved.compose(vector, found)
     with torch.no_grad():
-        moved.trust.weight[:, 0] = torch.tensor([1.0, 2.0, 3.0])
-        moved.trust.bias.copy_(torch.tensor([0.5, 0.0, -1.0]))
-    across = vector[:, :1]
-    single = 0.6 * 2 / (1 + torch.exp(-(across + 0.5)))
-    double = -0.4 * 2 / (1 + torch.exp(-2 * across))
-    spoken = 0.8 * 2 / (1 + torch.exp(-(3 * across - 1)))
-    torch.testing.assert_close(moved.shares(vector), (single, double, spoken))
-    bound = F.normalize(subjects + moved.bind(subjects), dim=-1).sum(1) / 3**0.5
-    image = F.normalize(vector + single * bound + double * pairs.sum(1) / 3**0.5, dim=-1)
-    torch.testing.assert_close(moved.compose(vector, subjects, present, pairs, paired), image)
-    text = F.normalize(vector + spoken * bound, dim=-1)
-    torch.testing.assert_close(moved.compose_text(vector, subjects, present), text)
+        moved.trust.weight[0] = -20 * vector[0]
+    after = moved.compose(vector, found)
+    assert float(after[0] @ vector[0]) > 0.999, "nothing is trusted in the first"
+    assert float((after[1] - before[1]).norm()) > 1e-3
 
 
-def test_trust_learns_once_subjects_have_a_share(fresh):
-    fresh.start(0.5)
-    vector, subjects, present, pairs, paired = everything()
-    assert torch.equal(
-        torch.cat(fresh.shares(vector)), torch.tensor([0.5, 0.5, 0.25, 0.25, 0.5, 0.5])[:, None]
-    )
-    fresh.compose(vector, subjects, present, pairs, paired)[:, 0].sum().backward()
-    assert (fresh.trust.weight.grad[:2] != 0).all() and not fresh.trust.weight.grad[2].any()
+def test_where_training_starts(fresh):
+    fresh.start(1.5)
+    assert fresh.gates.tolist() == [1.5, 1.5] and fresh.shares.tolist() == [[0.5, 0.5], [0.5, 0.5]]
+    vector, found = unit(1, WIDTH), seen(1, 1)
+    by_hand = F.normalize(vector + 1.5 * (found.subjects[:, 0] + 0.5 * found.ground), dim=-1)
+    torch.testing.assert_close(fresh.compose(vector, found), by_hand)
 
 
-def test_training_starts_with_subjects_in_the_vector(fresh):
-    fresh.start(0.5)
-    vector, subjects, present, pairs, paired = everything(count=1)
-    found = fresh.compose(vector, subjects, present, pairs[:, :1], paired[:, :1])
-    torch.testing.assert_close(found, F.normalize(vector + 0.5 * subjects[:, 0] + 0.25 * pairs[:, 0], dim=-1))
-    text = fresh.compose_text(vector, subjects, present)
-    torch.testing.assert_close(text, F.normalize(vector + 0.5 * subjects[:, 0], dim=-1))
+def test_gates_learn_from_what_they_let_through(fresh):
+    fresh.compose(unit(2, WIDTH), seen(2, 2))[:, 0].sum().backward()
+    assert fresh.gates.grad is not None and fresh.gates.grad[0] != 0
 
 
-def test_the_subjects_of_texts_are_spoken_once():
-    texts = ["a red dog and a cat", "a cat", "a red dog and a cat", "", "a bird"]
-    spoken, named = named_in(texts)
-    assert spoken == [*texts, "a red dog"]
-    assert named.tolist() == [[5, 1], [1, -1], [5, 1], [-1, -1], [4, -1]]
-    assert named_in([""])[0] == [""] and named_in([""])[1].shape == (1, 0)
+# --- what is spoken --------------------------------------------------------------------------------------------------
 
 
-def test_sixteen_bits(moved):
-    """Image tokens and weights in bf16, vectors in float32, near what float32 gives."""
-    hidden, tokens = torch.randn(2, 4, WIDTH), torch.randn(2, 4, WIDTH)
-    regions, present = torch.rand(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
-    where = places(regions, GRID.expand(2, 4, 4), SIZE.expand(2, 2))
-    vector = unit(2, WIDTH)
+def test_each_reading_stands_once_and_texts_come_first():
+    spoken = Spoken.of(["a cat", "a dog and a cat", "a cat right of a dog"])
+    assert spoken.readings == ("a cat", "a dog and a cat", "a cat right of a dog", "a dog")
+    assert spoken.phrases.tolist() == [[0, -1], [3, 0], [0, 3]]
+    assert spoken.setting.tolist() == [-1, -1, -1]
+    assert spoken.related.tolist() == [[-1, -1], [-1, -1], [3, 0]], "the dog is left of the cat"
+    assert spoken.way.tolist() == [-1, -1, 0]
 
-    def run(module: SubjectComposition, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
-        subjects = module.subjects(
-            hidden.to(dtype),
-            tokens.to(dtype),
-            torch.ones(hidden.to(dtype).shape[:2], dtype=torch.bool),
-            regions.to(dtype),
-        )
-        pairs, paired = module.all_pairs(subjects, where, present)
-        return subjects, pairs, module.compose(vector, subjects, present, pairs, paired)
 
-    exact = run(moved, torch.float32)
-    for short, whole in zip(run(moved.to(torch.bfloat16), torch.bfloat16), exact, strict=True):
-        assert short.dtype == torch.float32
-        torch.testing.assert_close(short.norm(dim=-1), torch.ones(short.shape[:-1]))
-        torch.testing.assert_close(short, whole, atol=0.05, rtol=0)
+def test_an_empty_text_says_nothing(moved):
+    spoken = Spoken.of([""])
+    assert spoken.readings == ("",) and spoken.phrases.shape == (1, 0)
+    vector = unit(1, WIDTH)
+    torch.testing.assert_close(moved.compose_text(vector, spoken.said(moved, vector)), vector)
+    (nothing,) = spoken.said(moved, vector).statements()
+    assert nothing.shape == (0, WIDTH)
+
+
+def test_statements_are_phrases_setting_and_relation_of_unit_length(moved):
+    spoken = Spoken.of(["a dog left of a cat in the park", "a cat"])
+    codes = unit(len(spoken.readings), WIDTH)
+    said = spoken.said(moved, codes)
+    both, one = said.statements()
+    assert both.shape == (4, WIDTH) and one.shape == (1, WIDTH)
+    torch.testing.assert_close(both[:3], codes[[2, 1, 3]])
+    torch.testing.assert_close(both[3], F.normalize(said.relation[0], dim=0))
+    torch.testing.assert_close(one, codes[1:2])
+
+
+def test_what_is_said_without_parts_is_what_is_read():
+    said = Said(unit(1, 1, WIDTH), torch.tensor([[True]]), torch.zeros(1, WIDTH), torch.zeros(1, WIDTH))
+    torch.testing.assert_close(said.statements()[0], said.phrases[0])
 
 
 # --- places ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("region", "place"),
-    [
-        ([1, 0, 0, 0], [0.25, 0.25, 0, 0, 0.5, 0.5]),
-        ([0, 0, 0, 0.3], [0.75, 0.75, 0.5, 0.5, 1, 1]),
-        ([1, 1, 0, 0], [0.5, 0.25, 0, 0, 1, 0.5]),
-        ([0, 1, 0, 1], [0.75, 0.5, 0.5, 0, 1, 1]),
-        ([0.9, 0, 0, 0.45], [(0.9 * 0.25 + 0.45 * 0.75) / 1.35] * 2 + [0, 0, 1, 1]),
-        ([0.9, 0, 0, 0.44], [(0.9 * 0.25 + 0.44 * 0.75) / 1.34] * 2 + [0, 0, 0.5, 0.5]),
-        ([0, 0, 0, 0], [0] * 6),
-    ],
-    ids=["one token", "faint", "a row", "a column", "half the weight", "below half", "empty"],
-)
-def test_places_by_hand(region, place):
-    found = places(torch.tensor([[region]], dtype=torch.float32), GRID[None], SIZE)
-    torch.testing.assert_close(found, torch.tensor([[place]], dtype=torch.float32))
+def test_places_of_regions_on_a_small_grid():
+    regions = torch.tensor([[[1.0, 0, 0, 0], [0, 1, 0, 1], [1, 1, 1, 1]]])
+    found = places(regions, GRID[None], SIZE)
+    torch.testing.assert_close(found[0, 0], torch.tensor([0.25, 0.25, 0, 0, 0.5, 0.5]))
+    torch.testing.assert_close(found[0, 1], torch.tensor([0.75, 0.5, 0.5, 0, 1, 1]))
+    torch.testing.assert_close(found[0, 2], torch.tensor([0.5, 0.5, 0, 0, 1, 1]))
 
 
-def test_places_of_a_padded_batch():
-    """The second image has one token, 30 × 10 pixels, and three of padding."""
-    boxes = torch.zeros(2, 4, 4)
-    boxes[0], boxes[1, 0] = GRID, torch.tensor([0.0, 0, 30, 10])
-    regions = torch.zeros(2, 2, 4)
-    regions[0, 0, 3] = regions[0, 1, 0] = regions[1, 0, 0] = 1
-    found = places(regions, boxes, torch.tensor([[20.0, 40], [30, 10]]))
-    expected = [
-        [[0.75, 0.75, 0.5, 0.5, 1, 1], [0.25, 0.25, 0, 0, 0.5, 0.5]],
-        [[0.5, 0.5, 0, 0, 1, 1], [0] * 6],
-    ]
-    torch.testing.assert_close(found, torch.tensor(expected))
+def test_a_faint_token_moves_the_centre_and_not_the_box():
+    found = places(torch.tensor([[[1.0, 0.25, 0, 0]]]), GRID[None], SIZE)
+    torch.testing.assert_close(found[0, 0], torch.tensor([(0.25 + 0.25 * 0.75) / 1.25, 0.25, 0, 0, 0.5, 0.5]))
+
+
+def test_an_empty_region_lies_nowhere():
+    assert not places(torch.zeros(1, 1, 4), GRID[None], SIZE).any()

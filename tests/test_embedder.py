@@ -14,6 +14,7 @@ from PIL import Image
 from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import VERSIONS, Settings, fingerprints
+from ssa_me.composition import SubjectComposition
 from ssa_me.embedder import Embedded, SalientEmbedder
 from ssa_me.errors import InputError
 from ssa_me.salience.experts import OpenCVExpert
@@ -21,6 +22,8 @@ from ssa_me.samples import Sample
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 CPU = torch.device("cpu")
+TOLD = "a red bird left of a blue circle in the house"
+"""A text with two phrases, a relation between them, and a setting."""
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,7 @@ def samples(picture, discs) -> list[Sample]:
         Sample("blue", discs),
         Sample(image=Image.new("RGB", (30, 30), (90, 90, 90))),  # nothing stands out: it has no subject
         Sample(" ", picture(96, 33, 3)),
+        Sample(TOLD),
     ]
 
 
@@ -126,13 +130,19 @@ def test_shapes_units_and_bounds(name, embedder_of, samples):
         np.testing.assert_allclose(np.linalg.norm(embedded.vectors[v], axis=1), 1, atol=1e-5)
     for i, sample in enumerate(samples):
         regions = embedded.regions[i]
-        pairs = [region.pair for region in regions]
-        assert pairs == sorted(pairs) and pairs.count(False) <= 6 and sum(pairs) in (0, 1, 3)
+        single = [region.single for region in regions]
+        subjects = single.count(True)
+        # ordered pairs of the first three, and the ground; nothing without a subject
+        around = {0: 0, 1: 1, 2: 3}.get(subjects, 7)
+        assert subjects <= 6 and single == [True] * subjects + [False] * around
         assert sample.image is not None or not regions
+        stated = len(regions) if sample.image is not None else {TOLD: 4}.get(sample.text, 1)
         for v in VERSIONS:
             rows = embedded.subject_vectors[v][i]
-            assert rows.shape == (len(regions), dimension) and rows.dtype == np.float32
+            assert rows.shape == (stated, dimension) and rows.dtype == np.float32
             np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+        if regions:
+            assert regions[-1].bbox == (0, 0, *sample.image.size)
         for region in regions:
             x, y, w, h = region.bbox
             assert 0 <= region.salience <= 1 and w > 0 and h > 0
@@ -143,6 +153,27 @@ def test_shapes_units_and_bounds(name, embedder_of, samples):
                 and y + h <= sample.image.height + 1e-3
             )
     assert len(embedded.regions[3]) > 0, "two discs must give a subject"
+
+
+def test_a_text_states_its_phrases_its_setting_and_its_relation(trained):
+    (plain, ours) = (trained.embed([Sample(TOLD)], subjects=True).subject_vectors[v][0] for v in VERSIONS)
+    phrases = [Sample(phrase) for phrase in ("a red bird", "a blue circle", "in the house")]
+    read = trained.embed(phrases).vectors["baseline"]
+    np.testing.assert_allclose(plain[:3], read, atol=1e-5)  # without trained parts they are what is read
+    composition = SubjectComposition(32)
+    left_of = torch.tensor([[1.0, 0.0, 0.0]])
+    bound = composition.role(torch.from_numpy(read[:1]), torch.from_numpy(read[1:2]), left_of)[0].numpy()
+    np.testing.assert_allclose(plain[3], bound / np.linalg.norm(bound), atol=1e-5)
+    passes = trained._passes
+    with torch.inference_mode(), passes.adapters.mixed(("ssa-me",), 3):
+        spoken = passes.backbone.language_pass([phrase.text for phrase in phrases]).embedding()
+        codes = passes.parts.composition.phrase_codes(spoken)
+    np.testing.assert_allclose(ours[:3], codes.numpy(), atol=1e-5)
+    assert ours.shape == plain.shape and (codes - spoken).abs().max() > 0.05
+    turned = "a blue circle left of a red bird in the house"
+    other = trained.embed([Sample(turned)], subjects=True).subject_vectors["ssa-me"][0]
+    np.testing.assert_allclose(other[[1, 0, 2]], ours[:3], atol=1e-5)
+    assert np.abs(other[3] - ours[3]).max() > 0.05  # who stands where is another thing to say
 
 
 def test_subjects_are_found_on_request(trained, samples):

@@ -194,7 +194,7 @@ def test_a_text_with_two_subjects(trained, discs):
     for v in VERSIONS:
         cosine = float(embedded.vectors[v][0] @ embedded.vectors[v][1])
         assert explanation.similarity[v] == pytest.approx(cosine, abs=1e-4)
-    assert explanation.regions == tuple(region for region in embedded.regions[1] if not region.pair)
+    assert explanation.regions == tuple(region for region in embedded.regions[1] if region.single)
 
 
 def test_the_gain_is_what_regeneration_takes(trained, trained_checkpoint, discs):

@@ -7,7 +7,14 @@ import math
 import pytest
 import torch
 
-from ssa_me.objectives import attention_alignment, info_nce, misalignment, salience_bce, subject_contrast
+from ssa_me.objectives import (
+    attention_alignment,
+    binding,
+    info_nce,
+    misalignment,
+    salience_bce,
+    subject_contrast,
+)
 
 E = math.e
 AXES = torch.eye(3)
@@ -218,6 +225,30 @@ def test_no_subjects_are_zero_with_zero_gradient():
     loss.backward()
     assert float(loss.detach()) == 0 and texts.grad.shape == (0, 3)
     assert torch.equal(things.grad, torch.zeros(2, 3))
+
+
+def test_binding_wants_what_is_named_near_and_all_else_orthogonal():
+    phrases = torch.stack([AXES[0], AXES[0] * 0.6 + AXES[1] * 0.8, AXES[2]])
+    own, true = torch.tensor([0, 2]), torch.eye(3).bool()[[0, 2]]
+    # thing 0 is its phrase and .6 like the second; thing 1 is .8 like its phrase and −.6 like the first, −.36 like the second
+    things = torch.stack([AXES[0], -0.6 * AXES[0] + 0.8 * AXES[2]])
+    wrong = (0.6 + 0.0 + 0.6 + 0.36) / 4  # of two a thing
+    assert float(binding(phrases, things, own, true, hardest=2)) == pytest.approx((0.2**2) / 2 + 2 * wrong)
+    hardest = (0.6 + 0.6) / 2
+    assert float(binding(phrases, things, own, true, hardest=1)) == pytest.approx((0.2**2) / 2 + 2 * hardest)
+
+
+def test_binding_leaves_other_true_phrases_alone():
+    phrases, things = torch.stack([AXES[0], AXES[0]]), AXES[:1]
+    assert float(binding(phrases, things, torch.tensor([0]), truth([1, 1]))) == 0
+    assert float(binding(phrases, things, torch.tensor([0]), truth([1, 0]))) > 0
+
+
+def test_binding_of_nothing_is_nothing():
+    phrases, things = leaf(2, 3), leaf(0, 3)
+    loss = binding(phrases, things, torch.zeros(0, dtype=torch.long), torch.zeros(0, 2, dtype=torch.bool))
+    loss.backward()
+    assert float(loss.detach()) == 0 and torch.equal(phrases.grad, torch.zeros(2, 3))
 
 
 def test_misalignment_of_two_subjects_of_one_image():

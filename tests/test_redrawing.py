@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from ssa_me.checkpoint import VERSIONS
+from ssa_me.composition import SubjectComposition
 from ssa_me.embedder import SalientEmbedder
 from ssa_me.errors import InputError
 from ssa_me.salience.regions import coverage
@@ -50,9 +52,21 @@ def test_the_baseline_is_that_of_the_index(embedder, picture):
     assert redrawn.vectors["baseline"] == pytest.approx(plain.vectors["baseline"][0], abs=1e-5)
 
 
-def test_pairs_of_drawn_regions_have_vectors_as_in_the_index(embedder, picture):
-    redrawn = embedder.embed_redrawn(picture(), [(0, 0, 30, 30), (34, 34, 30, 30)])
-    assert redrawn.subject_vectors["ssa-me"].shape[0] == 3
+def test_relations_of_drawn_regions_and_the_ground_have_vectors_as_in_the_index(embedder, picture):
+    boxes = [(0, 0, 30, 30), (34, 34, 30, 30)]
+    redrawn, turned = (embedder.embed_redrawn(picture(), drawn) for drawn in (boxes, boxes[::-1]))
+    for version in VERSIONS:
+        rows = redrawn.subject_vectors[version]  # both regions, how each stands to the other, the ground
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+        np.testing.assert_allclose(turned.subject_vectors[version][[1, 0, 3, 2, 4]], rows, atol=1e-5)
+        assert np.abs(rows[2] - rows[3]).max() > 0.05
+    composition, (first, second) = SubjectComposition(32), redrawn.subject_vectors["baseline"][:2]
+    # untrained, every relation is as likely as not
+    bound = composition.role(*map(torch.from_numpy, (first, second)), torch.full((3,), 0.5)).numpy()
+    expected = bound / np.linalg.norm(bound)
+    np.testing.assert_allclose(redrawn.subject_vectors["baseline"][2], expected, atol=1e-5)
+    alone = embedder.embed_redrawn(picture(), boxes[:1])
+    assert len(alone.subject_vectors["ssa-me"]) == 2
 
 
 def test_no_region_at_all_is_dark_and_still_has_a_vector(embedder, picture):

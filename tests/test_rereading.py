@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ssa_me.embedder import SalientEmbedder
-from ssa_me.rereading import Statement, agreement, reread, statements
+from ssa_me.rereading import Statement, agreement, reread, statements, together
 from ssa_me.salience.subjects import MOST
 from ssa_me.samples import Sample
 
@@ -41,11 +41,23 @@ def test_a_text_counts_as_much_as_its_phrases_together_by_hand():
     )  # a text of one phrase; an image alone
 
 
+def test_what_is_indexed_counts_as_much_as_what_is_read_where_it_is_there():
+    found = together(np.array([0.2, 0.6]), np.array([0.8, np.nan]))
+    np.testing.assert_allclose(found, [0.5, 0.6])
+    assert float(together(0.2, 0.8)) == pytest.approx(0.5) and float(together(0.2, np.nan)) == 0.2
+
+
 def test_a_text_is_read_and_its_phrases_are_asked_for(embedder):
     whole, bird = Statement(TEXT, TEXT), Statement("the bird", "a red bird")
     assert statements(TEXT, embedder) == (whole, bird, Statement("the car", "a blue car"))
     assert statements("a red bird", embedder) == (Statement("a red bird", "a red bird"), bird)
     assert statements("a tall tree", embedder) == (Statement("a tall tree", "a tall tree"),)
+    placed = statements("a red bird and a tree in the house", embedder)
+    assert placed[1:] == (bird, Statement("a tree", "a tree"), Statement("the place", "in the house"))
+    assert statements("in the house", embedder) == (
+        Statement("in the house", "in the house"),
+        Statement("the place", "in the house"),
+    )
     many = ", ".join(f"a red bird{n}" for n in range(12))
     assert len(statements(many, embedder)) <= MOST + 1
 

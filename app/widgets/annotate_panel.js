@@ -97,7 +97,7 @@ studio.annotationEffect = ({ ask }) => {
   function show({ queries, images, left_out }) {
     result.replaceChildren(h("p.quiet", {}, `${images} image${images === 1 ? "" : "s"} embedded again with the subjects as they are judged${left_out ? `; ${left_out} more were left out` : ""}. The gallery itself stays as it is.`),
       ...queries.map(({ query: text, changes }) => h("div.query", {}, h("h4", {}, text), changes.length ? h("table", {},
-        h("thead", {}, h("tr", {}, ["Image", "Model", "Alignment", "Rank", "Rank + subjects"].map((title, at) => h(`th${at > 1 ? ".number" : ""}`, { scope: "col", title: at === 2 ? "max cos(e(query), a) over the image's regions" : null }, title)))),
+        h("thead", {}, h("tr", {}, ["Image", "Model", "Alignment", "Rank", "Rank + subjects"].map((title, at) => h(`th${at > 1 ? ".number" : ""}`, { scope: "col", title: at === 2 ? "What the query states, each held against the image's regions: mean_p max_k cos(p, s_k)" : null }, title)))),
         h("tbody", {}, changes.map(({ thumb, name, phrases, versions }) => Object.entries(versions).map(([version, change], at) => row(version, change,
           at ? null : h("th", { scope: "rowgroup", rowspan: Object.keys(versions).length }, h("div.what", {}, h("img", { src: thumb, alt: "" }), h("span", {}, phrases.join(", ") || name))), at))))) : h("p.quiet", {}, "No judged image is concerned."))));
   }

@@ -6,7 +6,7 @@ const { h, icon, say, hear } = studio;
 
 const METHOD_HINTS = {
   vector: "One vector an image: cos(q, e)",
-  subjects: "With subject vectors: (1 − b) · cos(q, e) + b · max cos(q, a), for both models",
+  subjects: "Each thing that the text states held against the image's subjects: (1 − b) · cos(q, e) + b · mean_p max_k cos(p, s_k), for both models",
   rerank: "The best 20 read again together with the query, and asked for each of its phrases, under the salience that it conditions, for both models",
 };
 const SALIENCE_HINTS = {

@@ -10,7 +10,7 @@ let answer = null; // the lists that are shown
 
 const SCORE = {
   vector: "cos(q, e): cosine of the query's and the image's embedding",
-  subjects: "(1 − b) · cos(q, e) + b · max cos(q, a): the image's vector blended with its best subject's",
+  subjects: "(1 − b) · cos(q, e) + b · mean_p max_k cos(p, s_k): the image's vector, and each thing that the query states held against the image's subjects",
   rerank: "cos(q, e), image and query read together under the salience that the query conditions",
 };
 
@@ -28,7 +28,6 @@ function subject({ subject: found }) {
   if (!found) return null;
   const score = h("b", {}, found.score.toFixed(2).replace(/^(-?)0/, "$1"));
   const label = found.label?.replace(/^(an?|the) /i, "");
-  if (found.pair) return h("span.subject", { title: `cos(q, b) = ${found.score.toFixed(3)}: the query and two subjects of the image together` }, h("span", {}, "pair"), score);
   const formula = `cos(p, a) = ${found.score.toFixed(3)}: phrase and the region that fits it best`;
   if (found.agrees === true) return h("span.subject.right", { title: `${formula}; it is annotated as ${found.label}` }, h("i.sign", {}, "✔"), h("span", {}, label), score);
   if (found.agrees === false) return h("span.subject.wrong", { title: `${formula}; it is annotated as ${found.label}, not ${found.phrase}` }, h("i.sign", {}, "⚠"), h("span", {}, label), score);

@@ -56,8 +56,10 @@ def ranking_costs(
         seconds = []
         for text in queries:
             began = time.perf_counter()
-            query = embedder.embed([Sample(text)], versions=(model.version,)).vectors[model.version]
-            scores = similarity(query, vectors, subjects)[0]
+            by_subjects = subjects is not None
+            query = embedder.embed([Sample(text)], versions=(model.version,), subjects=by_subjects)
+            said = query.subject_vectors[model.version] if by_subjects else None
+            scores = similarity(query.vectors[model.version], vectors, subjects, said)[0]
             if model.ranking == "rerank":
                 rerank(scores, text, samples.__getitem__, model.version, embedder, relevant=())
             seconds.append(time.perf_counter() - began)

@@ -48,6 +48,10 @@ def _name_phrases(recipe: Recipe) -> Recipe:
     return replace(recipe, adapters=replace(recipe.adapters, named=0.5))
 
 
+def _compose_nothing(recipe: Recipe) -> Recipe:
+    return replace(recipe, composition=replace(recipe.composition, steps=0))
+
+
 def of_steps(recipe: Recipe, steps: int) -> Recipe:
     """The recipe with `steps` steps of each adapter, at least one."""
     return replace(recipe, adapters=replace(recipe.adapters, steps=max(1, steps)))
@@ -74,7 +78,7 @@ VARIANTS: tuple[Variant, ...] = (
         "no salience",
         "no head, no regeneration, no subjects in the vector; L_attn, L_subject and L_mis stay",
         SSA_ME,
-        _both(_regenerate(floor=1.0, enhance=False, compose=False), _weigh(head=0.0)),
+        _both(_both(_regenerate(floor=1.0, enhance=False), _weigh(head=0.0)), _compose_nothing),
     ),
     Variant(
         "implicit salience",
@@ -91,7 +95,7 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(
         "without enhancement", "no cross-attention to aggregated subjects", SSA_ME, _regenerate(enhance=False)
     ),
-    Variant("without composition", "no subjects in the one vector", SSA_ME, _regenerate(compose=False)),
+    Variant("without composition", "no subjects in the one vector", SSA_ME, _compose_nothing),
     Variant("training-free", "no adapter: OpenCV's salience, suppression only", None),
 )
 """In the order of the table. `EQUAL_TIME` gets its factor from the measured time of a step."""

@@ -119,7 +119,7 @@ def _scores(subject: Subject, item: Item, cosines: Mapping[str, np.ndarray]) -> 
     disagreement 1 − IoU of the regions that the two versions like best. Where no region of the index is the subject's own,
     nothing is known of it: uncertainty 1, and every region is a rival.
     """
-    singles = [n for n, region in enumerate(item.regions) if not region.pair]
+    singles = [n for n, region in enumerate(item.regions) if region.single]
     leading = list(cosines.values())[-1] if cosines else np.zeros(0)
     singles = [n for n in singles if n < len(leading)]
     if not singles or subject.bbox is None:

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from ssa_me.attribution.scores import Held, weighed
 from ssa_me.attribution.watching import Watch
 from ssa_me.checkpoint import SSA_ME
-from ssa_me.composition import named_in
-from ssa_me.passes import Passes
+from ssa_me.composition import Spoken
+from ssa_me.passes import compose_texts
 
 
 class WordScores:
@@ -46,10 +46,9 @@ class WordScores:
             self._seen = passes.image_vectors(outputs, visual, found)
             self.text, _, spans = backbone.text_spans(text)
             self.words, first = words_of(self.text, spans)
-            self.readings, self._named = [self.text], torch.zeros((1, 0), dtype=torch.long)
-            if passes.distilled:  # of the baseline too, so that both versions' random draws are the same
-                self.readings, self._named = named_in([self.text])
-            self._named = self._named.to(backbone.device)
+            # of the baseline too, so that both versions' random draws are the same
+            self._named = Spoken.of([self.text]) if passes.distilled else None
+            self.readings = [*self._named.readings] if self._named else [self.text]
             ids, _ = backbone.tokenize(self.readings)
             embeddings = backbone.model.get_input_embeddings()
             self.states = embeddings(ids).float()[None]
@@ -75,8 +74,10 @@ class WordScores:
                 output = passes.backbone.language_pass(self.readings * (count * len(self._versions)))
             read = output.embedding().unflatten(0, (len(self._versions), count, readings))
             spoken = {v: read[i, :, 0] for i, v in enumerate(self._versions)}
-            if SSA_ME in spoken and self._named.shape[1]:
-                spoken[SSA_ME] = self._composed(passes, read[self._versions.index(SSA_ME)])
+            if SSA_ME in spoken and self._named:
+                own = read[self._versions.index(SSA_ME)]
+                composed = [compose_texts(passes.parts.composition, rows, self._named) for rows in own]
+                spoken[SSA_ME] = torch.cat(composed)
             return weighed(self._weights, spoken, self._seen)
 
     def of_kept(self, kept: np.ndarray) -> list[float]:
@@ -93,12 +94,6 @@ class WordScores:
         of_tokens = contributions.double().sum(-1).cpu().numpy()
         own = self.labels >= 0
         return np.bincount(self.labels[own], of_tokens[own], len(self.words))
-
-    def _composed(self, passes: Passes, read: Tensor) -> Tensor:
-        """SSA-ME's (B, D) out of its readings (B, S, D)."""
-        named = self._named[0]
-        present = (named >= 0).expand(len(read), -1)
-        return passes.parts.composition.compose_text(read[:, 0], read[:, named.clamp(min=0)], present)
 
     def _words_in(self, phrase: str, spans: Sequence[tuple[int, int]]) -> list[int]:
         """The word of `text` that each token of a phrase of it belongs to. A phrase is a part of the text with single

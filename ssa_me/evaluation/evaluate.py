@@ -154,6 +154,7 @@ def _add_retrieval(
         embedder,
         (Sample(text) for text in owners),
         versions_of(models),
+        subjects=any(model.ranking == "subjects" for model in models),
         total=len(owners),
         what="captions",
         progress=progress,
@@ -167,7 +168,7 @@ def _add_retrieval(
     for model in models:
         texts, pictures = captions.vectors[model.version], images.vectors[model.version]
         subjects = images.subjects[model.version] if model.ranking == "subjects" else None
-        scores = score_rows(texts, pictures, subjects)
+        scores = score_rows(texts, pictures, subjects, captions.subjects[model.version] or None)
         if model.ranking == "rerank":
             scores = _rerank_all(scores, owners, records, model, embedder, progress)
         ranked[model.name, "text_to_image"] = _Ranked(
@@ -264,12 +265,14 @@ def _add_swaps(
     if not found or not asked:
         return _Swapped({}, ())
     words = list(dict.fromkeys(text for swap in found for text in (swap.true, swap.swapped)))
-    spoken = encode(embedder, (Sample(text) for text in words), versions_of(asked))
+    by_subjects = any(model.ranking == "subjects" for model in asked)
+    spoken = encode(embedder, (Sample(text) for text in words), versions_of(asked), subjects=by_subjects)
     won: dict[str, np.ndarray] = {}
     for model in asked:
         texts = dict(zip(words, spoken.vectors[model.version], strict=True))
         subjects = images.subjects[model.version] if model.ranking == "subjects" else None
-        won[model.name] = right(swap_margins(found, texts, images.vectors[model.version], subjects))
+        stated = dict(zip(words, spoken.subjects[model.version], strict=True)) if subjects else None
+        won[model.name] = right(swap_margins(found, texts, images.vectors[model.version], subjects, stated))
         shown[model.name]["relation_swap"] = {"pairs": len(found), "accuracy": float(won[model.name].mean())}
     return _Swapped(won, tuple(scene_of(records[swap.image]) for swap in found))
 

@@ -146,7 +146,8 @@ def _score_queries(
         own = vectors[index[query.entry]][None]
         by_subjects = model.ranking == "subjects" and query.is_text_to_image
         subjects = [encoded.subjects[model.version][row] for row in rows] if by_subjects else None
-        scores = similarity(own, vectors[rows], subjects)[0]
+        said = [encoded.subjects[model.version][index[query.entry]]] if by_subjects else None
+        scores = similarity(own, vectors[rows], subjects, said)[0]
         if model.ranking == "rerank" and query.is_text_to_image and not np.isnan(scores).any():
             scores = _reranked(scores, query, subset.root, model, encoder)
             if number % 50 == 0:

@@ -51,16 +51,18 @@ def swap_margins(
     texts: dict[str, np.ndarray],
     images: np.ndarray,
     subjects: Sequence[np.ndarray] | None = None,
+    stated: dict[str, np.ndarray] | None = None,
 ) -> np.ndarray:
     """How much nearer the true text is than the swapped one `(S,)`: unit `texts` by their words, unit `images` `(M, D)`.
 
-    With `subjects` (arrays of each image's subject vectors) scores are those of `similarity`.
+    With `subjects` (arrays of each image's subject vectors) and what the texts state, scores are those of `similarity`.
     """
     margins = np.empty(len(found))
     for number, swap in enumerate(found):
         pair = np.stack([texts[swap.true], texts[swap.swapped]])
         own = [subjects[swap.image]] if subjects is not None else None
-        scores = similarity(pair, images[swap.image][None], own)[:, 0]
+        said = [stated[swap.true], stated[swap.swapped]] if stated is not None else None
+        scores = similarity(pair, images[swap.image][None], own, said)[:, 0]
         margins[number] = scores[0] - scores[1]
     return margins
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
-from ssa_me.rereading import agreement, reread, statements
+from ssa_me.late_interaction import agreements
+from ssa_me.rereading import agreement, reread, statements, together
 from ssa_me.samples import Sample
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ def rerank(
     embedder: SalientEmbedder,
     relevant: Sequence[int],
 ) -> np.ndarray:
-    """Scores `(C,)` in which the best 20 are how well `text` agrees with image and text together; the rest stays behind.
+    """Scores `(C,)` in which the best 20 are how well `text` agrees with image and text together, and with what is indexed of the
+    image where its subjects have codes; the rest stays behind.
 
     `load` gives the sample of a candidate, an image. Where a tie decides who is among the 20, `relevant` ones stay out:
     ranks are pessimistic.
@@ -35,5 +38,16 @@ def rerank(
     meant = embedder.embed([Sample(s.meant) for s in said], versions=(version,)).vectors[version]
     images = [image for row in order if (image := load(int(row)).image) is not None]
     reranked = scores - _BEHIND
-    reranked[order] = agreement(reread(images, said, embedder, (version,))[version], meant)
+    read = agreement(reread(images, said, embedder, (version,))[version], meant)
+    reranked[order] = together(read, _indexed(images, text, version, embedder))
     return reranked
+
+
+def _indexed(images: Sequence[Image.Image], text: str, version: str, embedder: SalientEmbedder) -> np.ndarray:
+    """(C,) how well what would be indexed of the images agrees with what the text states; NaN where there is nothing, or no
+    codes."""
+    if not embedder.has_codes(version):
+        return np.full(len(images), np.nan)
+    samples = [*(Sample(image=image) for image in images), Sample(text)]
+    *rows, stated = embedder.embed(samples, versions=(version,), subjects=True).subject_vectors[version]
+    return agreements(rows, stated)

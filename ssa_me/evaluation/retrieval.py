@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ssa_me.late_interaction import agreements, mixed
+
 TIE = 1e-6
 """Cosines this close are equal: what float32 arithmetic can tell apart."""
-
-SUBJECT_SHARE = 0.8
-"""b in (1 - b) cos(q, e) + b max_k cos(q, a_k)."""
 
 CUTOFFS = (1, 5, 10)
 _NDCG_AT = 10
@@ -26,23 +25,19 @@ def similarity(
     queries: np.ndarray,
     candidates: np.ndarray,
     subjects: Sequence[np.ndarray] | None = None,
-    subject_share: float = SUBJECT_SHARE,
+    stated: Sequence[np.ndarray] | None = None,
 ) -> np.ndarray:
     """Scores `(Q, C)` of unit queries `(Q, D)` and unit candidates `(C, D)`.
 
-    With `subjects`, C arrays `(K_c, D)` of unit subject vectors, the score is (1 - b) cos(q, e) + b max_k cos(q, a_k);
-    a candidate without subjects keeps cos(q, e).
+    With `subjects`, C arrays `(K_c, D)` of unit vectors, and `stated`, Q arrays `(S_q, D)` of what each query states, the
+    score is that of `late_interaction`; a candidate without subjects, and a query that states nothing, keeps cos(q, e).
     """
     scores: np.ndarray = queries @ candidates.T
-    if subjects is None:
+    if subjects is None or stated is None:
         return scores
-    owners = [index for index, vectors in enumerate(subjects) if len(vectors)]
-    if not owners:
-        return scores
-    stacked = np.concatenate([subjects[index] for index in owners])
-    starts = np.cumsum([0] + [len(subjects[index]) for index in owners[:-1]])
-    best = np.maximum.reduceat(queries @ stacked.T, starts, axis=1)
-    scores[:, owners] = (1 - subject_share) * scores[:, owners] + subject_share * best
+    for row, said in zip(scores, stated, strict=True):
+        if len(said):
+            row[:] = mixed(row, agreements(subjects, said))
     return scores
 
 
@@ -89,11 +84,15 @@ class Retrieval:
 
 
 def score_rows(
-    queries: np.ndarray, candidates: np.ndarray, subjects: Sequence[np.ndarray] | None = None
+    queries: np.ndarray,
+    candidates: np.ndarray,
+    subjects: Sequence[np.ndarray] | None = None,
+    stated: Sequence[np.ndarray] | None = None,
 ) -> Iterator[np.ndarray]:
     """The rows `(C,)` of `similarity`, query by query, without holding them all."""
     for start in range(0, len(queries), _ROWS):
-        yield from similarity(queries[start : start + _ROWS], candidates, subjects)
+        said = stated[start : start + _ROWS] if stated is not None else None
+        yield from similarity(queries[start : start + _ROWS], candidates, subjects, said)
 
 
 def retrieve(rows: Iterable[np.ndarray], relevant: Sequence[Sequence[int]]) -> Retrieval:

@@ -73,7 +73,7 @@ class Aligner:
         if self._index is None or item.id not in self._index:
             return PhraseFit(phrase, size=size)
         rows = self._index.of(item.id)
-        single = [n for n, region in enumerate(item.regions[: len(rows)]) if not region.pair]
+        single = [n for n, region in enumerate(item.regions[: len(rows)]) if region.single]
         if not single:
             return PhraseFit(phrase, size=size)
         scores = np.asarray(rows)[single] @ vector

@@ -92,11 +92,11 @@ def mine(
     aligner = Aligner(gallery, embedder, images.items, images.subjects)
     texts = list(dict.fromkeys([q.text for q in kept] + [p for q in kept for p in aligner.phrases(q.text)]))
     widths = {version: rows.shape[1] for version, rows in images.vectors.items()}
-    vectors = _embed(texts, embedder, widths, folder, report, cancelled or never)
-    if vectors is None:
+    spoken = _embed(texts, embedder, widths, ranking == "subjects", folder, report, cancelled or never)
+    if spoken is None:
         return None
     report("Ranking", 1.0)
-    table = _ranked(kept, images, aligner, vectors, {text: at for at, text in enumerate(texts)})
+    table = _ranked(kept, images, aligner, spoken, {text: at for at, text in enumerate(texts)})
     run = FailureRun(
         queries.name,
         gallery.name,
@@ -158,10 +158,8 @@ def first_images(
             gallery, embedder, Query(text), [version + suffix for version in VERSIONS], count
         ).results
         return {version: [hit.id for hit in found[version + suffix]] for version in VERSIONS}
-    vectors, spaces = (
-        embedder.embed([Sample(text)], versions=VERSIONS).vectors,
-        Spaces.of(embedder.info),
-    )
+    query = embedder.embed([Sample(text)], versions=VERSIONS, subjects=ranking == "subjects")
+    spaces = Spaces.of(embedder.info)
     best: dict[str, list[int]] = {}
     for version in VERSIONS:
         index, subjects = gallery.index(spaces.images(version)), gallery.index(spaces.subjects(version))
@@ -172,7 +170,8 @@ def first_images(
             )
         own = np.concatenate([index.of(id) for id in known])
         parts = [subjects.of(id) if subjects and id in subjects else own[:0] for id in known]
-        scores = similarity(vectors[version], own, parts if ranking == "subjects" else None)[0]
+        by_subjects = (parts, query.subject_vectors[version]) if ranking == "subjects" else ()
+        scores = similarity(query.vectors[version], own, *by_subjects)[0]
         best[version] = [known[int(at)] for at in np.argsort(-scores, kind="stable")[:count]]
     return best
 
@@ -222,29 +221,46 @@ def _rankable(queries: QuerySet, images: _Images) -> tuple[list[FailureQuery], l
     return kept, skipped
 
 
+@dataclass(frozen=True)
+class _Texts:
+    """Embedded texts. vectors: version → (T, D). stated: version → T arrays (S, D) of what each states, where asked for."""
+
+    vectors: Mapping[str, np.ndarray]
+    stated: Mapping[str, Sequence[np.ndarray]]
+
+    def of(self, version: str, rows: Sequence[int]) -> tuple[np.ndarray, list[np.ndarray] | None]:
+        """Vectors and statements of some of the texts."""
+        stated = self.stated.get(version)
+        return self.vectors[version][rows], None if stated is None else [stated[row] for row in rows]
+
+
 def _embed(
     texts: Sequence[str],
     embedder: Embedder,
     widths: Mapping[str, int],
+    subjects: bool,
     folder: Path,
     progress: Progress,
     cancelled: Callable[[], bool],
-) -> dict[str, np.ndarray] | None:
-    """Version → (T, D) of the texts, with D of `widths`; None where it was cancelled. What is done is kept after every
-    batch."""
+) -> _Texts | None:
+    """The texts, with D of `widths` and under `subjects` what they state; None where it was cancelled. What is done is kept
+    after every batch."""
     info = embedder.info
     total = len(texts)
-    found = {version: np.zeros((total, widths[version]), dtype=np.float32) for version in VERSIONS}
+    kinds = ("text", "stated") if subjects else ("text",)
     names = {
-        v: [digest("text", info.fingerprints[v], info.precision, text) for text in texts] for v in VERSIONS
+        (kind, v): [digest(kind, info.fingerprints[v], info.precision, text) for text in texts]
+        for kind in kinds
+        for v in VERSIONS
     }
+    found = {place: [np.zeros((0, widths[place[1]]), np.float32)] * total for place in names}
     with ArrayCache(folder / TEXTS) as cache:
         kept = cache.get([name for of in names.values() for name in of])
-        todo = [at for at in range(total) if any(names[v][at] not in kept for v in VERSIONS)]
-        for version in VERSIONS:
-            for at, name in enumerate(names[version]):
+        todo = [at for at in range(total) if any(of[at] not in kept for of in names.values())]
+        for place, of in names.items():
+            for at, name in enumerate(of):
                 if name in kept:
-                    found[version][at] = kept[name][0]
+                    found[place][at] = kept[name]
         todo.sort(key=lambda at: len(texts[at]))  # a batch of like lengths has little padding
         done = total - len(todo)
         for batch in batches(todo, BATCH):
@@ -252,29 +268,40 @@ def _embed(
                 return None
             progress(f"Embedding {total:,} texts with both models", done / total)
             fresh = embedder.embed(
-                [Sample(texts[at]) for at in batch], versions=VERSIONS, batch_size=BATCH
-            ).vectors
-            cache.put({names[v][at]: fresh[v][row][None] for v in VERSIONS for row, at in enumerate(batch)})
-            for version in VERSIONS:
-                found[version][batch] = fresh[version]
+                [Sample(texts[at]) for at in batch], versions=VERSIONS, subjects=subjects, batch_size=BATCH
+            )
+            for (kind, v), rows in found.items():
+                for row, at in enumerate(batch):
+                    rows[at] = (
+                        fresh.vectors[v][row][None] if kind == "text" else fresh.subject_vectors[v][row]
+                    )
+            cache.put({of[at]: found[place][at] for place, of in names.items() for at in batch})
             done += len(batch)
-    return None if cancelled() else found
+    if cancelled():
+        return None
+    none = {version: np.zeros((0, width), np.float32) for version, width in widths.items()}
+    return _Texts(
+        {v: np.concatenate([*found["text", v], none[v]]) for v in VERSIONS},
+        {v: found["stated", v] for v in VERSIONS} if subjects else {},
+    )
 
 
 def _ranked(
     queries: Sequence[FailureQuery],
     images: _Images,
     aligner: Aligner,
-    vectors: Mapping[str, np.ndarray],
+    spoken: _Texts,
     place: Mapping[str, int],
 ) -> FailureTable:
-    """The table of all queries; vectors: version → (T, D) of the texts at `place`."""
+    """The table of all queries, whose texts are at `place` among the `spoken` ones."""
     numbers: dict[str, np.ndarray] = {}
     best: list[int] = []
     for version, name in zip(VERSIONS, ("baseline", "ssa_me"), strict=True):
-        ranks, gains, tops, best = _rank(queries, images, version, vectors[version], place)
+        ranks, gains, tops, best = _rank(queries, images, version, spoken, place)
         numbers |= {f"rank_{name}": ranks, f"ndcg_{name}": gains, f"top_{name}": tops}
-    aligned = [aligner.align(q.text, target, vectors, place) for q, target in zip(queries, best, strict=True)]
+    aligned = [
+        aligner.align(q.text, target, spoken.vectors, place) for q, target in zip(queries, best, strict=True)
+    ]
     numbers |= {
         "gain": numbers["rank_baseline"] - numbers["rank_ssa_me"],
         "target": np.array(best, dtype=np.float64),
@@ -301,7 +328,7 @@ def _rank(
     queries: Sequence[FailureQuery],
     images: _Images,
     version: str,
-    vectors: np.ndarray,
+    spoken: _Texts,
     place: Mapping[str, int],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
     """Each query's best rank of a right image (Q,), nDCG@10 (Q,), the id in the first place (Q,), and the right id that
@@ -311,9 +338,9 @@ def _rank(
     subjects = images.ranked_subjects.get(version)
     for start in range(0, len(queries), _BLOCK):
         block = queries[start : start + _BLOCK]
-        own = vectors[[place[q.text] for q in block]]
+        own, stated = spoken.of(version, [place[q.text] for q in block])
         for at, (query, scores) in enumerate(
-            zip(block, similarity(own, images.vectors[version], subjects), strict=True), start=start
+            zip(block, similarity(own, images.vectors[version], subjects, stated), strict=True), start=start
         ):
             columns = _columns(query, images)
             scores = scores if columns is None else scores[columns]

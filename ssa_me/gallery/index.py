@@ -1,6 +1,6 @@
 """Nearest vectors of one space by inner product: FAISS over the rows of a vector file. Knows no gallery.
 
-A space holds one vector an image (image vectors) or up to nine (those of subjects and pairs of them); `owners` says
+A space holds one vector an image (image vectors) or up to thirteen (those of subjects, of the relations between them, and of the ground); `owners` says
 whose row each is, and a row without an owner, of an image that was removed, is never found. Rows are read where they
 lie, mapped from the disk, and never copied. An index never changes once made, so that any number of threads may search
 it.

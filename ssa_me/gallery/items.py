@@ -88,7 +88,7 @@ class NewVectors:
 @dataclass(frozen=True)
 class Item:
     """An image of a gallery. Sizes and regions in pixels of the upright image; `regions` are query-free, first those of
-    its subjects, then those of pairs of them."""
+    its subjects, then the boxes around those that are related, and the ground."""
 
     id: int
     file_name: str

@@ -25,12 +25,14 @@ MARKED = "the marked region"
 @dataclass(frozen=True)
 class QueryVectors:
     """A query as one version sees it, all of unit length. wanted `(D,)`; aside `(U, D)`: what unwanted things have that
-    is not in it; moved `(D,)`: wanted less these, what images are compared with; phrases `(P, D)`."""
+    is not in it; moved `(D,)`: wanted less these, what images are compared with; phrases `(P, D)`; stated `(S, D)`: what
+    the things of an image are held against, the region where the query is one."""
 
     wanted: np.ndarray
     aside: np.ndarray
     moved: np.ndarray
     phrases: np.ndarray
+    stated: np.ndarray
 
 
 def phrases_of(query: Query, embedder: Embedder) -> tuple[str, ...]:
@@ -48,6 +50,9 @@ def embed(
     first = [query.wanted] if query.wanted and (query.image is None or query.region) else []
     texts = [*first, *spoken, *query.unwanted]
     rows = embedder.embed([Sample(text=text) for text in texts], versions=versions).vectors
+    told_of = (
+        embedder.embed([Sample(query.wanted)], versions=versions, subjects=True) if query.wanted else None
+    )
     pictured = _pictured(query, embedder, versions)
     result = {}
     for version in versions:
@@ -56,7 +61,9 @@ def embed(
         wanted = _joined(told, pictured.get(version), query.image_weight)
         aside = beside(wanted, after[len(spoken) :])
         named = after[: len(spoken)] if spoken else wanted[None][: len(phrases)]
-        result[version] = QueryVectors(wanted, aside, without(wanted, aside) if len(aside) else wanted, named)
+        moved = without(wanted, aside) if len(aside) else wanted
+        stated = wanted[None] if told_of is None else told_of.subject_vectors[version][0]
+        result[version] = QueryVectors(wanted, aside, moved, named, stated)
     return result
 
 

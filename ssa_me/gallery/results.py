@@ -88,19 +88,16 @@ def _inside(region: BBox, image: Image.Image | None) -> BBox:
 class SubjectHit:
     """The region of a hit that answers to a phrase of the query best. score: cosine of phrase and region's
     subject vector, of the ranking's version. bbox in pixels of the upright image. label: the annotated
-    phrase of that region. pair: two subjects together won; `phrase` is then the whole text, `score` the query's
-    cosine, and there is no label."""
+    phrase of that region."""
 
     phrase: str
     score: float
     bbox: BBox | None
     label: str | None
-    pair: bool = False
 
     def to_json(self) -> dict[str, Any]:
         bbox = [round(number, 1) for number in self.bbox] if self.bbox else None
-        found = {"phrase": self.phrase, "score": self.score, "bbox": bbox}
-        return found | {"label": self.label, "pair": self.pair}
+        return {"phrase": self.phrase, "score": self.score, "bbox": bbox, "label": self.label}
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """Searches a gallery by a text, an image, a region of one, or both, under one ranking or several side by side. Knows no page.
 
-With q the query's vector, e an image's and a_k those of its subjects and of pairs of them:
+With q the query's vector, p those of what it states (its phrases, its setting, its relation), e an image's vector and s_k
+those of its subjects, of the relations between them and of the ground:
 
     VERSION            cos(q, e), one vector an image
-    VERSION+subjects   (1 - b) cos(q, e) + b max_k cos(q, a_k), b = `SUBJECT_WEIGHT`, over the whole gallery
+    VERSION+subjects   (1 - b) cos(q, e) + b mean_p max_k cos(p, s_k), b = `SUBJECT_SHARE`, over the whole gallery
     VERSION+rerank     the first 20 read again together with the text, and asked for each of its phrases p ("the dog" for
                        "a red dog"), under the salience that the text conditions: the mean of cos(q, e(image, text)) and
                        of the phrases' mean cos(e(p), e(image, question)); cos(q, e(image)) where the model never
-                       learned to read both so
+                       learned to read both so. Where subjects have trained codes, the mean of that and of
+                       mean_p max_k cos(p, s_k)
 
 Unwanted things u ("red bird -flower") with u_ = u - (u·q) q: `MOVED` times u_ comes off the vector that images are compared
 with, and under `+subjects`, `PENALTY` times max(0, max_k cos(u_, a_k)) off the subjects' part: one subject of the kind is
@@ -27,7 +29,7 @@ from ssa_me.errors import InputError
 from ssa_me.explanation import SalienceMode
 from ssa_me.gallery.refine import Refinement
 from ssa_me.gallery.results import Hit, Query, SearchResult, overlap
-from ssa_me.gallery.searcher import RERANK_DEPTH, SUBJECT_WEIGHT, Ranked, Ranking, Searcher
+from ssa_me.gallery.searcher import RERANK_DEPTH, Ranked, Ranking, Searcher
 from ssa_me.gallery.store import Gallery
 
 if TYPE_CHECKING:
@@ -37,13 +39,13 @@ RANKINGS = ("baseline", "ssa-me", "ssa-me+subjects", "ssa-me+rerank", "baseline+
 EXPLAINED = {
     "baseline": "one vector an image, of the model trained by the contrastive loss alone",
     "ssa-me": "one vector an image, of the model that looks at its salient subjects",
-    "ssa-me+subjects": "the image's vector and the best of its subjects' vectors together",
+    "ssa-me+subjects": "the image's vector, and each thing that the query states held against the image's subjects",
     "ssa-me+rerank": f"the first {RERANK_DEPTH} of ssa-me read again with the query, and asked for each of its phrases",
     "baseline+subjects": "control: the same regions for the baseline, without a trained part",
     "baseline+rerank": "control: the baseline's first ones read again under the same salience",
 }
 """What each ranking is, in a line for people."""
-__all__ = ["EXPLAINED", "RANKINGS", "RERANK_DEPTH", "SUBJECT_WEIGHT", "search"]
+__all__ = ["EXPLAINED", "RANKINGS", "RERANK_DEPTH", "search"]
 
 
 def search(
@@ -60,8 +62,7 @@ def search(
     """The `k` best images under each of `rankings` that pass `refinement`. The query is embedded once for all of them.
 
     Every hit of a query with text also says which of its subjects answers to the query's first phrase best
-    (under `+subjects`: the region that won, with the phrase that fits it best; a pair answers to the whole text). Raises
-    InputError for an unknown ranking, k below 1, an empty gallery, or one without vectors of this checkpoint. k above the
+    (under `+subjects`: the phrase and the region that fit each other best). Raises InputError for an unknown ranking, k below 1, an empty gallery, or one without vectors of this checkpoint. k above the
     number of images there are gives all of them, and a note. `remedy` is the sentence that says how images without such
     vectors get them; by default it gives the command. `salience`: what `+rerank` conditions images by.
     """

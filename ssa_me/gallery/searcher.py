@@ -6,10 +6,10 @@ It knows no page and no file; `search` is its front.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -23,18 +23,18 @@ from ssa_me.gallery.refine import Refinement, distinct
 from ssa_me.gallery.results import Hit, Query, SubjectHit
 from ssa_me.gallery.store import Gallery
 from ssa_me.gallery.terms import penalties
-from ssa_me.rereading import agreement, reread, statements
+from ssa_me.late_interaction import agreement, mix
+from ssa_me.rereading import agreement as reading_agreement
+from ssa_me.rereading import reread, statements, together
+from ssa_me.samples import Sample
 
 if TYPE_CHECKING:
     from ssa_me.embedding import Embedder
 
-SUBJECT_WEIGHT = 0.8
 RERANK_DEPTH = 20
 MOST_LOOKED_AT = 4096
 """So far down a ranking is looked for hits that pass, and candidates of an approximate index are mixed."""
 _READERS = 4
-
-Cosines = TypeVar("Cosines", float, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Ranked:
-    """An image with its score; `winner`: the row of the subject that won, under `+subjects`."""
+    """An image with its score, and whether its subjects made it, under `+subjects`."""
 
     id: int
     score: float
     version: str
-    winner: int | None = None
+    by_subjects: bool = False
 
 
 class Searcher:
@@ -95,6 +95,7 @@ class Searcher:
         self.phrases = query_vectors.phrases_of(query, embedder)
         self.vectors = query_vectors.embed(query, self.phrases, embedder, versions)
         self._said = statements(query.wanted, embedder) if query.wanted else ()
+        self._meant: Mapping[str, np.ndarray] = {}
         self._conditioned: dict[tuple[str, int], np.ndarray | None] = {}
         self._items: dict[tuple[str, int], Item] = {}
 
@@ -184,12 +185,13 @@ class Searcher:
         count = max(4 * wanted, 64)
         while True:
             by_image = images.best(vectors.moved, count, self._allowed)
-            by_subject = subjects.best(vectors.wanted, count, self._allowed)
-            ids = np.union1d(by_image.ids, by_subject.ids)
+            by_subject = [subjects.best(said, count, self._allowed) for said in vectors.stated]
+            ids = np.unique(np.concatenate([by_image.ids, *(best.ids for best in by_subject)]))
             ranked = [self._with_subjects(int(id), version) for id in ids if int(id) in images]
             ranked.sort(key=lambda entry: (-entry.score, entry.id))
             # an image in neither list is within both bounds; one without subjects counts by its vector alone
-            bound = max(by_image.bound, mix(by_image.bound, by_subject.bound))
+            nearest = float(np.mean([best.bound for best in by_subject]))
+            bound = max(by_image.bound, mix(by_image.bound, nearest))
             sure = len(ranked) >= wanted and ranked[wanted - 1].score > bound
             if sure or len(ranked) >= self._sizes[version] or (approximate and count >= MOST_LOOKED_AT):
                 return ranked[:wanted]
@@ -201,10 +203,8 @@ class Searcher:
         rows = self.subjects[version].of(id) if id in self.subjects[version] else vectors.aside[:0]
         if len(rows) == 0:
             return Ranked(id, whole, version)
-        scores = rows @ vectors.wanted
-        winner = int(scores.argmax())
-        subject = float(scores[winner]) - penalties(rows, vectors.aside)
-        return Ranked(id, mix(whole, subject), version, winner)
+        subject = agreement(rows, vectors.stated) - penalties(rows, vectors.aside)
+        return Ranked(id, mix(whole, subject), version, by_subjects=True)
 
     def _reranked(self, ranking: Ranking, ranked: Sequence[Ranked]) -> list[Ranked]:
         """The first 20 by their readings; the rest, and unreadable ones, keep their score."""
@@ -232,9 +232,11 @@ class Searcher:
         """How well readings (S, D) agree with the query, less what unwanted subjects cost: the salience that follows the
         text has suppressed those here."""
         vectors, subjects = self.vectors[entry.version], self.subjects[entry.version]
-        phrases = [vectors.phrases[self.phrases.index(s.meant)] for s in self._said[1:]]
         rows = subjects.of(entry.id) if entry.id in subjects else vectors.aside[:0]
-        return float(agreement(read, np.stack([vectors.moved, *phrases]))) - penalties(rows, vectors.aside)
+        meant = np.stack([vectors.moved, *self._meant[entry.version][1:]])
+        found = self.embedder.has_codes(entry.version) and len(rows)
+        indexed = agreement(rows, vectors.stated) if found else np.nan
+        return float(together(reading_agreement(read, meant), indexed)) - penalties(rows, vectors.aside)
 
     def _condition(self, ids: Sequence[int], version: str) -> None:
         """Read images with the text, and ask for its phrases, for all versions of this search at once."""
@@ -244,6 +246,9 @@ class Searcher:
         with ThreadPoolExecutor(_READERS) as readers:
             images = dict(zip(missing, readers.map(self._image, missing), strict=True))
         there = {id: image for id, image in images.items() if image is not None}
+        if not self._meant:
+            meant = [Sample(statement.meant) for statement in self._said]
+            self._meant = self.embedder.embed(meant, versions=self.versions).vectors
         found = reread([*there.values()], self._said, self.embedder, self.versions, self._salience)
         for version in self.versions:
             self._conditioned |= {(version, id): None for id in missing}
@@ -266,19 +271,15 @@ class Searcher:
         if not self.phrases or len(rows) == 0:
             return None
         regions, vectors = item.regions, self.vectors[entry.version]
-        pairs = np.array([n < len(regions) and regions[n].pair for n in range(len(rows))])
-        if entry.winner is not None and pairs[entry.winner]:
-            score = float(rows[entry.winner] @ vectors.wanted)
-            return SubjectHit(
-                self.query.wanted or self.phrases[0], score, regions[entry.winner].bbox, None, pair=True
-            )
-        scores = vectors.phrases @ np.asarray(rows).T
-        if entry.winner is None:
-            phrase, region = 0, int(np.where(pairs, -np.inf, scores[0]).argmax())
-        else:
-            phrase, region = int(scores[:, entry.winner].argmax()), entry.winner
+        single = [n for n in range(len(rows)) if n >= len(regions) or regions[n].single]
+        if not single:
+            return None
+        scores = vectors.phrases @ np.asarray(rows)[single].T
+        best = scores if entry.by_subjects else scores[:1]
+        phrase, place = np.unravel_index(int(best.argmax()), best.shape)
+        region = single[int(place)]
         bbox = regions[region].bbox if region < len(regions) else None
-        return SubjectHit(self.phrases[phrase], float(scores[phrase, region]), bbox, annotation(bbox, item))
+        return SubjectHit(self.phrases[phrase], float(best[phrase, place]), bbox, annotation(bbox, item))
 
     def _among(self, index: VectorIndex) -> int:
         return len(index) if self._allowed is None else index.among(self._allowed)
@@ -297,8 +298,3 @@ class Searcher:
             shlex.quote(self.embedder.info.checkpoint),
         )
         return f"Embed them with: python -m ssa_me index --gallery {gallery} --checkpoint {checkpoint}"
-
-
-def mix(whole: Cosines, subject: Cosines) -> Cosines:
-    """The score of an image under `+subjects`, of its own cosine and its best subject's; of one image or of each."""
-    return (1 - SUBJECT_WEIGHT) * whole + SUBJECT_WEIGHT * subject

@@ -204,7 +204,7 @@ class Gallery:
                 )
             }
             for id, regions in zip(ids, found.regions, strict=True):
-                rows = [(found.head, id, n, *r.bbox, r.salience, r.pair) for n, r in enumerate(regions)]
+                rows = [(found.head, id, n, *r.bbox, r.salience, not r.single) for n, r in enumerate(regions)]
                 if id in there:
                     db.executemany("INSERT OR REPLACE INTO regions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             for space, arrays in found.rows.items():
@@ -355,7 +355,7 @@ class Gallery:
             WHERE head = coalesce(?, (SELECT value FROM settings WHERE key = 'head'))
             AND image IN (SELECT value FROM json_each(?)) ORDER BY image, number"""
         for image, x, y, w, h, salience, pair in db.execute(query, (head, json.dumps(list(regions)))):
-            regions[image].append(Region((x, y, w, h), salience, bool(pair)))
+            regions[image].append(Region((x, y, w, h), salience, single=not pair))
         return [self._to_item(row, tuple(regions[row["id"]])) for row in rows]
 
     def _to_item(self, row: sqlite3.Row, regions: tuple[Region, ...]) -> Item:

@@ -6,13 +6,15 @@ Tokens are neighbours where their boxes touch. A `BBox` is `(x, y, width, height
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from ssa_me.samples import BBox
+
+_DARK = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,30 +33,100 @@ def peaks(
     floor: float = 0.1,
     prominence: float = 0.15,
     cut: float = 0.5,
-    features: np.ndarray | None = None,
-    likeness: float = -1.0,
-    least: float = 0.0,
 ) -> tuple[TokenRegion, ...]:
     """The subjects that stand out in `salience` `(N,)`: at most `most` regions, the largest sum of salience first.
-
-    With `features` `(N, D)` two neighbours belong together only where the cosine of what they show, less the image's
-    mean, is `likeness` or more: two subjects that overlap on one plateau of salience are told apart by it. Splinters, of
-    less than `least` tokens' salience in all, are left out as long as a region remains.
 
     Tokens above `floor` belong to the peak they climb to, so two subjects that touch are told apart. A peak counts where
     it rises by `prominence` (absolute) above the saddle to a higher one, and its region ends at `cut` times its height.
     A dark map has no region, a bright and constant one has a single region. Regions never share a token.
     """
     neighbours = _neighbours(boxes.astype(np.float32).tobytes())
-    if features is not None:
-        neighbours = _alike(neighbours, features, likeness)
     basins = _climb(salience, neighbours, floor, prominence)
     regions = []
     for peak in np.unique(basins[basins >= 0]):
         inside = (basins == peak) & (salience >= cut * salience[peak])
         regions.append(_region(np.where(inside, salience, 0), boxes))
-    regions.sort(key=lambda region: -float(region.weights.sum()))
-    return tuple(region for region in regions[:most] if region is regions[0] or region.weights.sum() >= least)
+    return _largest(regions, most)
+
+
+def grow(
+    salience: np.ndarray,
+    boxes: np.ndarray,
+    features: np.ndarray,
+    likeness: float,
+    most: int = 6,
+    floor: float = 0.25,
+    least: float = 1.0,
+) -> tuple[TokenRegion, ...]:
+    """The subjects in `salience` `(N,)`, told apart by what tokens show, `features` `(N, D)`: at most `most` regions, the
+    largest sum of salience first. Two subjects on one plateau of salience are two regions.
+
+    Seeded region growing (Adams and Bischof 1994): the seed is the salient token that is most like the salient tokens around
+    it; its region is what is connected to it and at least `likeness` like it, as cosines of features less the image's
+    mean; then the next seed among what is left. At last each token goes to the region that it touches and is most like.
+    Tokens count above `floor`, in a dim map above half of its maximum; a dark map, below 0.1, has no region. Splinters, of
+    less than `least` tokens' salience in all, join what they touch as long as a region remains. Regions never share a token.
+    """
+    highest = float(salience.max(initial=0.0))
+    if highest <= _DARK:
+        return ()
+    neighbours = _neighbours(boxes.astype(np.float32).tobytes())
+    placed = np.array([bool(near) for near in neighbours])
+    bright = placed & (salience > min(floor, highest / 2))
+    centred = features - features.mean(0)
+    unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+    cosine = unit @ unit.T
+    found = [
+        np.where(inside, salience, 0.0) for inside in _grown(salience, neighbours, bright, cosine, likeness)
+    ]
+    found.sort(key=lambda weights: -float(weights.sum()))
+    kept = [weights for n, weights in enumerate(found[:most]) if n == 0 or weights.sum() >= least]
+    if not kept:
+        return ()
+    means = np.stack([weights @ unit for weights in kept])
+    nearest = (unit @ (means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)).T).argmax(1)
+    regions = []
+    for n, weights in enumerate(kept):
+        near = np.zeros(len(salience), bool)
+        near[[other for token in np.flatnonzero(weights) for other in neighbours[token]]] = True
+        own = np.where(near & bright & (nearest == n), salience, 0.0)
+        if own.any():
+            regions.append(_region(own, boxes))
+    return _largest(regions, most)
+
+
+def _grown(
+    salience: np.ndarray,
+    neighbours: Sequence[list[int]],
+    bright: np.ndarray,
+    cosine: np.ndarray,
+    likeness: float,
+) -> Iterator[np.ndarray]:
+    """Masks (N,) of regions, seed by seed, until every bright token is in one."""
+    central = np.array(
+        [
+            salience[token] * np.mean(np.maximum(cosine[token, near], 0) * salience[near])
+            if bright[token]
+            else 0.0
+            for token, near in enumerate(neighbours)
+        ]
+    )
+    free = bright.copy()
+    while free.any():
+        seed = int(np.where(free, central, -1.0).argmax())
+        inside, reached = np.zeros(len(salience), bool), [seed]
+        inside[seed] = True
+        while reached:
+            for other in neighbours[reached.pop()]:
+                if free[other] and not inside[other] and cosine[seed, other] >= likeness:
+                    inside[other] = True
+                    reached.append(other)
+        free &= ~inside
+        yield inside
+
+
+def _largest(regions: list[TokenRegion], most: int) -> tuple[TokenRegion, ...]:
+    return tuple(sorted(regions, key=lambda region: -float(region.weights.sum()))[:most])
 
 
 def coverage(boxes: np.ndarray, bbox: BBox) -> np.ndarray:
@@ -94,16 +166,6 @@ def _neighbours(packed: bytes) -> tuple[list[int], ...]:
         down = (y0[rows, None] <= y1 + slack) & (y0 <= y1[rows, None] + slack)
         found += [np.flatnonzero(row).tolist() for row in across & down & placed[rows, None] & placed]
     return tuple(found)
-
-
-def _alike(neighbours: Sequence[list[int]], features: np.ndarray, likeness: float) -> tuple[list[int], ...]:
-    """The neighbours of each token that show what it shows."""
-    centred = features - features.mean(0)
-    unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
-    cosine = unit @ unit.T
-    return tuple(
-        [other for other in near if cosine[token, other] >= likeness] for token, near in enumerate(neighbours)
-    )
 
 
 def _climb(

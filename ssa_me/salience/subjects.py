@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 
 MOST = 6
+PLACE = "the place"
+"""What asks for a setting."""
 _COLOURS = "red|orange|yellow|green|blue|purple|pink|brown|black|white|gr[ae]y|gold|silver|tan|beige"
 _GROUND = "beach|street|road|sidewalk|pavement|grass|lawn|field|ground|floor|sand|snow|shore|left|right"
 _WORDS = "behind|beside|near|under|above|below|between|against|with|while|on|over|holding|riding"
@@ -23,6 +25,10 @@ _SPLIT = re.compile(
     re.IGNORECASE,
 )
 _SETTING = re.compile(r"\s*\b(?:in|at|through|into|inside|during|by) the\b[^,;.]*$", re.IGNORECASE)
+_WHERE = re.compile(
+    rf"(?:.*\b|^)(?P<place>(?:in|at|inside|by) the(?: [\w'-]+){{1,4}}|on the (?:{_GROUND.removesuffix('|left|right')}))$",
+    re.IGNORECASE,
+)
 _GENERIC = re.compile(
     r"^(?:there (?:is|are) )?(?:(?:a |an |the )?(?:photo|picture|image|drawing|illustration|scene)s? (?:of|showing)\s+)?",
     re.I,
@@ -43,10 +49,20 @@ def split_phrases(text: str) -> tuple[str, ...]:
     return tuple(phrases[:MOST])
 
 
+def setting_of(text: str) -> str | None:
+    """Where what a text names is, in its words, `in the park` or `on the beach`; None where it does not say."""
+    whole = " ".join(text.split()).rstrip(" .!?")
+    found = _WHERE.match(whole)
+    return found["place"] if found else None
+
+
 def question(phrase: str) -> str | None:
-    """What asks for the rest of a coloured phrase: `the dog` for `a red dog`, `the person` for `a person in red`; None
-    for a phrase without a colour at either end."""
-    found = _COLOURED.match(" ".join(phrase.lower().split()))
+    """What asks for the rest of a coloured phrase: `the dog` for `a red dog`, `the person` for `a person in red`; `the
+    place` for a setting, `in the park`; None for any other phrase without a colour at either end."""
+    words = " ".join(phrase.lower().split())
+    if setting_of(words) == words:
+        return PLACE
+    found = _COLOURED.match(words)
     return f"the {found['worn'] or found['coloured']}" if found else None
 
 

@@ -9,7 +9,7 @@ B images, R named regions, Q questions, N image tokens, K regions found, D width
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from ssa_me import objectives
 from ssa_me.backbone import Backbone
 from ssa_me.checkpoint import Parts
-from ssa_me.composition import named_in, places
-from ssa_me.outputs import VisualBatch
-from ssa_me.passes import Salient, compose, compose_texts, found_regions, sizes_of
+from ssa_me.outputs import LanguagePass, VisualBatch
+from ssa_me.passes import Salient, found_regions
 from ssa_me.regeneration import Regenerated
 from ssa_me.training.batches import Batch, Claims, Part, PhraseClaims, Questions, share_of
 from ssa_me.training.data import Corpus, Prepared, stack_pixels
 from ssa_me.training.gradcache import Losses, Representations
 from ssa_me.training.lazy import OnTheFly
 from ssa_me.training.recipe import Lora, Regeneration, Weights
+from ssa_me.training.sources import PairSource, SceneSource
 from ssa_me.training.stages import Temperature, reading_losses, readings, weighted
 from ssa_me.training.things import Sought, Things
 
@@ -78,6 +78,21 @@ class Material:
             settings.claimed_share,
         )
         return batch
+
+    def for_composition(self, further: Material | None) -> Material:
+        """The same without sources of pairs, and with `further` scenes, which no adapter saw, in place of those that it was
+        trained on. InputError where nothing is left."""
+        kept = [
+            (source, group, tokens)
+            for source, group, tokens in zip(
+                self.corpus.sources, self.corpus.groups, self.cache.groups, strict=True
+            )
+            if not isinstance(source, PairSource) and not (further and isinstance(source, SceneSource))
+        ]
+        if further:
+            kept += zip(further.corpus.sources, further.corpus.groups, further.cache.groups, strict=True)
+        corpus = Corpus([source for source, _, _ in kept], [group for _, group, _ in kept])
+        return replace(self, corpus=corpus, cache=TokenCache(tuple(tokens for _, _, tokens in kept)))
 
     def tokens(self, part: Part) -> VisualBatch:
         draw = part.batch.draw
@@ -191,7 +206,8 @@ class SalientStage(nn.Module):
     def __init__(self, material: Material, weights: Weights, steps: Regeneration, parts: Parts) -> None:
         super().__init__()
         parts.regeneration.gate.requires_grad_(steps.enhance)
-        parts.composition.gates.requires_grad_(steps.compose)
+        parts.composition.requires_grad_(False)
+        parts.composition.seen.requires_grad_(True)  # the rest is trained after this, on its vectors
         self.implicit, self.likeness = steps.implicit, steps.likeness
         self.model = material.backbone.model
         start = material.settings.temperature
@@ -207,7 +223,7 @@ class SalientStage(nn.Module):
         return [SalientPart(part, whole) for part in whole.batch.parts(chunks)]
 
     def represent(self, part: SalientPart) -> tuple[Representations, Kept]:
-        """images (B, D), texts (B, D), phrases (P, D), subjects (R, D), pairs (·, D), asked (Q, D), claimed and
+        """images (B, D), texts (B, D), phrases (P, D), subjects (R, D), asked (Q, D), claimed and
         claimed_phrases (C, D), of unit length."""
         some, backbone, trained = part.some, self.material.backbone, self.parts
         visual = self.material.tokens(some)
@@ -220,15 +236,12 @@ class SalientStage(nn.Module):
         alone = backbone.language_pass([""] * len(some), regenerated.visual, regenerated.key_bias, taught)
         assert alone.hidden is not None
         spoken = self.say([*some.captions, *some.phrases], some.bucket)
-        images = compose(trained.composition, alone, visual, found)
-        subjects, pairs = self._subjects(part, visual, alone.hidden)
         asked, asked_rows = self._ask(some.questions, regenerated, collect_rows=taught)
         representations = {
-            "images": images,
+            "images": alone.embedding(),
             "texts": spoken[: len(some)],
             "phrases": spoken[len(some) :],
-            "subjects": subjects,
-            "pairs": pairs,
+            "subjects": self.see(part.some, visual, alone.hidden),
             "asked": asked,
             "claimed": self._ask(some.claims, regenerated)[0],
             "claimed_phrases": self._ask(some.phrase_claims, regenerated)[0],
@@ -236,23 +249,24 @@ class SalientStage(nn.Module):
         return representations, Kept(visual, free, alone.rows, asked_rows)
 
     def say(self, texts: Sequence[str], bucket: int) -> Tensor:
-        """(T, D) of unit length: texts without an image, with the subjects that they name composed into them."""
-        spoken, named = named_in(texts)
-        rows = self.material.backbone.speak(spoken, bucket)
-        return compose_texts(self.parts.composition, rows, named.to(rows.device))
+        """(T, D) of unit length: texts without an image, before their subjects are composed into them."""
+        return self.material.backbone.speak(texts, bucket)
 
     def read(self, texts: Sequence[str], visual: VisualBatch) -> Tensor:
-        """(B, D) of unit length: images with their texts, regenerated under query-free salience; subjects are composed
-        into images alone, as everywhere."""
+        """(B, D) of unit length: images with their texts, regenerated under query-free salience, before subjects are
+        composed into images alone."""
+        return self._read(texts, visual)[0].embedding()
+
+    def alone(self, visual: VisualBatch) -> tuple[LanguagePass, Salient]:
+        """The pass over images alone, and what is salient in them."""
+        return self._read([""] * len(visual), visual)
+
+    def _read(self, texts: Sequence[str], visual: VisualBatch) -> tuple[LanguagePass, Salient]:
         trained = self.parts
         found = self._salient(visual, trained.head(visual.tokens, visual.valid))
         regenerated = trained.regeneration(visual, found.salience, found.stacked)
         output = self.material.backbone.language_pass(texts, regenerated.visual, regenerated.key_bias)
-        alone = torch.tensor([not text.strip() for text in texts], device=visual.valid.device)
-        if not alone.any():
-            return output.embedding()
-        composed = compose(trained.composition, output, visual, found)
-        return torch.where(alone[:, None], composed, output.embedding())
+        return output, found
 
     def look(self, texts: Sequence[str], visual: VisualBatch) -> Tensor:
         """(B, L, N): where each layer's last token looks when images are read with their texts, as `read` reads them."""
@@ -275,7 +289,7 @@ class SalientStage(nn.Module):
         losses = {"nce": nce}
         if len(batch.named):
             texts = torch.cat([rows["texts"], rows["phrases"]])[things.rows]
-            vectors = torch.cat([rows["subjects"], rows["pairs"]])
+            vectors = rows["subjects"]
             losses["subject"] = objectives.subject_contrast(
                 texts, vectors, things.own, things.true, self.subject_temperature()
             )
@@ -323,21 +337,14 @@ class SalientStage(nn.Module):
         }
         return weighted(losses, factors, like)
 
-    def _subjects(self, part: SalientPart, visual: VisualBatch, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """The vectors of the part's single subjects and of its pairs, in their annotated regions."""
-        named, composition = part.some.named, self.parts.composition
+    def see(self, some: Part, visual: VisualBatch, hidden: Tensor) -> Tensor:
+        """a (R, D) of the part's named regions, as they are annotated."""
+        named = some.named
         if not len(named):
-            nothing = torch.zeros(0, hidden.shape[-1], device=hidden.device)
-            return nothing, nothing
-        regions = named.regions[:, None]
+            return torch.zeros(0, hidden.shape[-1], device=hidden.device)
         tokens, valid = visual.tokens[named.image], visual.valid[named.image]
-        singles = composition.subjects(hidden[named.image], tokens, valid, regions)[:, 0]
-        first, second = part.whole.things.pairs_in(part.some.rows)
-        if not len(first):
-            return singles, singles[:0]
-        boxes = torch.from_numpy(visual.boxes).to(singles.device)[named.image]
-        where = places(regions, boxes, sizes_of(visual).to(singles.device)[named.image])[:, 0]
-        return singles, composition.pairs(singles[first], singles[second], where[first], where[second])
+        regions = named.regions[:, None]
+        return self.parts.composition.regions(hidden[named.image], tokens, valid, regions)[:, 0]
 
     def _ask(
         self,

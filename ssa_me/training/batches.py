@@ -34,16 +34,21 @@ LEAST_COVERAGE = 0.05
 @dataclass(frozen=True)
 class Named:
     """The named regions of a batch, R in all, image by image: phrase, image (R,), number within its image (R,), coverage
-    (R, N)."""
+    (R, N), and which of them are no subjects but what surrounds them, named by the setting (R,)."""
 
     phrases: tuple[str, ...]
     image: Tensor
     number: tuple[int, ...]
     regions: Tensor
+    ground: tuple[bool, ...]
 
     @classmethod
     def of(cls, items: Sequence[Prepared], device: torch.device) -> Named:
-        coverage = pad_coverage(items)
+        coverage = [
+            torch.cat([regions, _around(regions, item)[None]]) if item.setting else regions
+            for regions, item in zip(pad_coverage(items), items, strict=True)
+        ]
+        names = [(*item.phrases, item.setting) if item.setting else item.phrases for item in items]
         rows = [
             (b, k)
             for b, regions in enumerate(coverage)
@@ -52,10 +57,11 @@ class Named:
         ]
         empty = torch.zeros(0, coverage[0].shape[1])
         return cls(
-            phrases=tuple(items[b].phrases[k] for b, k in rows),
+            phrases=tuple(names[b][k] for b, k in rows),
             image=torch.tensor([b for b, _ in rows], dtype=torch.long, device=device),
             number=tuple(k for _, k in rows),
             regions=(torch.stack([coverage[b][k] for b, k in rows]) if rows else empty).to(device),
+            ground=tuple(k == len(items[b].phrases) for b, k in rows),
         )
 
     def __len__(self) -> int:
@@ -82,10 +88,11 @@ class Named:
         return self.place[:, None] == self.place[None]
 
     def of_each_image(self, images: int) -> Tensor:
-        """(B, N): all regions of each image together."""
+        """(B, N): the regions of each image's subjects together."""
         everything = torch.zeros(images, self.regions.shape[-1], device=self.regions.device)
+        subjects = torch.tensor([not ground for ground in self.ground], device=self.regions.device)
         rows = self.image[:, None].expand_as(self.regions)
-        return everything.scatter_reduce(0, rows, self.regions, "amax")
+        return everything.scatter_reduce(0, rows, self.regions * subjects[:, None], "amax")
 
     def rows_of(self, images: range) -> range:
         """The rows of some images in turn."""
@@ -100,7 +107,16 @@ class Named:
             self.image[rows.start : rows.stop] - images.start,
             self.number[rows.start : rows.stop],
             self.regions[rows.start : rows.stop, :width],
+            self.ground[rows.start : rows.stop],
         )
+
+
+def _around(regions: Tensor, item: Prepared) -> Tensor:
+    """(N,): what no subject (K, N) covers of an image's own tokens."""
+    around = torch.zeros(regions.shape[-1])
+    own = item.coverage.shape[1]
+    around[:own] = 1 - regions[:, :own].amax(0) if len(regions) else 1
+    return around
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ goes on as if it had never stopped. It knows nothing of losses.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,10 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssa_me.backbone import Backbone
 from ssa_me.errors import InputError
 from ssa_me.outputs import token_boxes
 from ssa_me.salience.fusion import to_tokens
-from ssa_me.scenes import Facts, Query
+from ssa_me.scenes import SETTINGS, Facts, Query
 from ssa_me.scenes.truth import truth
 from ssa_me.training.lazy import OnTheFly
 from ssa_me.training.mmeb_train import Pair
@@ -34,8 +36,9 @@ _AHEAD = 4  # processes that make ready what later steps need
 
 @dataclass(frozen=True)
 class Prepared:
-    """One image ready for the vision pass. pixels (P, d) float16, grid (3,), coverage (K, N) share of each token; label:
-    what it is called where it must be named."""
+    """One image ready for the vision pass. pixels (P, d) float16, grid (3,), coverage (K, N) share of each token; setting:
+    what names all that no subject covers, "in the snow", where it is known; label: what it is called where it must be
+    named."""
 
     pixels: np.ndarray
     grid: tuple[int, int, int]
@@ -46,6 +49,7 @@ class Prepared:
     about: tuple[tuple[int, ...], ...] = ()
     meanings: tuple[Query, ...] = ()
     facts: Facts | None = None
+    setting: str = ""
     label: str = ""
 
 
@@ -136,6 +140,9 @@ class Corpus:
         kept = [i for i, source in enumerate(self.sources) if not isinstance(source, PairSource)]
         return Corpus([self.sources[i] for i in kept], [self.groups[i] for i in kept])
 
+    def has_images(self) -> bool:
+        return any(not isinstance(source, PairSource) for source in self.sources)
+
     def has_pairs(self) -> bool:
         return any(isinstance(source, PairSource) for source in self.sources)
 
@@ -221,6 +228,13 @@ class Corpus:
         return [self.groups[draw.source][i] for i in draw.indices]
 
 
+def prepare_corpus(sources: Sequence[Source], backbone: Backbone, report: Callable[[str], None]) -> Corpus:
+    """All images of `sources` made ready for the backbone, by several processes where there are many."""
+    report("preparing images")
+    workers = 0 if sum(len(source) for source in sources) < 500 else min(8, os.cpu_count() or 1)
+    return Corpus.load(sources, backbone.image_processor, backbone.merge, workers, report)
+
+
 def same_meaning(draw: Draw, items: Sequence[Prepared]) -> Tensor:
     """(B, B) bool: text i of a batch is also true of image j as far as is known, so that j is no negative of i.
 
@@ -293,6 +307,7 @@ class Prepare:
             about=loaded.about,
             meanings=loaded.meanings,
             facts=loaded.facts,
+            setting=SETTINGS[loaded.facts.setting] if loaded.facts else "",
             label=self.source.label(index),
         )
 

@@ -81,6 +81,21 @@ class Lora(Schedule):
 
 
 @dataclass(frozen=True)
+class Composition(Schedule):
+    """The stage after SSA-ME's adapter, on vectors that are read once: subjects in the one vector, where they count `share`
+    at the start. scenes: so many further ones, which no adapter saw, stand in place of the recipe's. bind: weight of L_bind.
+    Without steps no subject is composed into any vector."""
+
+    steps: int = 200
+    batch: int = 96
+    learning_rate: float = 1e-3
+    warmup: int = 20
+    scenes: int = 0
+    bind: float = 1.0
+    share: float = 0.5
+
+
+@dataclass(frozen=True)
 class Scratch:
     """The shape of a model that starts from nothing."""
 
@@ -121,16 +136,13 @@ class Weights:
 @dataclass(frozen=True)
 class Regeneration:
     """The steps of feature regeneration. floor: f, 1 being no suppression. enhance: semantic enhancement by
-    cross-attention. compose: subjects and pairs in the one vector, where they count `share` at the start. implicit: salience has no target of its own; it
-    learns from L_nce alone, through the regeneration. likeness: how alike neighbouring tokens of one subject are at
+    cross-attention. implicit: salience has no target of its own; it learns from L_nce alone, through the regeneration. likeness: how alike neighbouring tokens of one subject are at
     least, so that subjects that touch are told apart; −1 for any."""
 
     floor: float = 0.5
     enhance: bool = True
-    compose: bool = True
-    share: float = 1.5
     implicit: bool = False
-    likeness: float = 0.3
+    likeness: float = 0.45
 
 
 @dataclass(frozen=True)
@@ -172,6 +184,7 @@ class Recipe:
     sight: Sight = field(default_factory=Sight)
     base: Base = field(default_factory=Base)
     adapters: Lora = field(default_factory=Lora)
+    composition: Composition = field(default_factory=Composition)
     objectives: Weights = field(default_factory=Weights)
     regeneration: Regeneration = field(default_factory=Regeneration)
     held_out: HeldOut = field(default_factory=HeldOut)
@@ -183,6 +196,7 @@ _SECTIONS: dict[str, type] = {
     "sight": Sight,
     "base": Base,
     "adapters": Lora,
+    "composition": Composition,
     "objectives": Weights,
     "regeneration": Regeneration,
     "held_out": HeldOut,

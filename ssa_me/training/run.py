@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +32,7 @@ from ssa_me.samples import read_image_folder
 from ssa_me.scenes import LANGUAGES, make_scene
 from ssa_me.training import processes
 from ssa_me.training.adapter_stages import TokenCache
-from ssa_me.training.data import Corpus
+from ssa_me.training.data import Corpus, prepare_corpus
 from ssa_me.training.held_out import HeldOutImages, check_held_out, held_out_records
 from ssa_me.training.loop import Run, fit, stopping_on_signals
 from ssa_me.training.mmeb_train import holds_mmeb_train, read_mmeb_train
@@ -174,13 +173,6 @@ def _held_out(request: TrainRequest, recipe: Recipe, backbone: Backbone) -> Held
     return HeldOutImages.of(records[: recipe.held_out.images], backbone) if records else None
 
 
-def prepare_corpus(sources: Sequence[Source], backbone: Backbone, report: Progress) -> Corpus:
-    """All images of `sources` made ready for the backbone, by several processes where there are many."""
-    report("preparing images")
-    workers = 0 if sum(len(source) for source in sources) < 500 else min(8, os.cpu_count() or 1)
-    return Corpus.load(sources, backbone.image_processor, backbone.merge, workers, report)
-
-
 def sources_of(request: TrainRequest, recipe: Recipe) -> list[Source]:
     """The recipe's scenes and the data sets of recipe and request. InputError where there is nothing to train on."""
     sources: list[Source] = []
@@ -189,6 +181,8 @@ def sources_of(request: TrainRequest, recipe: Recipe) -> list[Source]:
         sources.append(
             SceneSource(scenes.first, scenes.count, scenes.size, scenes.weight, on_the_fly=scenes.on_the_fly)
         )
+        further = recipe.composition.scenes
+        SceneSource(scenes.first + scenes.count, further, scenes.size)  # refused now, not after the adapters
     for one in _data_sets(request, recipe):
         folder = Path(one.path).expanduser()
         if holds_mmeb_train(folder):
@@ -297,7 +291,8 @@ def _shortened(recipe: Recipe, max_steps: int | None) -> Recipe:
         raise InputError(f"--max-steps must be at least 1, not {max_steps}.")
     base = dataclasses.replace(recipe.base, steps=min(recipe.base.steps, max_steps))
     lora = dataclasses.replace(recipe.adapters, steps=min(recipe.adapters.steps, max_steps))
-    return dataclasses.replace(recipe, base=base, adapters=lora)
+    composed = dataclasses.replace(recipe.composition, steps=min(recipe.composition.steps, max_steps))
+    return dataclasses.replace(recipe, base=base, adapters=lora, composition=composed)
 
 
 def _description(recipe: Recipe, corpus: Corpus) -> str:

@@ -1,4 +1,4 @@
-"""What SSA-ME's losses speak of in a batch: subjects and their pairs, the texts about them, and phrases to look for.
+"""What SSA-ME's losses speak of in a batch: subjects and what surrounds them, the texts about them, and phrases to look for.
 
 It reads data alone; it knows nothing of models or losses. B images, R named regions, T things, M texts about them.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -19,20 +18,18 @@ from ssa_me.training.batches import Batch
 from ssa_me.training.data import general
 
 Owner = tuple[int, tuple[int, ...]]
-"""An image of the batch and the numbers of one or two of its subjects."""
+"""An image of the batch and the number of one of its subjects; none for what surrounds them."""
 
 
 @dataclass(frozen=True)
 class Things:
-    """The subjects of a batch and their pairs, T in all, and the M texts that speak of one of them.
+    """The named regions of a batch, T = R in all, and the M texts that speak of one of them.
 
-    image (T,); first, second (P,): the named regions of the pairs, which stand behind the R single ones. rows: for each
-    text its place among captions and phrases; own (M,) its thing; true (M, T) of which things it is true.
+    image (T,). rows: for each text its place among captions and phrases; own (M,) its thing; true (M, T) of which things
+    it is true.
     """
 
     image: Tensor
-    first: Tensor
-    second: Tensor
     rows: Tensor
     own: Tensor
     true: Tensor
@@ -42,34 +39,31 @@ class Things:
         """Texts are numbered as they are spoken: the captions, then each distinct phrase once."""
         named, items, draw = batch.named, batch.items, batch.draw
         images, count = named.images, len(batch)
-        row_of = {(images[r], named.number[r]): r for r in range(len(named))}
-        owners: list[Owner] = [(images[r], (named.number[r],)) for r in range(len(named))]
-        singles = len(owners)
-        if all(item.facts is not None for item in items):
-            for b in range(count):
-                numbers = [named.number[r] for r in range(singles) if images[r] == b]
-                owners += [(b, pair) for pair in combinations(numbers, 2)]
+        owners: list[Owner] = [
+            (images[r], () if named.ground[r] else (named.number[r],)) for r in range(len(named))
+        ]
         place = {owner: t for t, owner in enumerate(owners)}
-        spoken = [(count + int(named.place[r]), place[owners[r]]) for r in range(singles)]
+        spoken = [(count + int(named.place[r]), r) for r in range(len(named))]
         for b, item in enumerate(items):
             about = tuple(sorted(item.about[draw.chosen[b]])) if item.about else ()
-            if (b, about) in place:
+            if about and (b, about) in place:
                 spoken.append((b, place[b, about]))
         device = named.image.device
-        first, second = ([row_of[b, pair[i]] for b, pair in owners[singles:]] for i in (0, 1))
         return cls(
-            image=torch.tensor([b for b, _ in owners], dtype=torch.long, device=device),
-            first=torch.tensor(first, dtype=torch.long, device=device),
-            second=torch.tensor(second, dtype=torch.long, device=device),
+            image=named.image,
             rows=torch.tensor([row for row, _ in spoken], dtype=torch.long, device=device),
             own=torch.tensor([thing for _, thing in spoken], dtype=torch.long, device=device),
             true=_true_of(batch, spoken, owners).to(device),
         )
 
-    def pairs_in(self, rows: range) -> tuple[Tensor, Tensor]:
-        """The pairs of some named regions in turn, all of an image or none, which are numbered anew."""
-        inside = (self.first >= rows.start) & (self.first < rows.stop)
-        return self.first[inside] - rows.start, self.second[inside] - rows.start
+    def of_phrases(self, captions: int) -> Tensor:
+        """(T, P): which distinct phrases are true of each thing, where so many captions are spoken before them."""
+        spoken = self.rows - captions
+        count = int(spoken.max()) + 1 if len(spoken) else 0
+        rows = torch.zeros(count, self.true.shape[1], dtype=torch.bool, device=self.true.device)
+        asked = spoken >= 0
+        rows[spoken[asked]] = self.true[asked]
+        return rows.T
 
     def rivals(self, group: int) -> Tensor:
         """(M, T): wrong things of a text's own image or of its twins."""
@@ -82,15 +76,17 @@ def _true_of(batch: Batch, spoken: Sequence[tuple[int, int]], owners: Sequence[O
     items, named, count = batch.items, batch.named, len(batch.items)
     if not all(item.facts is not None for item in items):
         said = [general(named.phrases[r]) for r in range(len(named))]
-        return torch.tensor([[said[own] == other for other in said] for _, own in spoken], dtype=torch.bool)
+        alike = [[said[own] == other for other in said] for _, own in spoken]
+        return torch.tensor(alike, dtype=torch.bool).reshape(len(spoken), len(said))
     facts = [item.facts for item in items if item.facts is not None]
     meanings = []
     for row, own in spoken:
         if row < count:
             meanings.append(items[row].meanings[batch.draw.chosen[row]])
         else:
-            b, (k,) = owners[own]
-            meanings.append(Query((Mention(*facts[b].subjects[k]),)))
+            b, numbers = owners[own]
+            subjects = tuple(Mention(*facts[b].subjects[k]) for k in numbers)
+            meanings.append(Query(subjects, None, None if subjects else facts[b].setting))
     table = truth(meanings, [parts_of(facts[b], numbers) for b, numbers in owners])
     return torch.from_numpy(table)
 

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,12 +18,16 @@ from ssa_me.adapters import Adapters
 from ssa_me.checkpoint import BASELINE, SSA_ME, VERSIONS, Parts, Settings, has_adapter, load_parts, save_parts
 from ssa_me.training import processes
 from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
-from ssa_me.training.data import Corpus
+from ssa_me.training.composition_stage import CompositionStage
+from ssa_me.training.data import Corpus, prepare_corpus
 from ssa_me.training.held_out import HeldOutImages
 from ssa_me.training.loop import Describe, Run, Stage, Watch, fit
 from ssa_me.training.pair_stage import WithPairs
 from ssa_me.training.recipe import Recipe
+from ssa_me.training.sources import SceneSource
 
+COMPOSITION = "composition"
+"""The stage after SSA-ME's adapter."""
 _UNFINISHED = Path("training") / "unfinished.json"
 
 
@@ -82,6 +86,7 @@ class Versions:
             parts.to(backbone.device)
             stage = SalientStage(material, recipe.objectives, recipe.regeneration, parts)
             finished = fit(version, self._mixed(stage), *rest, self._watch(stage, recipe))
+            finished = finished and self._compose(stage, recipe, resume)
         if first:
             mark(out, version, finished=False)  # should this end here, it is not taken for whole
             if isinstance(stage, SalientStage):
@@ -92,6 +97,27 @@ class Versions:
         processes.wait()
         self.adapters.use(None)
         return finished
+
+    def _compose(self, stage: SalientStage, recipe: Recipe, resume: bool) -> bool:
+        """Train what is composed of subjects, on images with texts; False when the run was stopped."""
+        settings = recipe.composition
+        if not settings.steps or not self.corpus.has_images():
+            return True
+        material = stage.material.for_composition(self._further(recipe, stage.material))
+        frozen = SalientStage(material, stage.weights, recipe.regeneration, stage.parts)
+        composed = CompositionStage(frozen, settings, recipe.seed)
+        told = describe_batch(material.corpus, recipe.seed, settings.batch)
+        return fit(COMPOSITION, composed, settings, self.context, resume, told)
+
+    def _further(self, recipe: Recipe, material: Material) -> Material | None:
+        """Scenes that the adapters never saw, where the recipe wants some; what was learned by heart composes badly."""
+        scenes, count = recipe.scenes, recipe.composition.scenes
+        if not scenes.count or not count:
+            return None
+        first = scenes.first + scenes.count
+        source = SceneSource(first, count, scenes.size, scenes.weight, on_the_fly=scenes.on_the_fly)
+        corpus = prepare_corpus([source], material.backbone, self.context.report)
+        return replace(material, corpus=corpus, cache=TokenCache.of(corpus, material.backbone))
 
     def _mixed(self, stage: BaselineStage | SalientStage) -> Stage:
         """The stage, with steps of pairs where the corpus holds any."""
@@ -114,8 +140,8 @@ class Versions:
                 floor=steps.floor, likeness=steps.likeness, claims=claims, description=self.description
             )
             parts = Parts(width, settings)
-            if steps.compose:
-                parts.composition.start(steps.share)
+            if recipe.composition.steps:
+                parts.composition.start(recipe.composition.share)
             return parts, settings
         parts, settings = load_parts(start / SSA_ME, width)
         claims = claims or settings.claims

@@ -24,7 +24,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "no salience": {
         "regeneration.floor": 1.0,
         "regeneration.enhance": False,
-        "regeneration.compose": False,
+        "composition.steps": 0,
         "objectives.head": 0.0,
     },
     "implicit salience": {"regeneration.implicit": True} | NO_REGIONS,
@@ -33,7 +33,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "without L_mis": {"objectives.misalignment": 0.0},
     "without suppression": {"regeneration.floor": 1.0},
     "without enhancement": {"regeneration.enhance": False},
-    "without composition": {"regeneration.compose": False},
+    "without composition": {"composition.steps": 0},
     "training-free": {},
 }
 

@@ -38,13 +38,20 @@ class Info:
     fingerprints: dict[str, str] = field(default_factory=lambda: {"ssa-me": "x"})
 
 
+AHEAD = np.float32([[1, 0]])
+
+
+@dataclass
 class Speaker:
-    """Every text is the first axis."""
+    """Every text is the first axis, and states `stated`."""
 
-    info = Info()
+    stated: np.ndarray = field(default_factory=lambda: AHEAD)
+    info: Info = field(default_factory=Info)
 
-    def embed(self, samples: list[object]) -> object:
-        return type("E", (), {"vectors": {"ssa-me": np.tile(np.float32([1, 0]), (len(samples), 1))}})
+    def embed(self, samples: list[object], subjects: bool) -> object:
+        rows = np.tile(AHEAD, (len(samples), 1))
+        said = [self.stated if subjects else AHEAD[:0]] * len(samples)
+        return type("E", (), {"vectors": {"ssa-me": rows}, "subject_vectors": {"ssa-me": said}})
 
 
 def redrawn(whole: float, *parts: float) -> Redrawn:
@@ -52,9 +59,9 @@ def redrawn(whole: float, *parts: float) -> Redrawn:
     return Redrawn({"ssa-me": np.float32([whole, 0])}, {"ssa-me": rows}, np.zeros(1), np.zeros((1, 4)))
 
 
-def changes(**images: Redrawn) -> dict[int, Change]:
+def changes(speaker: Speaker | None = None, **images: Redrawn) -> dict[int, Change]:
     by_id = {int(name[1:]): image for name, image in images.items()}
-    (found,) = effect(Space(), Speaker(), by_id, ["a cat"])  # type: ignore[arg-type]
+    (found,) = effect(Space(), speaker or Speaker(), by_id, ["a cat"])  # type: ignore[arg-type]
     return {id: versions["ssa-me"] for id, versions in found.items()}
 
 
@@ -64,6 +71,15 @@ def test_one_image_changes_and_the_others_stay() -> None:
     assert change.alignment == pytest.approx((0, 0.9))
     assert change.rank == (3, 2)
     assert change.subjects == (3, 1)
+
+
+def test_a_text_agrees_with_the_regions_by_all_that_it_states() -> None:
+    """What is stated second looks the other way: image 1's regions are at −.1 and −.2 of it, the drawn one's at 1."""
+    both = Speaker(np.float32([[1, 0], [-1, 0]]))
+    # Before: 1 has mean(.2, −.1), 2 mean(.5, −.5) = 0 and .12 in all; after, 1 has mean(.2, 1) and .18 + .48.
+    change = changes(both, i1=redrawn(0.9, 0.2, -1.0))[1]
+    assert change.alignment == pytest.approx((0.05, 0.6))
+    assert change.subjects == (2, 1)
 
 
 def test_all_judged_images_change_at_once() -> None:

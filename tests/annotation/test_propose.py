@@ -21,13 +21,15 @@ LEFT, RIGHT = (0.0, 0.0, 40.0, 100.0), (60.0, 0.0, 40.0, 100.0)
 
 
 def item(*subjects: Subject, id: int = 1) -> Item:
-    regions = (Region(LEFT, 0.9), Region(RIGHT, 0.8), Region((0.0, 0.0, 100.0, 100.0), 0.9, pair=True))
+    regions = (Region(LEFT, 0.9), Region(RIGHT, 0.8), Region((0.0, 0.0, 100.0, 100.0), 0.9, single=False))
     return Item(id, "a.png", Path("a.png"), Path("t.jpg"), 100, 100, (), subjects, {}, regions)
 
 
 def test_scores_by_hand() -> None:
     cosines = {"baseline": np.array([0.1, 0.6, 0.9]), "ssa-me": np.array([0.5, 0.2, 0.9])}
-    scores = _scores(Subject("a cat", LEFT), item(), cosines)  # the pair's 0.9 counts for nothing
+    scores = _scores(
+        Subject("a cat", LEFT), item(), cosines
+    )  # the 0.9 of what is no single subject counts for nothing
     assert scores.margin == pytest.approx(0.3)
     assert scores.misalignment == pytest.approx(-0.3)
     assert scores.uncertainty == pytest.approx(0.7)

@@ -67,7 +67,8 @@ class FakeEmbedded:
 
 
 class FakeEmbedder:
-    """Knows colours: a text that names red is near to images with much red. SSA-ME looks at the middle only."""
+    """Knows colours: a text that names red is near to images with much red, and states that alone. SSA-ME looks at the
+    middle only."""
 
     def __init__(self, fingerprints: dict[str, str] | None = None) -> None:
         self.info = FakeInfo(fingerprints=fingerprints) if fingerprints else FakeInfo()
@@ -78,6 +79,9 @@ class FakeEmbedder:
 
     def phrases(self, text: str) -> tuple[str, ...]:
         return (text.strip(),)
+
+    def has_codes(self, version: str) -> bool:
+        return False
 
     def reads_claims(self, version: str) -> bool:
         return self.claims
@@ -99,15 +103,8 @@ class FakeEmbedder:
             v: np.stack([_vector(s, v) for s in samples]) if samples else np.zeros((0, 16), np.float32)
             for v in versions
         }
-        pictured = [sample.image is not None and subjects for sample in samples]
-        regions = tuple(
-            (_middle(s.image.size),) if on and s.image else ()
-            for s, on in zip(samples, pictured, strict=True)
-        )
-        found = {
-            v: tuple(row[None] if on else row[None][:0] for row, on in zip(rows[v], pictured, strict=True))
-            for v in versions
-        }
+        regions = tuple((_middle(s.image.size),) if subjects and s.image else () for s in samples)
+        found = {v: tuple(row[None] if subjects else row[None][:0] for row in rows[v]) for v in versions}
         return FakeEmbedded(rows, regions, found)
 
     def embed_query(

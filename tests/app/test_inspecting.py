@@ -92,8 +92,13 @@ def test_without_a_query_there_is_no_rank(workspace: Workspace, red: SearchState
     assert view["maps"]["stages"]
 
 
-def test_with_subjects_both_models_are_ranked_by_them(workspace: Workspace, red: SearchState) -> None:
-    state = replace(red, method="subjects")
+@pytest.mark.parametrize("with_image", [False, True])
+def test_with_subjects_both_models_are_ranked_by_them(
+    workspace: Workspace, red: SearchState, with_image: bool
+) -> None:
+    """With an image beside the text its subjects are still held against what the text states."""
+    image = workspace.keep_image("scenes", red.hit) if with_image else None
+    state = replace(red, method="subjects", image=image, weight=0.75)
     hits = {
         ranking["name"]: {hit["id"]: hit for hit in ranking["hits"]}
         for ranking in workspace.search(replace(state, k=24))["lists"]

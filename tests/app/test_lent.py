@@ -46,7 +46,7 @@ PASSES: dict[str, Given] = {
     "layer_maps": lambda model, image: model.layer_maps([image], [TEXT]),
     "control_maps": lambda model, image: model.control_maps([image], [TEXT]),
 }  # fmt: skip
-HERE = {"load", "phrases", "reads_claims", "reads_whole", "exact", "run"}
+HERE = {"load", "phrases", "reads_claims", "has_codes", "reads_whole", "exact", "run"}
 """Public methods that run no pass, or refuse to."""
 
 

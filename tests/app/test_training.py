@@ -16,11 +16,11 @@ import pytest
 from app import room, studio
 from app.permissions import CLOSED, Allowed
 from app.run_plan import Quotas
-from app.train_view import board_view, comparison_view, form_view
+from app.train_view import STAGES, board_view, comparison_view, form_view, progress_of
 from app.training import Training
 from app.workspace import Workspace
 from ssa_me.errors import InputError
-from ssa_me.jobs import Job, JobQueue
+from ssa_me.jobs import Job, JobQueue, TrainingLog
 from ssa_me.samples import read_image_folder
 from tests.app.fakes import FakeEmbedder
 
@@ -378,3 +378,30 @@ def test_a_forged_event_does_nothing_on_a_public_page(
         }
         function(*arguments)
         assert len(called) == (0 if public else 1)
+
+
+@pytest.mark.parametrize(
+    ("stage", "rates", "fraction", "left"),
+    [
+        (
+            "baseline",
+            {"baseline": 19.2},
+            0.5 / 2.1,
+            30 + 1.1 * 100,
+        ),  # 16 samples a second, with what lies between
+        ("ssa-me", {"baseline": 24.0, "ssa-me": 19.2}, 1.5 / 2.1, 30 + 0.1 * 100),
+        ("composition", {"ssa-me": 19.2, "composition": 500.0}, 2.05 / 2.1, 30),
+        ("ssa-me", {"base": 9.0, "ssa-me": 19.2}, 2.5 / 3.1, 30 + 0.1 * 100),
+        ("base", {}, 0.5 / 3.1, 30),
+        ("sight", {"sight": 9.0}, None, 30),
+    ],
+)
+def test_how_far_a_run_is_by_its_stages(
+    stage: str, rates: dict[str, float], fraction: float | None, left: float
+) -> None:
+    job = Job("a", "train", "", (), 0.0, Path(), {"steps": 100, "batch": 16}, "running")
+    log = TrainingLog(stage=stage, step=50, steps=100, seconds_left=30.0, rates=rates)
+    found = progress_of(job, log)
+    assert (found["stage"], found["step"], found["of"]) == (STAGES[stage], 50, 100)
+    assert found["fraction"] == (None if fraction is None else pytest.approx(fraction))
+    assert found["left"] == pytest.approx(left)

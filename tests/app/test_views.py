@@ -78,18 +78,18 @@ def test_a_label_agrees_where_one_says_all_that_the_other_says(
     assert views.agrees(phrase, label) is expected
 
 
-def test_a_pair_is_shown_as_one_and_judged_by_no_annotation() -> None:
-    pair = views.subject_view(SubjectHit("a dog on a car", 0.51234, (0, 0, 30, 20), None, pair=True))
-    assert pair == {
-        "phrase": "a dog on a car",
+def test_a_subject_is_judged_by_its_annotation_where_there_is_one() -> None:
+    assert views.subject_view(SubjectHit("a dog", 0.51234, (0, 0, 30, 20), None)) == {
+        "phrase": "a dog",
         "score": 0.5123,
         "bbox": [0, 0, 30, 20],
         "label": None,
         "agrees": None,
-        "pair": True,
     }
-    single = views.subject_view(SubjectHit("a dog", 0.5, (0, 0, 30, 20), "a cat"))
-    assert (single["agrees"], single["pair"]) == (False, False)
+    judged = {
+        label: views.subject_view(SubjectHit("a dog", 0.5, None, label)) for label in ("a cat", "a dog")
+    }
+    assert {label: view["agrees"] for label, view in judged.items()} == {"a cat": False, "a dog": True}
 
 
 def alignment(region: tuple[float, float, float, float] | None) -> Alignment:

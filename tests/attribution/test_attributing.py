@@ -76,7 +76,7 @@ def test_contributions_of_sets_add_up(method, target, found):
 
 
 def test_integrated_gradients_add_up_the_better_the_more_steps(found):
-    few, many = (found("integrated-gradients", steps=steps) for steps in (4, 128))
+    few, many = (found("integrated-gradients", steps=steps) for steps in (4, 256))
     assert many.image.convergence < 0.02 and many.words_balance.convergence < 0.02
     assert many.image.convergence <= few.image.convergence
     assert many.image.delta == pytest.approx(many.image.total - many.image.change)

@@ -28,7 +28,7 @@ def unit(vector: Sequence[float]) -> np.ndarray:
 class ColourEmbedder:
     """ssa-me embeds the mean colour; the baseline embeds everything as one vector, so that all its scores tie.
 
-    Subject vectors are the colours of the left and of the right half. Maps are redness, greenness or blueness of each
+    Subject vectors are the colours of the left and of the right half; a text states its own vector. Maps are redness, greenness or blueness of each
     cell of a 4 x 4 grid, by the colour that the phrase names; without a phrase the map is brightness. The baseline's
     attention is constant. Conditioned on a colour, only that channel is embedded.
     """
@@ -40,6 +40,10 @@ class ColourEmbedder:
     )
     embedded: list[Sample] = field(default_factory=list)
     claims: bool = False
+    codes: bool = False
+
+    def has_codes(self, version: str) -> bool:
+        return self.codes
 
     def reads_claims(self, version: str) -> bool:
         return self.claims
@@ -70,17 +74,20 @@ class ColourEmbedder:
         self.embedded.extend(samples)
         ours = np.stack([self._vector(sample, conditioned_on) for sample in samples])
         vectors = {"ssa-me": ours, "baseline": np.tile(np.float32([0.6, 0.8, 0]), (len(samples), 1))}
-        found = tuple(
-            self._halves(sample) if subjects else np.zeros((0, 3), np.float32) for sample in samples
-        )
+        found = {
+            version: tuple(
+                self._things(sample, own) if subjects else np.zeros((0, 3), np.float32)
+                for sample, own in zip(samples, vectors[version], strict=True)
+            )
+            for version in versions
+        }
         return SimpleNamespace(
-            vectors={version: vectors[version] for version in versions},
-            subject_vectors=dict.fromkeys(versions, found),
+            vectors={version: vectors[version] for version in versions}, subject_vectors=found
         )
 
-    def _halves(self, sample: Sample) -> np.ndarray:
+    def _things(self, sample: Sample, own: np.ndarray) -> np.ndarray:
         if sample.image is None:
-            return np.zeros((0, 3), np.float32)
+            return own[None]
         pixels = np.asarray(sample.image, dtype=float)
         middle = pixels.shape[1] // 2
         return np.stack([unit(half.mean(axis=(0, 1))) for half in (pixels[:, :middle], pixels[:, middle:])])

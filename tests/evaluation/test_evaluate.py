@@ -8,7 +8,7 @@ from ssa_me.errors import InputError
 from ssa_me.evaluation.evaluate import choose_split, evaluate
 from ssa_me.evaluation.maps import region_tasks
 from ssa_me.evaluation.models import parse_models
-from ssa_me.samples import Record, Subject, encode_mask, write_metadata
+from ssa_me.samples import Record, Sample, Subject, encode_mask, write_metadata
 
 
 @pytest.fixture
@@ -94,10 +94,39 @@ def test_other_rankings(data, embedder):
     subjects, rerank = answer["models"]["ssa-me+subjects"], answer["models"]["ssa-me+rerank"]
     assert set(rerank) == {"text_to_image"}
     assert set(subjects) == {"text_to_image", "relation_swap"}
-    # By subjects "red" scores red.png 1 and red-blue.png .5 * .707 + .5; conditioned on red they tie at 1.
+    # By subjects "red" scores red.png 1 and red-blue.png .2 * .707 + .8; conditioned on red they tie at 1.
     assert subjects["text_to_image"]["recall@1"] == 1.0
     assert rerank["text_to_image"]["recall@1"] < 1.0
     assert "text_to_image.recall@1" in answer["difference"]["ssa-me+rerank - ssa-me"]
+
+
+def test_subjects_answer_what_a_caption_states(tmp_path, embedder, paint):
+    """Purple as a whole is at .707 from red, orange at .787; by their halves .2 * .707 + .8 * 1 beats .787."""
+    both, orange = paint(tmp_path / "both.png", "red", "blue"), paint(tmp_path / "orange.png", "orange")
+    records = [Record(both, both.name, ("red",)), Record(orange, orange.name, ("red green",))]
+    write_metadata(tmp_path, records)
+    models = evaluate(tmp_path, embedder, parse_models("ssa-me,ssa-me+subjects"))["models"]
+    assert models["ssa-me"]["text_to_image"]["recall@1"] == 0.5
+    assert models["ssa-me+subjects"]["text_to_image"]["recall@1"] == 1.0
+
+
+def test_swapped_relations_are_told_by_what_texts_state(data, embedder, monkeypatch):
+    """A whole text does not tell who stands where; what it states, here its first word, may."""
+    things = embedder._things
+
+    def first_word(sample, own):
+        return things(
+            sample, embedder._vector(Sample((sample.text or "").split()[0]), None) if sample.text else own
+        )
+
+    monkeypatch.setattr(embedder, "_things", first_word)
+    image = data / "red-blue.png"
+    paint_half = (Subject("red", bbox=(0, 0, 16, 32)), Subject("green", bbox=(16, 0, 16, 32)))
+    write_metadata(data, [Record(image, image.name, (), paint_half)])
+    models = evaluate(data, embedder, parse_models("ssa-me,ssa-me+subjects"))["models"]
+    assert models["ssa-me"]["relation_swap"] == {"pairs": 2, "accuracy": 0.0}
+    # red is there, green is not: "red left of green" is true, and so would be "red right of green"
+    assert models["ssa-me+subjects"]["relation_swap"] == {"pairs": 2, "accuracy": 0.5}
 
 
 def test_corrupt_images_are_skipped_by_name(data, embedder):

@@ -96,7 +96,7 @@ def test_means_over_meta_tasks_and_distributions(data, embedder):
 
 
 def test_subjects_find_what_one_vector_misses(data, embedder):
-    # Purple as a whole is at .707 from red, orange at .787; by their halves, .5 * .707 + .5 * 1 beats .787.
+    # Purple as a whole is at .707 from red, orange at .787; by their halves, .2 * .707 + .8 * 1 beats .787.
     write_subset(data, "halves", [t2i("red", "images/red-blue.png", "images/orange.png")])
     write_subset(
         data, "captions", [{"qry_text": "", "qry_img_path": "images/red.png", "tgt_text": ["red", "blue"]}]

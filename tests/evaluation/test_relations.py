@@ -47,4 +47,8 @@ def test_margins_by_hand():
     assert right(margins).tolist() == [1.0, 0.0, 0.0]
     # With subjects: .2 * .6 + .8 * 1 for the true text of image 1, .2 * .8 + .8 * 0 for the swapped one.
     subjects = [np.zeros((0, 2)), np.array([[1.0, 0.0]])]
-    assert swap_margins(found[1:2], texts, images, subjects) == pytest.approx([0.92 - 0.16])
+    stated = {name: vector[None] for name, vector in texts.items()}
+    assert swap_margins(found[1:2], texts, images, subjects, stated) == pytest.approx([0.92 - 0.16])
+    # What the swapped text states beside it: .16 + .8 * mean(0, 1); image 0 has no subjects
+    stated["ba"] = np.array([[0.0, 1.0], [1.0, 0.0]])
+    assert swap_margins(found, texts, images, subjects, stated) == pytest.approx([0.2, 0.92 - 0.56, 0.0])

@@ -4,7 +4,6 @@ import pytest
 from ssa_me.evaluation.models import MODELS
 from ssa_me.evaluation.rerank import RERANKED
 from ssa_me.evaluation.retrieval import (
-    SUBJECT_SHARE,
     TIE,
     Retrieval,
     ndcg,
@@ -13,7 +12,7 @@ from ssa_me.evaluation.retrieval import (
     score_rows,
     similarity,
 )
-from ssa_me.gallery.search import RANKINGS, RERANK_DEPTH, SUBJECT_WEIGHT
+from ssa_me.gallery.search import RANKINGS, RERANK_DEPTH
 
 
 def test_rank_of_one_relevant_candidate():
@@ -59,19 +58,30 @@ def test_summary_by_hand():
     }
 
 
-def test_subjects_enter_by_their_best():
+def test_subjects_enter_by_what_a_query_states():
     query = np.array([[1.0, 0.0]])
     candidates = np.array([[0.0, 1.0], [0.6, 0.8], [0.8, 0.6]])
     subjects = [np.array([[1.0, 0.0], [0.0, 1.0]]), np.zeros((0, 2)), np.array([[0.0, 1.0]])]
     # .2 * 0 + .8 * max(1, 0); no subjects: .6; .2 * .8 + .8 * 0
-    assert similarity(query, candidates, subjects)[0] == pytest.approx([0.8, 0.6, 0.16])
+    assert similarity(query, candidates, subjects, [query])[0] == pytest.approx([0.8, 0.6, 0.16])
+    # two statements: .8 * mean(1, .8); .6; .16 + .8 * mean(0, .8)
+    stated = [np.array([[1.0, 0.0], [0.6, 0.8]])]
+    assert similarity(query, candidates, subjects, stated)[0] == pytest.approx([0.72, 0.6, 0.48])
     assert similarity(query, candidates)[0] == pytest.approx([0.0, 0.6, 0.8])
-    assert similarity(query, candidates, [np.zeros((0, 2))] * 3)[0] == pytest.approx([0.0, 0.6, 0.8])
-    assert similarity(query, candidates, subjects, subject_share=1)[0] == pytest.approx([1.0, 0.6, 0.0])
+    nothing = [np.zeros((0, 2))]
+    assert similarity(query, candidates, nothing * 3, stated)[0] == pytest.approx([0.0, 0.6, 0.8])
+
+
+def test_a_query_that_states_nothing_is_ranked_by_its_vector():
+    queries = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    candidates, subjects = np.array([[0.6, 0.8]]), [np.array([[1.0, 0.0]])]
+    stated = [queries[:1], np.zeros((0, 2)), queries[:1]]  # the last one states what its vector does not say
+    found = similarity(queries, candidates, subjects, stated)
+    assert found[:, 0] == pytest.approx([0.12 + 0.8, 0.6, 0.16 + 0.8])
+    assert similarity(queries, candidates, subjects)[:, 0] == pytest.approx([0.6, 0.6, 0.8])
 
 
 def test_rankings_are_those_of_the_search():
-    assert SUBJECT_SHARE == SUBJECT_WEIGHT
     assert RERANKED == RERANK_DEPTH
     assert set(MODELS) == set(RANKINGS)
 
@@ -80,7 +90,8 @@ def test_retrieval_in_chunks_equals_one_matrix():
     rng = np.random.default_rng(0)
     queries, candidates = rng.normal(size=(1100, 8)), rng.normal(size=(30, 8))
     subjects = [rng.normal(size=(rng.integers(0, 4), 8)) for _ in range(30)]
-    whole = similarity(queries, candidates, subjects)
-    found = retrieve(score_rows(queries, candidates, subjects), [[i % 30] for i in range(1100)])
+    stated = [rng.normal(size=(rng.integers(0, 4), 8)) for _ in range(1100)]
+    whole = similarity(queries, candidates, subjects, stated)
+    found = retrieve(score_rows(queries, candidates, subjects, stated), [[i % 30] for i in range(1100)])
     expected = [(row >= row[i % 30] - TIE).sum() for i, row in enumerate(whole)]
     assert found.best_rank.tolist() == expected

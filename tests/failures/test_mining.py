@@ -91,18 +91,21 @@ def test_a_phrase_that_another_region_answers_to_is_misaligned(gallery, embedder
     assert row.misaligned is True and row.alignment < 0.2
 
 
-def test_a_run_that_was_stopped_goes_on(gallery, embedder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("ranking", ["vector", "subjects"])
+def test_a_run_that_was_stopped_goes_on(gallery, embedder, tmp_path, monkeypatch, ranking):
     monkeypatch.setattr("ssa_me.failures.mining.BATCH", 2)
     asked, folder = caption_queries(gallery.items(0, 10)), tmp_path / "run"
     calls = iter([False, False, True])
-    assert mine(gallery, embedder, asked, folder, cancelled=lambda: next(calls)) is None
+    assert mine(gallery, embedder, asked, folder, ranking=ranking, cancelled=lambda: next(calls)) is None
     assert (folder / TEXTS).is_file() and not (folder / RUN).exists()
     with pytest.raises(InputError, match="no finished run"):
         load_run(folder)
     before, shares = len(embedder.calls), []
-    run = mine(gallery, embedder, asked, folder, progress=lambda what, share: shares.append(share))
+    run = mine(
+        gallery, embedder, asked, folder, ranking=ranking, progress=lambda what, share: shares.append(share)
+    )
     fresh = sum(count for count, _ in embedder.calls[before:])
-    whole = mine(gallery, embedder, asked, tmp_path / "whole")
+    whole = mine(gallery, embedder, asked, tmp_path / "whole", ranking=ranking)
     assert shares[0] == pytest.approx(4 / (fresh + 4)) and shares[-1] == 1.0
     assert not (folder / TEXTS).exists()
     for name, values in whole.table.numbers.items():
@@ -129,6 +132,20 @@ def test_the_ranking_by_subjects_finds_what_is_half_of_an_image(gallery, embedde
     assert (row.rank_baseline, row.rank_ssa_me) == (1, 1)
     with pytest.raises(InputError, match="no ranking 'rerank'"):
         mine(gallery, embedder, asked, tmp_path / "run", ranking="rerank")
+
+
+def test_the_ranking_by_subjects_holds_each_thing_that_a_query_states_against_the_image(
+    gallery, embedder, ids, tmp_path
+):
+    """As one vector the text is nearest to red; red-blue alone has both of the things that it states."""
+    asked = QuerySet("list", (_query("red red red and blue", ids["red-blue"]),))
+    for ranking, rank in (("vector", 2), ("subjects", 1)):
+        row = mine(gallery, embedder, asked, tmp_path / ranking, ranking=ranking).table.row(0)
+        assert (row.rank_baseline, row.rank_ssa_me) == (rank, rank)
+        for candidates in ((), (*ids.values(),)):  # by a search, and among some
+            found = first_images(gallery, embedder, asked.queries[0].text, ranking, candidates, 2)
+            places = {version: best.index(ids["red-blue"]) + 1 for version, best in found.items()}
+            assert places == {"baseline": rank, "ssa-me": rank}
 
 
 def test_a_gallery_without_vectors_is_refused(embedder, make_embedder, gallery, ids, tmp_path):

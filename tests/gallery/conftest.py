@@ -40,19 +40,22 @@ class FakeEmbedded:
 
 class FakeEmbedder:
     """The mean colour, as a unit vector of 4 numbers (ssa-me: of the squared colour). A subject is a half of the
-    image; conditioned on a phrase, an image is the half that is more like it. `fails_at`: raise at the n-th image. `pairs`:
-    both halves are a pair as well."""
+    image; conditioned on a phrase, an image is the half that is more like it. A text states its phrases. `fails_at`: raise
+    at the n-th image. `around`: a region around both halves is there as well, which is no single subject."""
 
-    def __init__(self, fingerprint: str = "0", fails_at: int | None = None, pairs: bool = False) -> None:
+    def __init__(self, fingerprint: str = "0", fails_at: int | None = None, around: bool = False) -> None:
         self.info = FakeInfo({v: f"{v}-{fingerprint}" for v in VERSIONS}, checkpoint=f"fake-{fingerprint}")
         self.fails_at = fails_at
-        self.pairs = pairs
-        self.claims = False
+        self.around = around
+        self.claims = self.codes = False
         self.read: list[str | None] = []
         self.images = 0
         self.calls: list[tuple[int, str | None]] = []
         self.saliences: list[str] = []
         self._lock = threading.Lock()
+
+    def has_codes(self, version: str) -> bool:
+        return self.codes and version == "ssa-me"
 
     def reads_claims(self, version: str) -> bool:
         return self.claims
@@ -79,19 +82,26 @@ class FakeEmbedder:
         }
         vectors = {v: rows.reshape(len(samples), 4) for v, rows in vectors.items()}
         halves = [_halves(s.image) if subjects and s.image else [] for s in samples]
-        if self.pairs:
+        if self.around:
             halves = [
                 [*of, ((0.0, 0.0, *map(float, s.image.size)), s.image)] if of and s.image else of
                 for of, s in zip(halves, samples, strict=True)
             ]
+        shown = [
+            [_text_colour(phrase) for phrase in self.phrases(sample.text or "")]
+            if subjects and sample.image is None
+            else [_mean(half) for _, half in of]
+            for of, sample in zip(halves, samples, strict=True)
+        ]
         found = {
             v: tuple(
-                np.array([_unit(_mean(half), v) for _, half in of], np.float32).reshape(len(of), 4)
-                for of in halves
+                np.array([_unit(colour, v) for colour in of], np.float32).reshape(len(of), 4) for of in shown
             )
             for v in versions
         }
-        regions = tuple(tuple(Region(box, 0.9, n == 2) for n, (box, _) in enumerate(of)) for of in halves)
+        regions = tuple(
+            tuple(Region(box, 0.9, single=n < 2) for n, (box, _) in enumerate(of)) for of in halves
+        )
         return FakeEmbedded(vectors, regions, found)
 
     def embed_query(

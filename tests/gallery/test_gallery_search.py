@@ -105,21 +105,35 @@ def test_one_vector_ranks_by_cosine(filled, embedder):
         assert hit.path == str(filled.item(hit.id).path)
 
 
-def test_subjects_mix_the_vector_with_the_best_subject_exactly(filled, embedder):
-    result = search(filled, embedder, Query("yellow"), ("ssa-me+subjects",), k=5)
-    query = embedder.embed_query("yellow", None)["ssa-me"]
+@pytest.mark.parametrize("text", ["yellow", "yellow and blue"])
+def test_subjects_mix_the_vector_with_what_the_text_states_exactly(filled, embedder, text):
+    """Each of its phrases takes the subject that is nearest to it; the score has the mean of these."""
+    result = search(filled, embedder, Query(text), ("ssa-me+subjects",), k=5)
+    query = embedder.embed_query(text, None)["ssa-me"]
+    stated = [embedder.embed_query(phrase, None)["ssa-me"] for phrase in text.split(" and ")]
     expected = {}
     for item in filled.items():
         found = embedder.embed([Sample(image=filled.image(item.id))], subjects=True)
-        whole = float(found.vectors["ssa-me"][0] @ query)
-        expected[item.id] = 0.2 * whole + 0.8 * float((found.subject_vectors["ssa-me"][0] @ query).max())
+        whole, rows = float(found.vectors["ssa-me"][0] @ query), found.subject_vectors["ssa-me"][0]
+        best = [max(float(row @ said) for row in rows) for said in stated]
+        expected[item.id] = 0.2 * whole + 0.8 * sum(best) / len(best)
     hits = result.results["ssa-me+subjects"]
     assert [hit.id for hit in hits] == sorted(expected, key=lambda id: (-expected[id], id))
     assert [hit.score for hit in hits] == pytest.approx(sorted(expected.values(), reverse=True), abs=1e-6)
     assert hits[0].subject.bbox == (20, 0, 20, 30)
 
 
-def test_subjects_are_exact_in_a_large_gallery(gallery, draw, embedder, tmp_path):
+def test_a_text_is_answered_thing_by_thing(filled, embedder):
+    """red|blue is found whatever a text names more often: each phrase is held against a half."""
+    for text in ("red and blue", "red red red and blue", "blue and red red red"):
+        hits = search(filled, embedder, Query(text), ("ssa-me", "ssa-me+subjects"), k=5).results
+        assert _names(filled, hits["ssa-me+subjects"])[0] == "red-blue"
+        assert hits["ssa-me+subjects"][0].score > 0.9
+    assert _names(filled, hits["ssa-me"])[0] == "red"
+
+
+@pytest.mark.parametrize("text", ["red", "red and blue", "red and blue and white -green"])
+def test_subjects_are_exact_in_a_large_gallery(gallery, draw, embedder, tmp_path, text):
     folder = tmp_path / "many"
     folder.mkdir()
     generator = np.random.default_rng(1)
@@ -127,11 +141,44 @@ def test_subjects_are_exact_in_a_large_gallery(gallery, draw, embedder, tmp_path
         pixels = generator.integers(0, 256, (1, 2, 3), dtype=np.uint8)
         Image.fromarray(pixels.repeat(10, 0).repeat(8, 1)).save(folder / f"{n:03d}.png")
     ingest(gallery, folder, embedder)
-    few = search(gallery, embedder, Query("red and blue"), ("baseline+subjects",), k=3).results[
-        "baseline+subjects"
-    ]
-    everything = search(gallery, embedder, Query("red and blue"), ("baseline+subjects",), k=150)
+    few = search(gallery, embedder, Query(text), ("baseline+subjects",), k=3).results["baseline+subjects"]
+    everything = search(gallery, embedder, Query(text), ("baseline+subjects",), k=150)
     assert [hit.id for hit in few] == [hit.id for hit in everything.results["baseline+subjects"][:3]]
+
+
+RGB = tuple[int, int, int]
+Halves = tuple[RGB, RGB]
+
+
+@pytest.mark.parametrize(
+    ("best", "decoy", "many"),
+    [
+        # reds and blues are ahead of the best in each list; the decoy, which has a red half, does not reach their bound
+        (((235, 70, 0), (0, 15, 60)), ((255, 0, 0), (0, 169, 191)), ((255, 0, 60), (60, 0, 255))),
+        # the best is far down by its whole and by red: blue alone, which it has next to nobody, leads to it
+        (((176, 184, 0), (0, 0, 51)), ((186, 174, 0), (0, 166, 194)), ((178, 163, 76),)),
+    ],
+)
+def test_subjects_are_exact_where_few_lists_lead_to_the_best(
+    gallery, embedder, tmp_path, best: Halves, decoy: Halves, many: tuple[RGB, ...]
+):
+    folder = tmp_path / "many"
+    folder.mkdir()
+
+    def write(name: str, halves: Halves, n: int = 0) -> None:
+        pixels = (np.array(halves)[None] * (1 - n / 500)).round().astype(np.uint8)
+        Image.fromarray(pixels.repeat(10 + n, 0).repeat(8, 1)).save(folder / f"{name}.png")
+
+    write("best", best)
+    write("decoy", decoy)
+    for number, colour in enumerate(many):
+        for n in range(140):  # more than the first look at a list has
+            write(f"{number}-{n}", (colour, colour), n)
+    ingest(gallery, folder, embedder)
+    for k in (1, 2):
+        hits = search(gallery, embedder, Query("red and blue"), ("baseline+subjects",), k)
+        names = _names(gallery, hits.results["baseline+subjects"])
+        assert names == ["best", "decoy"][:k]
 
 
 def test_rerank_scores_the_embedding_conditioned_on_the_text(filled, embedder):
@@ -147,6 +194,38 @@ def test_rerank_reads_the_text_too_where_the_model_learned_to(filled, embedder, 
     embedder.read.clear()
     search(filled, embedder, Query("blue"), ("ssa-me+rerank",), k=3)
     assert set(embedder.read) == ({"blue"} if claims else {None})
+
+
+def test_rerank_asks_for_the_place_too(filled, embedder):
+    """The answer is held against the setting, which is no phrase of the query."""
+    embedder.claims = True
+    embedder.read.clear()
+    result = search(filled, embedder, Query("something blue in the snow"), ("ssa-me+rerank",), k=5)
+    assert set(embedder.read) == {"something blue in the snow", "the place"}
+    rows = embedder.embed([Sample("blue"), Sample("in the snow")]).vectors[
+        "ssa-me"
+    ]  # the snow has no colour here
+    best = result.results["ssa-me+rerank"][0]
+    assert filled.item(best.id).file_name == "blue.png"
+    read, nothing = rows @ embedder.embed([Sample(image=filled.image(best.id))]).vectors["ssa-me"][0]
+    assert best.score == pytest.approx((read + nothing) / 2, abs=1e-5)
+
+
+def test_rerank_takes_in_what_is_indexed_where_subjects_have_codes(filled, embedder):
+    """Half of a score is how well the reading agrees with the text, half how well the index does with what it states."""
+    embedder.codes, text = True, "red and blue"
+    hits = search(filled, embedder, Query(text), ("ssa-me+rerank", "baseline+rerank"), k=5).results
+    stated = [embedder.embed_query(phrase, None) for phrase in ("red", "blue")]
+    whole = embedder.embed_query(text, None)
+    for version in ("baseline", "ssa-me"):
+        for hit in hits[f"{version}+rerank"]:
+            image = [Sample(image=filled.image(hit.id))]
+            read = embedder.embed(image, conditioned_on=text).vectors[version][0] @ whole[version]
+            rows = embedder.embed(image, subjects=True).subject_vectors[version][0]
+            indexed = np.mean([max(rows @ said[version]) for said in stated])
+            expected = (read + indexed) / 2 if version == "ssa-me" else read  # the baseline has no codes
+            assert hit.score == pytest.approx(float(expected), abs=1e-5)
+    assert _names(filled, hits["ssa-me+rerank"])[0] == "red-blue"
 
 
 def test_rerank_conditions_by_the_salience_that_is_asked_for(filled, embedder):
@@ -210,12 +289,14 @@ def test_every_hit_of_a_text_says_which_region_answers_to_its_first_phrase(fille
     assert all(hit.subject is not None for hits in result.results.values() for hit in hits)
 
 
-def test_under_subjects_the_winner_is_shown_with_the_phrase_that_fits_it(filled, embedder):
-    result = search(filled, embedder, Query("blue and red red"), ("baseline+subjects",), k=5)
-    hit = next(
-        hit for hit in result.results["baseline+subjects"] if filled.item(hit.id).file_name == "red-blue.png"
-    )
-    assert (hit.subject.phrase, hit.subject.bbox) == ("red red", (0, 0, 20, 30))
+def test_under_subjects_the_phrase_and_the_region_that_fit_best_are_shown(filled, embedder):
+    rankings = ("baseline", "baseline+subjects")
+    found = {
+        ranking: _subject_of(filled, embedder, "red red and blue", ranking) for ranking in rankings
+    }  # the half is red once, and so a little less near
+    assert (found["baseline"].phrase, found["baseline"].bbox) == ("red red", (0, 0, 20, 30))
+    assert (found["baseline+subjects"].phrase, found["baseline+subjects"].bbox) == ("blue", (20, 0, 20, 30))
+    assert found["baseline+subjects"].score > found["baseline"].score
 
 
 def test_the_label_is_the_annotated_phrase_that_overlaps_enough(gallery, photos, embedder):
@@ -236,38 +317,38 @@ def _subject_of(gallery, embedder, text, ranking):
     return next(hit.subject for hit in hits if hit.path.endswith("red-blue.png"))
 
 
-def test_a_pair_that_won_answers_to_the_whole_text_and_has_no_label(gallery, photos, make_embedder):
+def test_what_is_no_single_subject_counts_and_is_never_shown(gallery, photos, make_embedder):
     subjects = [{"phrase": "flag", "bbox": [0, 0, 40, 30]}, {"phrase": "sea", "bbox": [20, 0, 20, 30]}]
     line = {"file_name": "red-blue.png", "subjects": subjects}
     (photos / "metadata.jsonl").write_text(json.dumps(line) + "\n")
-    embedder = make_embedder(pairs=True)
+    embedder, text = (
+        make_embedder(around=True),
+        "red blue blue",
+    )  # one phrase, nearest to both halves together
     ingest(gallery, photos, embedder)
-    result = search(gallery, embedder, Query("red and blue"), ("baseline+subjects",), k=5)
-    first = result.results["baseline+subjects"][0]
-    assert first.path.endswith("red-blue.png") and first.score == pytest.approx(1.0, abs=1e-3)
+    first = search(gallery, embedder, Query(text), ("baseline+subjects",), k=5).results["baseline+subjects"][
+        0
+    ]
+    # with a third number of .05: the text is (1, 2), the whole (.5, .5), the blue half (0, 1)
+    whole, half = 1.5025 / (5.0025 * 0.5025) ** 0.5, 2.0025 / (5.0025 * 1.0025) ** 0.5
+    assert first.path.endswith("red-blue.png") and whole > half
+    assert first.score == pytest.approx(0.2 * whole + 0.8 * whole, abs=1e-5)
     assert json.loads(json.dumps(first.subject.to_json())) == {
-        "phrase": "red and blue",
-        "score": pytest.approx(1.0, abs=1e-3),
-        "bbox": [0, 0, 40, 30],
-        "label": None,
-        "pair": True,
+        "phrase": text,
+        "score": pytest.approx(half, abs=1e-5),
+        "bbox": [20, 0, 20, 30],
+        "label": "sea",
     }
-    alone = _subject_of(gallery, embedder, "blue", "baseline+subjects")
-    assert (alone.phrase, alone.bbox, alone.label, alone.pair) == ("blue", (20, 0, 20, 30), "sea", False)
-
-
-def test_a_phrase_is_answered_by_a_single_subject_where_one_vector_ranks(gallery, photos, make_embedder):
-    embedder = make_embedder(pairs=True)
-    ingest(gallery, photos, embedder)
     for ranking in ("baseline", "baseline+rerank"):
-        found = _subject_of(gallery, embedder, "red blue blue", ranking)  # one phrase, nearest to the pair
-        assert (found.bbox, found.pair) == ((20, 0, 20, 30), False)
+        found = _subject_of(gallery, embedder, text, ranking)
+        assert (found.bbox, found.label) == ((20, 0, 20, 30), "sea")
 
 
-def test_query_and_phrases_are_embedded_in_one_call(filled, embedder):
+def test_query_and_phrases_are_embedded_in_one_call_and_statements_in_one_more(filled, embedder):
     embedder.calls.clear()
     search(filled, embedder, Query("red and blue"), RANKINGS[:2])
-    assert embedder.calls == [(3, None)]
+    # text and phrases; what the text states; what its readings are held against
+    assert embedder.calls == [(3, None), (1, None)]
 
 
 # Ties, overlap, the contract, parallel requests
@@ -328,7 +409,7 @@ def test_parallel_searches_equal_serial_ones(gallery, draw, embedder, tmp_path):
 
 
 class Plain(FakeEmbedder):
-    """Another model: its SSA-ME does not square colours, and it finds pairs."""
+    """Another model: its SSA-ME does not square colours, and it sees what is around its subjects."""
 
     def embed(self, samples, *, versions=("baseline", "ssa-me"), **options):
         found = super().embed(samples, versions=("baseline",), **options)
@@ -338,7 +419,7 @@ class Plain(FakeEmbedder):
 
 def test_two_models_are_searched_side_by_side_each_with_its_own_vectors(gallery, photos, embedder):
     """Another model's SSA-ME in the baseline's place answers as it does alone; the gallery stays with its own model."""
-    other = Plain("other", pairs=True)
+    other = Plain("other", around=True)
     ingest(gallery, photos, embedder)
     ingest(gallery, [], other, adopt=False)
     assert gallery.checkpoint == embedder.info.checkpoint
@@ -353,7 +434,6 @@ def test_two_models_are_searched_side_by_side_each_with_its_own_vectors(gallery,
             expected = alone.results[f"ssa-me{method}"]
             assert [(h.id, h.subject) for h in found.results[name]] == [(h.id, h.subject) for h in expected]
             assert [h.score for h in found.results[name]] == pytest.approx([h.score for h in expected])
-    assert any(hit.subject.pair for hit in found.results["baseline+subjects"])
     assert own.results["ssa-me+subjects"] != theirs.results["ssa-me+subjects"]
 
 

@@ -53,28 +53,28 @@ def test_open_refuses_what_is_no_gallery_half_written_damaged_or_newer(tmp_path)
         Gallery.open(newer.folder)
 
 
-def test_regions_come_back_and_pairs_among_them(gallery, photos, make_embedder):
-    ingest(gallery, photos, make_embedder(pairs=True))
+def test_regions_come_back_and_which_are_of_single_subjects(gallery, photos, make_embedder):
+    ingest(gallery, photos, make_embedder(around=True))
     regions = Gallery.open(gallery.folder).item(1).regions
-    assert [(r.bbox, r.pair) for r in regions] == [
-        ((0, 0, 20, 30), False),
-        ((20, 0, 20, 30), False),
-        ((0, 0, 40, 30), True),
+    assert [(r.bbox, r.single) for r in regions] == [
+        ((0, 0, 20, 30), True),
+        ((20, 0, 20, 30), True),
+        ((0, 0, 40, 30), False),
     ]
 
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_galleries_of_earlier_formats_are_opened_searched_and_grow(gallery, photos, make_embedder, number):
-    ingest(gallery, photos, make_embedder(pairs=number == 2))
+    ingest(gallery, photos, make_embedder(around=number == 2))
     before = search(gallery, make_embedder(), Query("red"), RANKINGS[:2], k=5).results
     write_as(gallery.folder, number)
     for _ in range(2):
         opened = Gallery.open(gallery.folder)
-        assert [r.pair for r in opened.item(1).regions] == [False, False, True][: number + 1]
+        assert [r.single for r in opened.item(1).regions] == [True, True, False][: number + 1]
         assert len(opened) == 5
         assert search(opened, make_embedder(), Query("red"), RANKINGS[:2], k=5).results == before
-    assert ingest(opened, photos, make_embedder("1", pairs=True)).again == 5
-    assert [r.pair for r in opened.item(1).regions] == [False, False, True]
+    assert ingest(opened, photos, make_embedder("1", around=True)).again == 5
+    assert [r.single for r in opened.item(1).regions] == [True, True, False]
     assert opened.remove([2]) == 1
     assert len(Gallery.open(gallery.folder)) == 4
 

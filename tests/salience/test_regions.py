@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ssa_me.salience.regions import coverage, iou, peaks
+from ssa_me.salience.regions import coverage, grow, iou, peaks
 
 
 def grid(rows: int, columns: int, side: float = 10) -> np.ndarray:
@@ -115,19 +115,57 @@ def test_subjects_that_touch_are_told_apart_by_what_they_show():
     salience = np.array([0.9, 0.9, 0.9, 0.9], np.float32)
     shown = np.array([[1.0, 0], [1, 0.1], [0, 1], [0.1, 1]], np.float32)
     assert [r.bbox for r in peaks(salience, boxes)] == [(0, 0, 40, 10)]
-    apart = peaks(salience, boxes, features=shown, likeness=0.3)
+    apart = grow(salience, boxes, shown, 0.3)
     assert sorted(r.bbox for r in apart) == [(0, 0, 20, 10), (20, 0, 20, 10)]
 
 
-def test_splinters_are_left_out_but_never_the_last_region():
+def test_a_splinter_joins_the_region_that_it_touches():
     boxes = np.array([[10 * i, 0, 10 * (i + 1), 10] for i in range(3)], np.float32)
     salience = np.array([0.9, 0.9, 0.6], np.float32)
     shown = np.array([[1.0, 0], [1, 0.1], [0, 1]], np.float32)
-    (only,) = peaks(salience, boxes, features=shown, likeness=0.3, least=1.0)
-    assert only.bbox == (0, 0, 20, 10)
-    assert (
-        len(peaks(np.array([0.0, 0.0, 0.6], np.float32), boxes, features=shown, likeness=0.3, least=1.0)) == 1
+    (only,) = grow(salience, boxes, shown, 0.3)
+    assert only.bbox == (0, 0, 30, 10)
+    first, second = grow(salience, boxes, shown, 0.3, least=0.5)
+    assert (first.bbox, second.bbox) == ((0, 0, 20, 10), (20, 0, 10, 10))
+    assert len(grow(np.array([0.0, 0.0, 0.6], np.float32), boxes, shown, 0.3)) == 1
+
+
+def test_a_token_between_two_subjects_goes_to_the_one_that_it_is_most_like():
+    """The seed's likeness alone would give the middle one to the left, which grows first."""
+    boxes = np.array([[10 * i, 0, 10 * (i + 1), 10] for i in range(5)], np.float32)
+    shown = np.array([[1.0, 0], [1, 0], [0.5, 0.6], [0, 1], [0, 1]], np.float32)
+    salience = np.array([0.9, 0.9, 0.8, 0.7, 0.7], np.float32)
+    left, right = grow(salience, boxes, shown, -1.0)[:1], grow(salience, boxes, shown, 0.3)
+    assert left[0].bbox == (0, 0, 50, 10), "without likeness there is one"
+    assert [region.bbox for region in right] == [(20, 0, 30, 10), (0, 0, 20, 10)]
+
+
+def test_a_dim_map_grows_from_half_of_its_maximum_and_a_dark_one_not_at_all():
+    boxes = np.array([[10 * i, 0, 10 * (i + 1), 10] for i in range(3)], np.float32)
+    shown = np.array([[1.0, 0], [1, 0.1], [0, 1]], np.float32)
+    (found,) = grow(np.array([0.2, 0.15, 0.05], np.float32), boxes, shown, 0.3)
+    assert found.bbox == (0, 0, 20, 10)
+    assert grow(np.array([0.09, 0.05, 0.0], np.float32), boxes, shown, 0.3) == ()
+
+
+def test_grown_regions_share_no_token_and_are_at_most_so_many():
+    rng = np.random.default_rng(0)
+    boxes = np.array(
+        [[10 * (i % 7), 10 * (i // 7), 10 * (i % 7 + 1), 10 * (i // 7 + 1)] for i in range(49)], np.float32
     )
+    found = grow(
+        rng.random(49).astype(np.float32), boxes, rng.normal(size=(49, 4)).astype(np.float32), 0.5, most=3
+    )
+    assert 0 < len(found) <= 3
+    assert (np.stack([region.weights > 0 for region in found]).sum(0) <= 1).all()
+    totals = [float(region.weights.sum()) for region in found]
+    assert totals == sorted(totals, reverse=True)
+
+
+def test_a_token_without_a_place_belongs_to_nothing():
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 0, 0], [10, 0, 20, 10]], np.float32)
+    (found,) = grow(np.array([0.5, 1.0, 0.5], np.float32), boxes, np.eye(3, dtype=np.float32), -0.9)
+    assert found.weights.tolist() == [0.5, 0.0, 0.5]
 
 
 def test_coverage_is_the_share_of_each_token_inside_the_box():

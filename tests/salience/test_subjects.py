@@ -1,10 +1,10 @@
-"""Subject phrases of real queries: what is kept whole, what is split, what is dropped, and other languages."""
+"""Subject phrases and settings of real queries: what is kept whole, split or dropped, and other languages."""
 
 from __future__ import annotations
 
 import pytest
 
-from ssa_me.salience.subjects import MOST, question, split_phrases
+from ssa_me.salience.subjects import MOST, PLACE, question, setting_of, split_phrases
 
 QUERIES = {
     # kept whole
@@ -95,6 +95,36 @@ def test_a_very_long_text_is_quick_and_bounded():
     assert len(split_phrases("a red dog and " * 700)) == 1
     assert split_phrases("x" * 10_000) == ("x" * 10_000,)
     assert len(split_phrases("in the " * 1400)) >= 1
+    assert setting_of("in the " * 1400) == "in the in the"
+    assert setting_of("in the " * 1400 + "x. " * 1000) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ("a red dog in the snow", "in the snow"),
+        ("A red dog  in the\nSnow.", "in the Snow"),
+        ("in the snow", "in the snow"),
+        ("a red dog on the beach", "on the beach"),
+        ("on the beach!", "on the beach"),
+        ("a teddy bear in the city at night", "in the city at night"),
+        ("a man in the car in the park", "in the park"),
+        ("a person in red left of a dog by the river", "by the river"),
+        ("a dog, a cat and a bird at the lake", "at the lake"),
+        ("a person in red", None),
+        ("a dog on the left", None),
+        ("a dog on the right", None),
+        ("a dog on the sofa", None),
+        ("a dog on the beach next to a boat", None),
+        ("a dog in the snow, a cat", None),
+        ("a dog in the hand of a man who is sitting on a bench", None),
+        ("a cabin the man built", None),
+        ("un perro en la nieve", None),
+        ("", None),
+    ],
+)
+def test_the_setting_is_where_a_text_ends(text, setting):
+    assert setting_of(text) == setting
 
 
 @pytest.mark.parametrize(
@@ -111,8 +141,17 @@ def test_a_very_long_text_is_quick_and_bounded():
         ("in red", None),
         ("red", None),
         ("a reddish dog", None),
+        ("in the snow", "the place"),
+        ("On  the beach", "the place"),
+        ("a dog in the snow", None),
+        ("the snow", None),
         ("", None),
     ],
 )
-def test_a_coloured_phrase_answers_a_question(phrase, asked):
+def test_a_coloured_phrase_and_a_setting_answer_a_question(phrase, asked):
     assert question(phrase) == asked
+
+
+def test_the_place_is_no_place_itself():
+    """What asks for a setting is not asked for in turn."""
+    assert PLACE == "the place" and setting_of(PLACE) is None and question(PLACE) is None

@@ -21,10 +21,11 @@ from ssa_me.checkpoint import Parts, Settings
 from ssa_me.mini import build_mini, train_tokenizer
 from ssa_me.samples import Record, Subject, encode_mask, write_metadata
 from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage, TokenCache
+from ssa_me.training.composition_stage import CompositionStage
 from ssa_me.training.data import Corpus
 from ssa_me.training.gradcache import Losses, cached_step, plain_step
 from ssa_me.training.loop import Run, Stage
-from ssa_me.training.recipe import Base, Lora, Regeneration, Weights
+from ssa_me.training.recipe import Base, Composition, Lora, Regeneration, Weights
 from ssa_me.training.sources import SceneSource
 from ssa_me.training.stages import BaseStage
 
@@ -58,6 +59,11 @@ steps = 2
 batch = 4
 rank = 2
 alpha = 4
+warmup = 1
+
+[composition]
+steps = 2
+batch = 4
 warmup = 1
 """
 
@@ -93,7 +99,7 @@ def corpus() -> Corpus:
 
 @pytest.fixture
 def make_stage(make_backbone: Callable[[], Backbone], corpus: Corpus) -> Callable[..., Stage]:
-    """A stage by name, base, baseline or ssa-me, the same at every call."""
+    """A stage by name, base, baseline, ssa-me or composition, the same at every call."""
 
     def make(
         name: str,
@@ -102,26 +108,31 @@ def make_stage(make_backbone: Callable[[], Backbone], corpus: Corpus) -> Callabl
         weights: Weights | None = None,
         data: Corpus | None = None,
         steps: Regeneration | None = None,
+        bind: float = 1.0,
     ) -> Stage:
         backbone, images = make_backbone(), data or corpus
         if name == "base":
             torch.manual_seed(1)
             return BaseStage(backbone, images, Base(batch=batch, claimed_share=0.5), seed=7)
         adapters = Adapters(backbone)
+        version = "ssa-me" if name == "composition" else name
         torch.manual_seed(1)
-        for parameter in adapters.attach(name, rank=4, alpha=8, dropout=dropout):
+        for parameter in adapters.attach(version, rank=4, alpha=8, dropout=dropout):
             nn.init.normal_(parameter, std=0.1)  # LoRA's B starts at 0, and A without a gradient
-        adapters.use(name, trainable=True)
+        adapters.use(version, trainable=name == version)
         settings = Lora(batch=batch, composed_share=0.5)
         material = Material(backbone, images, TokenCache.of(images, backbone), 7, settings)
         if name == "baseline":
             return BaselineStage(material)
-        return SalientStage(
-            material,
-            weights or Weights(),
-            steps or Regeneration(),
-            Parts(backbone.width, Settings(inner=8, hidden=32)),
-        )
+        parts = Parts(backbone.width, Settings(inner=8, hidden=32))
+        salient = SalientStage(material, weights or Weights(), steps or Regeneration(), parts)
+        if name == "ssa-me":
+            return salient
+        for parameter in parts.composition.parameters():
+            nn.init.normal_(parameter, std=0.1)  # what starts at 0 gives what stands before it no gradient
+        parts.composition.start(0.5)
+        backbone.model.eval()
+        return CompositionStage(salient, Composition(batch=batch, bind=bind), seed=7)
 
     return make
 

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from ssa_me.errors import InputError
+from ssa_me.salience.subjects import setting_of
 from ssa_me.samples import Record, Subject, encode_mask, read_image_folder
-from ssa_me.scenes import EVALUATION_SEED, make_scene, plan_scene, render
+from ssa_me.scenes import EVALUATION_SEED, SETTINGS, make_scene, plan_scene, render
 from ssa_me.scenes.queries import holds
 from ssa_me.scenes.twins import twin_plans
 from ssa_me.training.data import Corpus, Draw, Prepared, pad_coverage, prepare, same_meaning, stack_pixels
@@ -247,6 +248,15 @@ def test_a_text_is_found_among_the_phrases_where_there_is_none(make_backbone, tm
     backbone = make_backbone()
     (made,) = prepare(FolderSource((line,), "x"), backbone.image_processor, backbone.merge, workers=0)
     assert made.texts == ("part",)
+    assert made.setting == ""  # where a photograph was taken is not known
+
+
+def test_the_setting_of_a_scene_is_told_as_its_texts_tell_it(corpus):
+    """`setting_of` finds in texts what the ground is named by."""
+    told = [(item.setting, text) for item in corpus.groups[0] for text in item.texts if item.setting in text]
+    assert len(told) >= len(corpus.groups[0])
+    assert all(item.setting == SETTINGS[item.facts.setting] for item in corpus.groups[0])
+    assert all(setting_of(text) == setting for setting, text in told if text.endswith(setting))
 
 
 # --- draws -----------------------------------------------------------------------------------------------------------

@@ -200,6 +200,10 @@ steps = 4
 batch = 4
 rank = 2
 warmup = 1
+
+[composition]
+steps = 3
+batch = 4
 """
 
 
@@ -227,6 +231,12 @@ def test_a_run_on_pairs_and_photographs_mixes_them(folder, photographs, bare, ti
     corpus = Corpus(sources, [[0]] * 3)
     assert {corpus.source(2, step) for step in range(4)} == {0, 1, 2}  # the run's steps draw of each
     assert run(request, lambda _: None)["finished"]
+    log = [json.loads(line) for line in (out / "training/log.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["step"]) for line in log] == [
+        ("baseline", 4),
+        ("ssa-me", 4),
+        ("composition", 3),  # of photographs alone: in images of pairs nothing is named
+    ]
     for name in ("baseline/adapter_model.safetensors", "ssa-me/adapter_model.safetensors"):
         assert (out / name).is_file()
     assert "6 pairs of SUN397" in json.loads((out / "ssa-me" / "ssa_me.json").read_text())["description"]
@@ -239,7 +249,7 @@ def test_the_command_trains_on_pairs_alone(folder, bare, tiny, tmp_path, capsys)
     assert main([*arguments, "--out", str(tmp_path / "out"), "--device", "cpu", "--max-steps", "1"]) == 0
     assert "the salience head stays as it is" in capsys.readouterr().err
     log = [json.loads(line) for line in (tmp_path / "out/training/log.jsonl").read_text().splitlines()]
-    assert [line["stage"] for line in log] == ["baseline", "ssa-me"]
+    assert [line["stage"] for line in log] == ["baseline", "ssa-me"]  # and nothing is composed
     assert all(line["nce"] > 0 for line in log) and "attention" not in log[1]
 
 

@@ -36,6 +36,11 @@ steps = 2
 batch = 2
 rank = 4
 warmup = 1
+
+[composition]
+steps = 2
+batch = 2
+warmup = 1
 """
 
 
@@ -123,9 +128,10 @@ def test_the_summary_says_what_was_made(finished):
     assert finished.said[0] == "preparing images" and "computing image tokens" in finished.said
 
 
-def test_the_log_holds_all_three_stages_and_no_state_is_left(finished):
+def test_the_log_holds_all_stages_and_no_state_is_left(finished):
     lines = log_of(finished.out)
-    assert [(line["stage"], line["step"]) for line in lines] == [("base", 2), ("baseline", 2), ("ssa-me", 2)]
+    stages = ["base", "baseline", "ssa-me", "composition"]
+    assert [(line["stage"], line["step"]) for line in lines] == [(stage, 2) for stage in stages]
     assert all(np.isfinite(line["loss"]) and line["samples_per_s"] > 0 for line in lines)
     left = {path.name for path in (finished.out / "training").iterdir()}
     assert left == {"log.jsonl", "recipe.json", "finished"}
@@ -133,8 +139,8 @@ def test_the_log_holds_all_three_stages_and_no_state_is_left(finished):
 
 
 def test_both_adapters_see_the_same_draws_in_the_same_order(finished):
-    assert len(finished.draws) == 6
-    baseline, salient = finished.draws[2:4], finished.draws[4:]
+    assert len(finished.draws) == 8
+    baseline, salient = finished.draws[2:4], finished.draws[4:6]
     assert baseline == salient
     assert [(seed, step, batch) for seed, step, batch, _ in baseline] == [(3, 0, 4), (3, 1, 4)]
 
@@ -255,7 +261,7 @@ def test_max_steps_counts_per_adapter(finished, photographs, fine_tune, tmp_path
     )
     assert run(request, silent)["finished"]
     steps = [(line["stage"], line["step"], line["steps"]) for line in log_of(tmp_path / "out")]
-    assert steps == [("baseline", 1, 1), ("ssa-me", 1, 1)]
+    assert steps == [("baseline", 1, 1), ("ssa-me", 1, 1), ("composition", 1, 1)]
 
 
 def test_runs_of_one_process_may_differ_in_precision(finished, photographs, fine_tune, tmp_path):
@@ -341,14 +347,14 @@ def test_gradient_checkpointing_changes_memory_alone(photographs, finished, fine
 
 
 def test_an_adapter_changes_the_layers_that_the_recipe_names(photographs, checkpoint_of, fine_tune, tmp_path):
-    fine_tune.write_text(FINE_TUNE + "targets = ['q_proj']\n", encoding="utf-8")
+    fine_tune.write_text(FINE_TUNE.replace("rank = 4", "targets = ['q_proj']"), encoding="utf-8")
     request = TrainRequest(
         (photographs,), tmp_path / "out", fine_tune, checkpoint_of("qwen2_vl"), device="cpu"
     )
     assert run(request, silent)["finished"]
     keys = load_file(tmp_path / "out" / "baseline" / "adapter_model.safetensors")
     assert keys and all(".q_proj." in key for key in keys)
-    fine_tune.write_text(FINE_TUNE + "targets = ['q_proj', 'w_proj']\n", encoding="utf-8")
+    fine_tune.write_text(FINE_TUNE.replace("rank = 4", "targets = ['q_proj', 'w_proj']"), encoding="utf-8")
     request = TrainRequest(
         (photographs,), tmp_path / "no", fine_tune, checkpoint_of("qwen2_vl"), device="cpu"
     )

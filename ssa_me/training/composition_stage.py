@@ -1,0 +1,191 @@
+"""What one step of SSA-ME's composition computes, after its adapter: codes that tell whose words belong together, relations
+read from places, and how far both count in the one vector.
+
+The model, its adapter and the head are frozen by then, so that each image and each text is read once and remembered;
+steps are cheap. It knows nothing of optimisers or files.
+
+B images, R named regions, K regions found, P readings of texts, D width, W relations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssa_me import objectives
+from ssa_me.composition import Seen, Spoken, SubjectComposition, places
+from ssa_me.passes import MOST_SUBJECTS, sizes_of
+from ssa_me.salience.relations import WAYS
+from ssa_me.training.adapter_stages import SalientStage
+from ssa_me.training.batches import Batch, Part
+from ssa_me.training.gradcache import Losses, Representations
+from ssa_me.training.recipe import Composition
+from ssa_me.training.stages import Temperature, weighted
+from ssa_me.training.things import Things
+
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What the frozen model says of one image: e_last (D,), the regions it finds as a (K, D), where they lie (K, 6), which
+    are there (K,), the ground (D,), and a (R_b, D) of its named regions with where they lie (R_b, 6)."""
+
+    vector: Tensor
+    found: Tensor
+    places: Tensor
+    present: Tensor
+    ground: Tensor
+    named: Tensor
+    lying: Tensor
+
+
+class Memory:
+    """Images and texts as the frozen model reads them, each once."""
+
+    def __init__(self, stage: SalientStage) -> None:
+        self.stage = stage
+        self._images: dict[tuple[int, int], Remembered] = {}
+        self._texts: dict[str, Tensor] = {}
+
+    def images(self, part: Part) -> list[Remembered]:
+        """Those of a part, in its order."""
+        draw = part.batch.draw
+        keys = [(draw.source, draw.indices[b]) for b in part.images]
+        if not all(key in self._images for key in keys):
+            self._images |= dict(zip(keys, self._look(part), strict=True))
+        return [self._images[key] for key in keys]
+
+    def texts(self, texts: Sequence[str]) -> Tensor:
+        """(P, D) of unit length: texts as they are read alone."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._texts]
+        if new:
+            with torch.no_grad():
+                rows = self.stage.say(new, _AT_ONCE)
+            self._texts |= dict(zip(new, rows.float(), strict=True))
+        return torch.stack([self._texts[text] for text in texts])
+
+    @torch.no_grad()
+    def _look(self, part: Part) -> list[Remembered]:
+        stage, named = self.stage, part.named
+        visual = stage.material.tokens(part)
+        alone, found = stage.alone(visual)
+        assert alone.hidden is not None
+        composition, around = stage.parts.composition, ((1 - found.salience) * visual.valid)[:, None]
+        regions = F.pad(found.stacked, (0, 0, 0, MOST_SUBJECTS - found.stacked.shape[1]))
+        everything = torch.cat([regions, around.to(regions)], dim=1)
+        seen = composition.regions(alone.hidden, visual.tokens, visual.valid, everything)
+        boxes, sizes = torch.from_numpy(visual.boxes).to(seen), sizes_of(visual).to(seen)
+        where = places(regions.float(), boxes, sizes)
+        own = stage.see(part, visual, alone.hidden).float()
+        lying = places(named.regions[:, None], boxes[named.image], sizes[named.image])[:, 0]
+        result = []
+        for b, vector in enumerate(alone.embedding()):
+            rows = [r for r, image in enumerate(named.images) if image == b]
+            present = regions[b].sum(-1) > 0
+            result.append(
+                Remembered(vector, seen[b, :-1], where[b], present, seen[b, -1], own[rows], lying[rows])
+            )
+        return result
+
+
+@dataclass(frozen=True)
+class ComposedBatch:
+    """A step: the batch, what its texts speak of, and what is read of its captions."""
+
+    batch: Batch
+    things: Things
+
+
+class CompositionStage(nn.Module):
+    """L_bind of subjects and phrases, the relations of annotated subjects, and L_nce of what is composed of them."""
+
+    def __init__(self, stage: SalientStage, settings: Composition, seed: int) -> None:
+        super().__init__()
+        self.composition: SubjectComposition = stage.parts.composition
+        self.composition.requires_grad_(True)
+        self.composition.seen.requires_grad_(False)
+        self.temperature = Temperature(settings.temperature)
+        self.settings, self.seed = settings, seed
+        self.material, self.memory = stage.material, Memory(stage)
+
+    def batch(self, step: int) -> ComposedBatch:
+        corpus, device = self.material.corpus, self.material.backbone.device
+        batch, _ = Batch.of(corpus, self.seed, step, self.settings.batch, 0.0, device, only_open=True)
+        return ComposedBatch(batch, Things.of(batch))
+
+    def cut(self, whole: ComposedBatch, chunks: int) -> list[Part]:
+        return whole.batch.parts(chunks)
+
+    def represent(self, part: Part) -> tuple[Representations, None]:
+        """images, texts (B, D) composed, phrases (P, D) and subjects (R, D) as codes, of unit length, and ways (·, W), the
+        logits of relations between the named subjects of each image. L_nce weighs codes; it does not shape them, or it
+        would learn the images by heart."""
+        composition, known = self.composition, self.memory.images(part)
+        seen = Seen(
+            composition.subject_codes(torch.stack([one.found for one in known])).detach(),
+            torch.stack([one.present for one in known]),
+            torch.stack([one.places for one in known]),
+            composition.subject_codes(torch.stack([one.ground for one in known])).detach(),
+        )
+        spoken = Spoken.of(part.captions)
+        own = self.memory.texts(spoken.readings)
+        named = torch.cat([one.named for one in known])
+        lying = torch.cat([one.lying for one in known])
+        first, second = self._ordered(part)
+        phrases = self.memory.texts(part.phrases) if part.phrases else own[:0]
+        said = spoken.said(composition, composition.phrase_codes(own).detach())
+        return {
+            "images": composition.compose(torch.stack([one.vector for one in known]), seen),
+            "texts": composition.compose_text(own[: len(part)], said),
+            "phrases": composition.phrase_codes(phrases),
+            "subjects": composition.subject_codes(named),
+            "ways": composition.relations(lying[first], lying[second]),
+        }, None
+
+    def compare(self, whole: ComposedBatch, representations: Representations) -> Losses:
+        batch, things, rows = whole.batch, whole.things, representations
+        losses = {"nce": objectives.info_nce(rows["texts"], rows["images"], self.temperature(), batch.same())}
+        if len(batch.named):
+            losses["bind"] = objectives.binding(
+                rows["phrases"], rows["subjects"], batch.named.place, things.of_phrases(len(batch))
+            )
+        if len(rows["ways"]):
+            target = _told(batch).to(rows["ways"])
+            losses["relation"] = F.binary_cross_entropy_with_logits(rows["ways"], target)
+        return weighted(losses, {"bind": self.settings.bind}, rows["images"])
+
+    def beside(self, part: Part, kept: None, representations: Representations) -> Losses:
+        return weighted({}, {}, representations["images"])
+
+    def _ordered(self, part: Part) -> tuple[list[int], list[int]]:
+        """The rows of all ordered pairs of subjects of one image, where the relations between them are known."""
+        pairs = _pairs(part.batch, part.images)
+        start = part.rows.start
+        return [first - start for first, _ in pairs], [second - start for _, second in pairs]
+
+
+def _pairs(batch: Batch, images: range) -> list[tuple[int, int]]:
+    """Rows of all ordered pairs of named subjects of each of some images, those of scenes."""
+    named, found = batch.named, []
+    for b in images:
+        if batch.items[b].facts is not None:
+            rows = [r for r in named.rows_of(range(b, b + 1)) if not named.ground[r]]
+            found += list(permutations(rows, 2))
+    return found
+
+
+def _told(batch: Batch) -> Tensor:
+    """(·, W): which relations hold between the subjects of all pairs of a batch."""
+    named, told = batch.named, []
+    for first, second in _pairs(batch, range(len(batch))):
+        facts = batch.items[named.images[first]].facts
+        assert facts is not None
+        ends = named.number[first], named.number[second]
+        told.append([float((ends[0], way, ends[1]) in facts.relations) for way in WAYS])
+    return torch.tensor(told)

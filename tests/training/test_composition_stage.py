@@ -1,0 +1,353 @@
+"""What is composed of subjects: what each loss teaches, that the frozen model reads all once, and relations by hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ssa_me.backbone import Backbone
+from ssa_me.composition import Spoken
+from ssa_me.errors import InputError
+from ssa_me.passes import see
+from ssa_me.salience.relations import WAYS
+from ssa_me.scenes import Facts
+from ssa_me.training.adapter_stages import Material, TokenCache
+from ssa_me.training.batches import Batch, Claims, Named, PhraseClaims, Questions
+from ssa_me.training.composition_stage import CompositionStage, _pairs, _told
+from ssa_me.training.data import Corpus, Draw, Prepared
+from ssa_me.training.loop import fit
+from ssa_me.training.recipe import Lora, Schedule
+from ssa_me.training.sources import FolderSource, PairSource, SceneSource
+
+CPU = torch.device("cpu")
+CODES = ("composition.bind_subject.", "composition.bind_phrase.")
+
+
+def learning(module: nn.Module) -> set[str]:
+    return {name for name, p in module.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+
+
+def gradients(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
+
+
+def weights(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in module.named_parameters()}
+
+
+def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], atol: float = 1e-6) -> None:
+    assert one.keys() == other.keys() and one
+    for name, value in one.items():
+        torch.testing.assert_close(
+            value, other[name], atol=atol, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+# --- what learns -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bind", [1.0, 0.25])
+def test_the_loss_is_the_weighted_sum_of_its_parts(make_stage, take, bind):
+    losses = take(make_stage("composition", bind=bind))
+    assert losses.keys() == {"loss", "nce", "bind", "relation"}
+    assert all(losses[name] > 0 for name in losses)
+    told = losses["nce"] + bind * losses["bind"] + losses["relation"]
+    assert losses["loss"].item() == pytest.approx(told.item(), rel=1e-6)
+
+
+def test_all_of_the_composition_but_what_is_seen_learns_and_nothing_else(make_stage, make_run, take):
+    stage = make_stage("composition")
+    take(stage)
+    assert learning(stage) == {name for name, p in stage.named_parameters() if p.requires_grad}
+    own = {name for name, _ in stage.named_parameters()}
+    assert own - learning(stage) == {name for name in own if name.startswith("composition.seen.")}
+    stage.zero_grad()
+    salient = stage.memory.stage
+    before = weights(salient)
+    assert fit("composition", stage, Schedule(steps=2, batch=8, warmup=0), make_run(), resume=False)
+    moved = {name for name, value in weights(salient).items() if not torch.equal(value, before[name])}
+    assert {f"parts.{name}" for name in learning_of(stage)} <= moved
+    assert not {name for name in moved if not name.startswith("parts.composition.") or ".seen." in name}
+
+
+def learning_of(stage: CompositionStage) -> set[str]:
+    return {name for name, p in stage.named_parameters() if p.requires_grad and "temperature" not in name}
+
+
+@pytest.mark.parametrize(
+    ("loss", "taught"),
+    [
+        ("nce", {"gates", "shares", "trust", "relate"}),
+        ("bind", {"bind_subject", "bind_phrase"}),
+        ("relation", {"relate"}),
+    ],
+)
+def test_each_loss_teaches_its_own_networks(make_stage, monkeypatch, loss, taught):
+    """L_nce weighs codes and does not shape them, or it would learn the images by heart."""
+    monkeypatch.setattr("ssa_me.training.composition_stage.weighted", lambda losses, *_: losses)
+    stage = make_stage("composition")
+    whole = stage.batch(0)
+    (part,) = stage.cut(whole, 1)
+    rows, _ = stage.represent(part)
+    stage.compare(whole, rows)[loss].backward()
+    moved = {name.split(".")[1] for name in learning(stage) if name.startswith("composition.")}
+    assert moved == taught
+    assert ("temperature.log" in learning(stage)) == (loss == "nce")
+
+
+def test_without_its_weight_binding_leaves_codes_as_they_are(make_stage, take):
+    stage, bound = make_stage("composition", bind=0.0), make_stage("composition")
+    for one in (stage, bound):
+        take(one)
+    assert not {name for name in learning(stage) if name.startswith(CODES)}
+    assert {name for name in learning(bound) if name.startswith(CODES)} == {
+        name for name, _ in bound.named_parameters() if name.startswith(CODES)
+    }
+    assert learning(stage) < learning(bound)
+
+
+def without_facts(corpus: Corpus) -> Corpus:
+    """The corpus as photographs: regions and phrases, and nothing known of relations or settings."""
+    group = [replace(p, about=(), meanings=(), facts=None, setting="") for p in corpus.groups[0]]
+    return Corpus([FolderSource((), "photographs")], [group])
+
+
+def without_subjects(corpus: Corpus) -> Corpus:
+    (group,) = without_facts(corpus).groups
+    return Corpus(
+        [FolderSource((), "photographs")],
+        [[replace(p, phrases=(), coverage=p.coverage[:0]) for p in group]],
+    )
+
+
+@pytest.mark.parametrize("chunks", [None, 3])
+def test_photographs_teach_no_relation_and_without_regions_no_code(make_stage, take, corpus, chunks):
+    stage = make_stage("composition", data=without_facts(corpus))
+    losses = take(stage, chunks=chunks)
+    assert losses.keys() == {"loss", "nce", "bind"}
+    assert losses["loss"].item() == pytest.approx((losses["nce"] + losses["bind"]).item(), rel=1e-6)
+    alone = make_stage("composition", data=without_subjects(corpus))
+    losses = take(alone, chunks=chunks)
+    assert losses.keys() == {"loss", "nce"} and losses["loss"] == losses["nce"]
+    assert not {name for name in learning(alone) if name.startswith(CODES)}
+
+
+def test_what_is_contrasted_is_what_the_passes_compose(make_stage):
+    """The vectors of a step are those that a search compares: of images with their subjects, of texts with their phrases."""
+    stage = make_stage("composition")
+    whole = stage.batch(0)
+    (part,) = stage.cut(whole, 1)
+    salient, composition = stage.memory.stage, stage.composition
+    with torch.no_grad():
+        rows, _ = stage.represent(part)
+        visual = salient.material.tokens(part)
+        output, found = salient.alone(visual)
+        seen = see(composition, output, visual, found)
+        images = composition.compose(output.embedding(), seen)
+        spoken = Spoken.of(part.captions)
+        read = salient.say(spoken.readings, 64)
+        said = spoken.said(composition, composition.phrase_codes(read))
+        texts = composition.compose_text(read[: len(part)], said)
+    torch.testing.assert_close(rows["images"], images, atol=1e-5, rtol=0)
+    torch.testing.assert_close(rows["texts"], texts, atol=1e-5, rtol=0)
+    assert (images - output.embedding()).abs().max() > 0.01  # and no image is alone what was read of it
+    assert (texts - read[: len(part)]).abs().max() > 0.01
+
+
+def test_the_composition_overfits_eight_images(make_stage, make_run, take):
+    stage = make_stage("composition")
+    before = take(stage)
+    stage.zero_grad()
+    schedule = Schedule(steps=40, batch=8, learning_rate=1e-2, warmup=5)
+    assert fit("composition", stage, schedule, make_run(), resume=False)
+    after = take(stage)
+    for name, share in {"nce": 0.75, "bind": 0.75, "relation": 0.6}.items():
+        assert after[name] < share * before[name], name
+
+
+# --- read once -------------------------------------------------------------------------------------------------------
+
+
+def test_each_image_and_each_text_is_read_once(make_stage, take, monkeypatch):
+    stage = make_stage("composition", batch=4)  # one of the two scenes with its twins a step
+    salient = stage.memory.stage
+    alone, say = salient.alone, salient.say
+    looked: Counter[bytes] = Counter()
+    spoken: Counter[str] = Counter()
+
+    def counted_alone(visual):
+        looked.update(tokens.numpy().tobytes() for tokens in visual.tokens)
+        return alone(visual)
+
+    def counted_say(texts, bucket):
+        spoken.update(texts)
+        return say(texts, bucket)
+
+    monkeypatch.setattr(salient, "alone", counted_alone)
+    monkeypatch.setattr(salient, "say", counted_say)
+    drawn = {stage.batch(step).batch.draw.indices for step in range(8)}
+    for step in range(8):
+        take(stage, step, chunks=None if step % 2 else 3)
+    assert len(drawn) == 2 and len(looked) == 8 and set(looked.values()) == {1}
+    assert len(spoken) > 20 and set(spoken.values()) == {1}
+
+
+def test_what_is_remembered_is_what_is_read_in_any_part(make_stage):
+    whole, parts = make_stage("composition"), make_stage("composition")
+    batch = whole.batch(0)
+    (one,) = whole.cut(batch, 1)
+    expected = whole.memory.images(one)
+    found = [seen for part in parts.cut(batch, 3) for seen in parts.memory.images(part)]
+    assert len(found) == len(expected) == 8
+    for here, there in zip(found, expected, strict=True):
+        assert_close(vars(here), vars(there), atol=1e-5)
+    assert whole.memory.images(one)[0] is expected[0]
+
+
+# --- in parts, and gone on with --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunks", [2, 3, 8])
+def test_in_parts_and_in_one_pass_the_gradient_is_the_same(make_stage, take, chunks):
+    plain, cached = make_stage("composition"), make_stage("composition")
+    assert_close(take(plain), take(cached, chunks=chunks), atol=1e-5)
+    assert_close(gradients(plain), gradients(cached), atol=1e-5)
+
+
+def test_a_stage_that_is_gone_on_with_comes_to_the_same_weights(make_stage, make_run):
+    schedule = Schedule(steps=4, batch=4, warmup=1, learning_rate=1e-2)
+    straight = make_stage("composition", batch=4)
+    before = weights(straight)
+    assert fit("composition", straight, schedule, make_run("straight"), resume=False)
+    stopped, run = make_stage("composition", batch=4), make_run("stopped")
+    run.stop.set()
+    assert not fit("composition", stopped, schedule, run, resume=False)
+    run.stop.clear()
+    again = make_stage("composition", batch=4)
+    assert fit("composition", again, schedule, run, resume=True)
+    assert_close(weights(again), weights(straight))
+    one, moved = weights(stopped), weights(straight)
+    for name in (f"{code}0.weight" for code in CODES):
+        assert (one[name] - before[name]).abs().max() > 1e-4  # it did make its first step
+        assert (one[name] - moved[name]).abs().max() > 1e-3  # and that was not all
+
+
+# --- relations -------------------------------------------------------------------------------------------------------
+
+
+def item(coverage: list[list[float]], facts: Facts | None, setting: str = "") -> Prepared:
+    phrases = tuple(f"a {colour} {kind}" for kind, colour in facts.subjects) if facts else ("a dog", "a cat")
+    covered = np.array(coverage, np.float16)
+    pixels = np.zeros((3, 4), np.float16)
+    return Prepared(pixels, (1, 1, 3), (32, 32), ("x",), phrases, covered, facts=facts, setting=setting)
+
+
+def batch_of(*items: Prepared) -> Batch:
+    named, rng = Named.of(items, CPU), np.random.default_rng(0)
+    draw = Draw(0, tuple(range(len(items))), ("x",) * len(items), (0,) * len(items))
+    claims = Claims.of(draw.texts, 1, 0.0, rng)
+    questions, phrases = Questions.of(named, 0, rng), PhraseClaims.of(named, 1, 0, rng)
+    return Batch(0, draw, items, named, questions, 1, claims, phrases)
+
+
+def test_relations_are_told_of_all_ordered_pairs_by_hand():
+    """Left of, in front of, on: a dog on a car that is left of a man; of three subjects one is too small to be seen."""
+    three = Facts(
+        (("dog", "red"), ("car", "blue"), ("man", "green")),
+        frozenset(
+            {(0, "on", 1), (1, "left of", 2), (2, "right of", 1), (0, "left of", 2), (2, "in front of", 0)}
+        ),
+        "snow",
+    )
+    hidden = Facts(
+        (("cat", "red"), ("ball", "blue"), ("bus", "green")), frozenset({(0, "in front of", 2)}), "park"
+    )
+    ones = [[0.9, 0, 0], [0, 0.9, 0], [0, 0, 0.8]]
+    batch = batch_of(
+        item(ones, three, "in the snow"),
+        item(ones[:2], None),  # a photograph: nothing is known
+        item([ones[0], [0, 0, 0.01], ones[2]], hidden, "in the park"),
+    )
+    # rows: dog, car, man, snow; dog, cat; cat, bus, park. No ground stands in a relation.
+    pairs = _pairs(batch, range(3))
+    assert pairs == [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (6, 7), (7, 6)]
+    assert _pairs(batch, range(1, 3)) == pairs[6:]
+    assert WAYS == ("left of", "in front of", "on")
+    assert _told(batch).tolist() == [
+        [0, 0, 1],  # dog, car
+        [1, 0, 0],  # dog, man
+        [0, 0, 0],
+        [1, 0, 0],  # car, man
+        [0, 1, 0],  # man, dog
+        [0, 0, 0],  # man, car: right of is car left of man
+        [0, 1, 0],  # cat, bus, by their numbers in the scene
+        [0, 0, 0],
+    ]
+
+
+def test_the_pairs_of_a_part_are_rows_of_its_own(make_stage):
+    """Relations are read from where the subjects of each pair lie, in the order of what is told of them."""
+    stage = make_stage("composition")
+    whole = stage.batch(0)
+    parts = stage.cut(whole, 3)
+    found = []
+    for part in parts:
+        lying = torch.cat([one.lying for one in stage.memory.images(part)])
+        first, second = stage._ordered(part)
+        found += [(lying[a], lying[b]) for a, b in zip(first, second, strict=True)]
+    (one,) = stage.cut(whole, 1)
+    lying = torch.cat([each.lying for each in stage.memory.images(one)])
+    expected = [(lying[a], lying[b]) for a, b in _pairs(whole.batch, range(8))]
+    assert len(found) == len(expected) == len(_told(whole.batch)) > 0
+    for here, there in zip(found, expected, strict=True):
+        torch.testing.assert_close(here, there)
+    told = _told(whole.batch)
+    # what is left of another thing has its centre further left
+    assert all(here[0] < there[0] for (here, there), ways in zip(expected, told, strict=True) if ways[0])
+    assert told[:, 0].any()
+
+
+# --- what it learns from ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def material(make_backbone: Callable[[], Backbone]) -> Callable[..., Material]:
+    """What is learned from these sources, with made-up images of 4 tokens."""
+
+    def of(*sources: SceneSource | FolderSource | PairSource) -> Material:
+        backbone = make_backbone()
+        corpus = Corpus(sources, [[source.name] * 4 for source in sources])
+        cache = TokenCache(tuple(f"tokens of {source.name}" for source in sources))
+        return Material(backbone, corpus, cache, 7, Lora())
+
+    return of
+
+
+SCENES = SceneSource(1, 1, 64)
+PHOTOGRAPHS = FolderSource((), "photographs")
+PAIRS = PairSource((), (), "pairs")
+
+
+def test_pairs_are_left_out_and_further_scenes_stand_for_the_own_ones(material):
+    own, further = material(SCENES, PAIRS, PHOTOGRAPHS), material(SceneSource(9, 1, 64, name="further"))
+    alone = own.for_composition(None)
+    assert alone.corpus.sources == (SCENES, PHOTOGRAPHS)
+    assert alone.cache.groups == ("tokens of scenes", "tokens of photographs")
+    found = own.for_composition(further)
+    assert found.corpus.sources == (PHOTOGRAPHS, further.corpus.sources[0])
+    assert [group[0] for group in found.corpus.groups] == ["photographs", "further"]
+    assert found.cache.groups == ("tokens of photographs", "tokens of further")
+    assert found.backbone is own.backbone and found.seed == own.seed
+    assert own.corpus.sources == (SCENES, PAIRS, PHOTOGRAPHS)  # the adapters' is as it was
+
+
+def test_pairs_alone_leave_nothing_to_compose(material):
+    assert not material(PAIRS).corpus.has_images() and material(PAIRS, SCENES).corpus.has_images()
+    with pytest.raises(InputError, match="nothing to train on"):
+        material(PAIRS).for_composition(None)
