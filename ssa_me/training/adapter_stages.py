@@ -20,7 +20,7 @@ from ssa_me.checkpoint import Parts
 from ssa_me.outputs import LanguagePass, VisualBatch
 from ssa_me.passes import Salient, found_regions
 from ssa_me.regeneration import Regenerated
-from ssa_me.training.batches import Batch, Claims, Part, PhraseClaims, Questions, share_of
+from ssa_me.training.batches import Batch, Claims, Named, Part, PhraseClaims, Questions, share_of
 from ssa_me.training.data import Corpus, Prepared, stack_pixels
 from ssa_me.training.gradcache import Losses, Representations
 from ssa_me.training.lazy import OnTheFly
@@ -241,7 +241,7 @@ class SalientStage(nn.Module):
             "images": alone.embedding(),
             "texts": spoken[: len(some)],
             "phrases": spoken[len(some) :],
-            "subjects": self.see(part.some, visual, alone.hidden),
+            "subjects": self.see(part.some.named, visual, alone.hidden),
             "asked": asked,
             "claimed": self._ask(some.claims, regenerated)[0],
             "claimed_phrases": self._ask(some.phrase_claims, regenerated)[0],
@@ -337,9 +337,8 @@ class SalientStage(nn.Module):
         }
         return weighted(losses, factors, like)
 
-    def see(self, some: Part, visual: VisualBatch, hidden: Tensor) -> Tensor:
-        """a (R, D) of the part's named regions, as they are annotated."""
-        named = some.named
+    def see(self, named: Named, visual: VisualBatch, hidden: Tensor) -> Tensor:
+        """a (R, D) of named regions, as they are annotated."""
         if not len(named):
             return torch.zeros(0, hidden.shape[-1], device=hidden.device)
         tokens, valid = visual.tokens[named.image], visual.valid[named.image]

@@ -99,6 +99,18 @@ class Named:
         found = _those_of(images, self.images)
         return range(found.start, found.stop)
 
+    def among(self, images: Sequence[int]) -> Named:
+        """What is named in those images, which are numbered anew, in their order."""
+        rows = [r for b in images for r in self.rows_of(range(b, b + 1))]
+        number = {b: i for i, b in enumerate(images)}
+        return Named(
+            tuple(self.phrases[r] for r in rows),
+            torch.tensor([number[self.images[r]] for r in rows], dtype=torch.long, device=self.image.device),
+            tuple(self.number[r] for r in rows),
+            self.regions[rows],
+            tuple(self.ground[r] for r in rows),
+        )
+
     def select(self, images: range, width: int) -> Named:
         """What is named in some images in turn, which are numbered anew; regions are cut to `width` tokens."""
         rows = self.rows_of(images)

@@ -10,7 +10,7 @@ B images, R named regions, K regions found, P readings of texts, D width, W rela
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import torch
@@ -57,8 +57,9 @@ class Memory:
         """Those of a part, in its order."""
         draw = part.batch.draw
         keys = [(draw.source, draw.indices[b]) for b in part.images]
-        if not all(key in self._images for key in keys):
-            self._images |= dict(zip(keys, self._look(part), strict=True))
+        new = [b for b, key in enumerate(keys) if key not in self._images]
+        if new:
+            self._images |= dict(zip([keys[b] for b in new], self._look(part, new), strict=True))
         return [self._images[key] for key in keys]
 
     def texts(self, texts: Sequence[str]) -> Tensor:
@@ -71,9 +72,11 @@ class Memory:
         return torch.stack([self._texts[text] for text in texts])
 
     @torch.no_grad()
-    def _look(self, part: Part) -> list[Remembered]:
-        stage, named = self.stage, part.named
-        visual = stage.material.tokens(part)
+    def _look(self, part: Part, images: Sequence[int]) -> list[Remembered]:
+        stage = self.stage
+        visual = stage.material.tokens(part).select(images)
+        named = part.named.among(images)
+        named = replace(named, regions=named.regions[:, : visual.tokens.shape[1]])
         alone, found = stage.alone(visual)
         assert alone.hidden is not None
         composition, around = stage.parts.composition, ((1 - found.salience) * visual.valid)[:, None]
@@ -82,7 +85,7 @@ class Memory:
         seen = composition.regions(alone.hidden, visual.tokens, visual.valid, everything)
         boxes, sizes = torch.from_numpy(visual.boxes).to(seen), sizes_of(visual).to(seen)
         where = places(regions.float(), boxes, sizes)
-        own = stage.see(part, visual, alone.hidden).float()
+        own = stage.see(named, visual, alone.hidden).float()
         lying = places(named.regions[:, None], boxes[named.image], sizes[named.image])[:, 0]
         result = []
         for b, vector in enumerate(alone.embedding()):
@@ -96,7 +99,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class ComposedBatch:
-    """A step: the batch, what its texts speak of, and what is read of its captions."""
+    """A step: the batch, and what its texts speak of."""
 
     batch: Batch
     things: Things
@@ -113,6 +116,7 @@ class CompositionStage(nn.Module):
         self.temperature = Temperature(settings.temperature)
         self.settings, self.seed = settings, seed
         self.material, self.memory = stage.material, Memory(stage)
+        self._remembered = 0
 
     def batch(self, step: int) -> ComposedBatch:
         corpus, device = self.material.corpus, self.material.backbone.device
@@ -126,6 +130,7 @@ class CompositionStage(nn.Module):
         """images, texts (B, D) composed, phrases (P, D) and subjects (R, D) as codes, of unit length, and ways (·, W), the
         logits of relations between the named subjects of each image. L_nce weighs codes; it does not shape them, or it
         would learn the images by heart."""
+        self._remember(part.batch.step)
         composition, known = self.composition, self.memory.images(part)
         seen = Seen(
             composition.subject_codes(torch.stack([one.found for one in known])).detach(),
@@ -162,6 +167,17 @@ class CompositionStage(nn.Module):
 
     def beside(self, part: Part, kept: None, representations: Representations) -> Losses:
         return weighted({}, {}, representations["images"])
+
+    def _remember(self, step: int) -> None:
+        """Read what the steps before `step` read, in their order: what stands in a batch together is read together, so that a
+        resumed run sees the same to the last bit."""
+        for earlier in range(self._remembered, step):
+            for part in self.cut(self.batch(earlier), self.settings.chunks):
+                self.memory.images(part)
+                self.memory.texts(Spoken.of(part.captions).readings)
+                if part.phrases:
+                    self.memory.texts(part.phrases)
+        self._remembered = max(self._remembered, step)
 
     def _ordered(self, part: Part) -> tuple[list[int], list[int]]:
         """The rows of all ordered pairs of subjects of one image, where the relations between them are known."""
