@@ -163,7 +163,8 @@ def _on_another_gallery(workspace: Workspace, parts: _Parts) -> None:
         """The search of the query bar in the gallery that was chosen, or the hint where nothing is entered."""
         state, _ = answers.attempt(lambda: answers.read_state(entered or {}, None))
         if state is None or state.is_empty:
-            return search_tab.empty_ranking(workspace, (head or {}).get("current")), answers.notice()
+            # no notice: what was asked meanwhile may have answered already
+            return search_tab.empty_ranking(workspace, (head or {}).get("current")), gr.skip()
         return parts.find((entered or {}) | {"hit": None}, head)
 
     def inspect_again(entry: dict[str, Any], head: dict[str, Any]) -> tuple[Any, ...]:

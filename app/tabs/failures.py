@@ -155,7 +155,9 @@ def _showing(
     """The tab is opened, by hand or by a link, or another gallery is."""
 
     def show_runs(head: Json) -> tuple[Any, Any]:
-        return setup_value(workspace, head, public), gr.Timer(active=_runs(workspace))
+        """Where nothing runs the timer stays as it is, since a run may have begun before this answer comes; the timer ends
+        by itself."""
+        return setup_value(workspace, head, public), gr.Timer(active=True) if _runs(workspace) else gr.skip()
 
     def switch_runs(event: gr.EventData) -> tuple[Any, Any]:
         return show_runs({"current": _sent(event).get("gallery"), "against": _sent(event).get("against")})
