@@ -116,7 +116,7 @@ class CompositionStage(nn.Module):
         self.temperature = Temperature(settings.temperature)
         self.settings, self.seed = settings, seed
         self.material, self.memory = stage.material, Memory(stage)
-        self._remembered = 0
+        self._step = -1
 
     def batch(self, step: int) -> ComposedBatch:
         corpus, device = self.material.corpus, self.material.backbone.device
@@ -171,13 +171,13 @@ class CompositionStage(nn.Module):
     def _remember(self, step: int) -> None:
         """Read what the steps before `step` read, in their order: what stands in a batch together is read together, so that a
         resumed run sees the same to the last bit."""
-        for earlier in range(self._remembered, step):
+        for earlier in range(self._step + 1, step):
             for part in self.cut(self.batch(earlier), self.settings.chunks):
                 self.memory.images(part)
                 self.memory.texts(Spoken.of(part.captions).readings)
                 if part.phrases:
                     self.memory.texts(part.phrases)
-        self._remembered = max(self._remembered, step)
+        self._step = max(self._step, step)
 
     def _ordered(self, part: Part) -> tuple[list[int], list[int]]:
         """The rows of all ordered pairs of subjects of one image, where the relations between them are known."""
