@@ -20,7 +20,7 @@ phrases are found. B images or texts, K regions or phrases, N image tokens, D wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import torch
@@ -47,6 +47,11 @@ class Seen:
     present: Tensor
     places: Tensor
     ground: Tensor
+
+    def coded(self, composition: SubjectComposition) -> Seen:
+        """Codes s of what was seen as a."""
+        subjects, ground = (composition.subject_codes(things) for things in (self.subjects, self.ground))
+        return replace(self, subjects=subjects, ground=ground)
 
 
 @dataclass(frozen=True)

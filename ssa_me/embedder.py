@@ -150,10 +150,10 @@ class SalientEmbedder:
         spoken = [i for i, sample in enumerate(samples) if sample.image is None]
         for batch in _batches(spoken, batch_size):
             texts = [samples[i].text or "" for i in batch]
-            for version, rows in self._embed_texts(texts, versions).items():
-                vectors[version][batch] = rows
-            for version, stated in (self._state(texts, versions) if subjects else {}).items():
-                for i, own in zip(batch, stated, strict=True):
+            told, stated = self._embed_texts(texts, versions, subjects)
+            for version in versions:
+                vectors[version][batch] = told[version]
+                for i, own in zip(batch, stated.get(version, ()), strict=subjects):
                     subject_vectors[version][i] = own
         for batch in _batches(pictured, batch_size):
             part = self._embed_images([samples[i] for i in batch], versions, subjects, named, full)
@@ -349,13 +349,16 @@ class SalientEmbedder:
         took = {"subjects": time.perf_counter() - started}
         return Subjects(listed.phrases, listed.source, listed.described, took)
 
-    def _embed_texts(self, texts: Sequence[str], versions: Sequence[str]) -> dict[str, np.ndarray]:
+    def _embed_texts(
+        self, texts: Sequence[str], versions: Sequence[str], stated: bool
+    ) -> tuple[dict[str, np.ndarray], dict[str, list[np.ndarray]]]:
+        """Version → vectors of the texts, and where asked for what each states."""
         with self._locked():
-            return {v: rows.cpu().numpy() for v, rows in self._passes.speak(texts, versions).items()}
-
-    def _state(self, texts: Sequence[str], versions: Sequence[str]) -> dict[str, list[np.ndarray]]:
-        with self._locked():
-            return self._passes.state(texts, versions)
+            told, statements = self._passes.tell(texts, versions, stated)
+            return (
+                {v: rows.cpu().numpy() for v, rows in told.items()},
+                {v: [own.cpu().numpy() for own in of_all] for v, of_all in statements.items()},
+            )
 
     def _embed_images(
         self,

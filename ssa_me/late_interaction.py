@@ -8,6 +8,7 @@ subjects in place of tokens). It knows arrays alone. S statements, R rows of an 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -23,15 +24,35 @@ def agreement(rows: np.ndarray, stated: np.ndarray) -> float:
     return float((stated @ rows.T).max(1).mean())
 
 
+@dataclass(frozen=True)
+class Shown:
+    """The rows of C images, stacked once for many queries. owners: the images that have some; starts: where each one's begin
+    among `rows`."""
+
+    count: int
+    owners: list[int]
+    starts: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Sequence[np.ndarray]) -> Shown:
+        owners = [index for index, own in enumerate(rows) if len(own)]
+        starts = np.cumsum([0] + [len(rows[index]) for index in owners[:-1]])
+        stacked = np.concatenate([rows[index] for index in owners]) if owners else np.zeros((0, 0))
+        return cls(len(rows), owners, starts, stacked)
+
+    def agreements(self, stated: np.ndarray) -> np.ndarray:
+        """(C,) of the images with statements (S, D); NaN for one without rows."""
+        found = np.full(self.count, np.nan)
+        if self.owners:
+            cosines = stated @ self.rows.T
+            found[self.owners] = np.maximum.reduceat(cosines, self.starts, axis=1).mean(0)
+        return found
+
+
 def agreements(rows: Sequence[np.ndarray], stated: np.ndarray) -> np.ndarray:
     """(C,) of the images that have `rows`, C arrays (R_c, D); NaN for one without any."""
-    found = np.full(len(rows), np.nan)
-    owners = [index for index, own in enumerate(rows) if len(own)]
-    if owners:
-        starts = np.cumsum([0] + [len(rows[index]) for index in owners[:-1]])
-        cosines = stated @ np.concatenate([rows[index] for index in owners]).T
-        found[owners] = np.maximum.reduceat(cosines, starts, axis=1).mean(0)
-    return found
+    return Shown.of(rows).agreements(stated)
 
 
 def mix(whole: Cosines, subject: Cosines) -> Cosines:

@@ -90,31 +90,32 @@ class Passes:
             module.float()
         return made
 
-    def state(self, texts: Sequence[str], versions: Sequence[str] = VERSIONS) -> dict[str, list[np.ndarray]]:
-        """Version → for each text (S, D) of unit length, what it states: its phrases, its setting, its relation. Without
-        trained parts a phrase is what it is read as."""
-        spoken = Spoken.of(texts)
-        with self.adapters.mixed(versions, len(spoken.readings)):
-            output = self.backbone.language_pass(spoken.readings * len(versions))
-        result = {}
-        for version, rows in zip(versions, output.embedding().split(len(spoken.readings)), strict=True):
-            composition = self._composition(version)
-            said = spoken.said(composition, composition.phrase_codes(rows))
-            result[version] = [own.cpu().numpy() for own in said.statements()]
-        return result
-
     def speak(self, texts: Sequence[str], versions: Sequence[str] = VERSIONS) -> dict[str, Tensor]:
         """Version → (B, D) float32 of unit length of texts without an image, all versions in one pass, with the subjects
         that they name composed into SSA-ME's."""
-        named = Spoken.of(texts) if SSA_ME in versions and self.distilled else None
-        spoken = named.readings if named else tuple(texts)
-        with self.adapters.mixed(versions, len(spoken)):
-            output = self.backbone.language_pass(spoken * len(versions))
-        rows = dict(zip(versions, output.embedding().split(len(spoken)), strict=True))
-        said = {version: of_all[: len(texts)] for version, of_all in rows.items()}
-        if named:
-            said[SSA_ME] = compose_texts(self.parts.composition, rows[SSA_ME], named)
-        return said
+        return self.tell(texts, versions)[0]
+
+    def tell(
+        self, texts: Sequence[str], versions: Sequence[str] = VERSIONS, stated: bool = False
+    ) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
+        """What `speak` gives, and where `stated`, out of the same pass, version → for each text (S, D) of unit length what it
+        states: its phrases, its setting, its relation. Without trained parts a phrase is what it is read as."""
+        composed = SSA_ME in versions and self.distilled
+        spoken = Spoken.of(texts) if composed or stated else None
+        readings = spoken.readings if spoken else tuple(texts)
+        with self.adapters.mixed(versions, len(readings)):
+            output = self.backbone.language_pass(readings * len(versions))
+        rows = dict(zip(versions, output.embedding().split(len(readings)), strict=True))
+        told = {version: of_all[: len(texts)] for version, of_all in rows.items()}
+        statements: dict[str, list[Tensor]] = {}
+        if composed and spoken:
+            told[SSA_ME] = compose_texts(self.parts.composition, rows[SSA_ME], spoken)
+        if stated and spoken:
+            for version, of_all in rows.items():
+                composition = self._composition(version)
+                said = spoken.said(composition, composition.phrase_codes(of_all))
+                statements[version] = said.statements()
+        return told, statements
 
     def read(
         self,
@@ -318,20 +319,19 @@ def sizes_of(visual: VisualBatch) -> Tensor:
 
 def see(composition: SubjectComposition, output: LanguagePass, visual: VisualBatch, found: Salient) -> Seen:
     """The subjects of found regions and the ground around them, out of a pass over images alone."""
+    return look(composition, output, visual, found).coded(composition)
+
+
+def look(composition: SubjectComposition, output: LanguagePass, visual: VisualBatch, found: Salient) -> Seen:
+    """The same before codes: what the regions show, a."""
     assert output.hidden is not None
     regions = found.stacked
     ground = ((1 - found.salience) * visual.valid)[:, None].to(regions)
     everything = torch.cat([regions, ground], dim=1)
-    codes = composition.subject_codes(
-        composition.regions(output.hidden, visual.tokens, visual.valid, everything)
-    )
+    shown = composition.regions(output.hidden, visual.tokens, visual.valid, everything)
     boxes, sizes = torch.from_numpy(visual.boxes).to(regions.device), sizes_of(visual).to(regions.device)
-    return Seen(
-        codes[:, :-1],
-        regions.sum(-1) > 0,
-        places(regions.float(), boxes.float(), sizes),
-        codes[:, -1],
-    )
+    where = places(regions.float(), boxes.float(), sizes)
+    return Seen(shown[:, :-1], regions.sum(-1) > 0, where, shown[:, -1])
 
 
 def compose_texts(composition: SubjectComposition, spoken: Tensor, named: Spoken) -> Tensor:

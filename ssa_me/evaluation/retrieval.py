@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ssa_me.late_interaction import agreements, mixed
+from ssa_me.late_interaction import Shown, mixed
 
 TIE = 1e-6
 """Cosines this close are equal: what float32 arithmetic can tell apart."""
@@ -35,9 +35,10 @@ def similarity(
     scores: np.ndarray = queries @ candidates.T
     if subjects is None or stated is None:
         return scores
+    shown = Shown.of(subjects)
     for row, said in zip(scores, stated, strict=True):
         if len(said):
-            row[:] = mixed(row, agreements(subjects, said))
+            row[:] = mixed(row, shown.agreements(said))
     return scores
 
 

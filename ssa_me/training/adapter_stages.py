@@ -261,19 +261,18 @@ class SalientStage(nn.Module):
         """The pass over images alone, and what is salient in them."""
         return self._read([""] * len(visual), visual)
 
-    def _read(self, texts: Sequence[str], visual: VisualBatch) -> tuple[LanguagePass, Salient]:
+    def _read(
+        self, texts: Sequence[str], visual: VisualBatch, collect_rows: bool = False
+    ) -> tuple[LanguagePass, Salient]:
         trained = self.parts
         found = self._salient(visual, trained.head(visual.tokens, visual.valid))
         regenerated = trained.regeneration(visual, found.salience, found.stacked)
-        output = self.material.backbone.language_pass(texts, regenerated.visual, regenerated.key_bias)
-        return output, found
+        seen, bias = regenerated.visual, regenerated.key_bias
+        return self.material.backbone.language_pass(texts, seen, bias, collect_rows), found
 
     def look(self, texts: Sequence[str], visual: VisualBatch) -> Tensor:
         """(B, L, N): where each layer's last token looks when images are read with their texts, as `read` reads them."""
-        trained = self.parts
-        found = self._salient(visual, trained.head(visual.tokens, visual.valid))
-        seen = trained.regeneration(visual, found.salience, found.stacked)
-        rows = self.material.backbone.language_pass(texts, seen.visual, seen.key_bias, True).rows
+        rows = self._read(texts, visual, collect_rows=True)[0].rows
         assert rows is not None
         return rows
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from ssa_me import objectives
 from ssa_me.composition import Seen, Spoken, SubjectComposition, places
-from ssa_me.passes import MOST_SUBJECTS, sizes_of
+from ssa_me.passes import MOST_SUBJECTS, look, sizes_of
 from ssa_me.salience.relations import WAYS
 from ssa_me.training.adapter_stages import SalientStage
 from ssa_me.training.batches import Batch, Part
@@ -79,20 +79,21 @@ class Memory:
         named = replace(named, regions=named.regions[:, : visual.tokens.shape[1]])
         alone, found = stage.alone(visual)
         assert alone.hidden is not None
-        composition, around = stage.parts.composition, ((1 - found.salience) * visual.valid)[:, None]
-        regions = F.pad(found.stacked, (0, 0, 0, MOST_SUBJECTS - found.stacked.shape[1]))
-        everything = torch.cat([regions, around.to(regions)], dim=1)
-        seen = composition.regions(alone.hidden, visual.tokens, visual.valid, everything)
-        boxes, sizes = torch.from_numpy(visual.boxes).to(seen), sizes_of(visual).to(seen)
-        where = places(regions.float(), boxes, sizes)
+        seen = look(stage.parts.composition, alone, visual, found)
+        more = MOST_SUBJECTS - seen.subjects.shape[1]
+        there = (
+            seen.subjects * seen.present[..., None]
+        )  # what an image lacks is nought, whatever it was read beside
+        subjects, where = (F.pad(things, (0, 0, 0, more)) for things in (there, seen.places))
+        present = F.pad(seen.present, (0, more))
+        boxes, sizes = torch.from_numpy(visual.boxes).to(where), sizes_of(visual).to(where)
         own = stage.see(named, visual, alone.hidden).float()
         lying = places(named.regions[:, None], boxes[named.image], sizes[named.image])[:, 0]
         result = []
         for b, vector in enumerate(alone.embedding()):
             rows = [r for r, image in enumerate(named.images) if image == b]
-            present = regions[b].sum(-1) > 0
             result.append(
-                Remembered(vector, seen[b, :-1], where[b], present, seen[b, -1], own[rows], lying[rows])
+                Remembered(vector, subjects[b], where[b], present[b], seen.ground[b], own[rows], lying[rows])
             )
         return result
 

@@ -41,7 +41,7 @@ from ssa_me.training.recipe import RECIPES, DataSet, Recipe, load_recipe
 from ssa_me.training.sight import SightStage
 from ssa_me.training.sources import FolderSource, PairSource, SceneSource, Source, record_texts
 from ssa_me.training.stages import BaseStage
-from ssa_me.training.versions import Versions, describe_batch
+from ssa_me.training.versions import Versions, describe_batch, further_scenes
 
 Progress = Callable[[str], None]
 _SIGHT, _BASE = "sight", "base"
@@ -181,8 +181,7 @@ def sources_of(request: TrainRequest, recipe: Recipe) -> list[Source]:
         sources.append(
             SceneSource(scenes.first, scenes.count, scenes.size, scenes.weight, on_the_fly=scenes.on_the_fly)
         )
-        further = recipe.composition.scenes
-        SceneSource(scenes.first + scenes.count, further, scenes.size)  # refused now, not after the adapters
+        further_scenes(recipe)  # refused now, not after the adapters
     for one in _data_sets(request, recipe):
         folder = Path(one.path).expanduser()
         if holds_mmeb_train(folder):

@@ -111,11 +111,9 @@ class Versions:
 
     def _further(self, recipe: Recipe, material: Material) -> Material | None:
         """Scenes that the adapters never saw, where the recipe wants some; what was learned by heart composes badly."""
-        scenes, count = recipe.scenes, recipe.composition.scenes
-        if not scenes.count or not count:
+        source = further_scenes(recipe)
+        if source is None:
             return None
-        first = scenes.first + scenes.count
-        source = SceneSource(first, count, scenes.size, scenes.weight, on_the_fly=scenes.on_the_fly)
         corpus = prepare_corpus([source], material.backbone, self.context.report)
         return replace(material, corpus=corpus, cache=TokenCache.of(corpus, material.backbone))
 
@@ -146,6 +144,16 @@ class Versions:
         parts, settings = load_parts(start / SSA_ME, width)
         claims = claims or settings.claims
         return parts, dataclasses.replace(settings, claims=claims, description=self.description)
+
+
+def further_scenes(recipe: Recipe) -> SceneSource | None:
+    """The scenes behind the recipe's own that composition wants; None where it wants none. InputError where their seeds are
+    for evaluation."""
+    scenes, count = recipe.scenes, recipe.composition.scenes
+    if not scenes.count or not count:
+        return None
+    first = scenes.first + scenes.count
+    return SceneSource(first, count, scenes.size, scenes.weight, on_the_fly=scenes.on_the_fly)
 
 
 def unfinished(out: Path) -> tuple[str, ...]:
