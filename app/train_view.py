@@ -23,6 +23,7 @@ STAGES = {
     "base": "Backbone",
     "baseline": "Baseline",
     "ssa-me": "SSA-ME",
+    "salience": "Salience",
     "composition": "Subjects",
 }
 LOSSES = {
@@ -148,11 +149,13 @@ def job_view(job: Job, names: Mapping[str, str]) -> Json:
 
 
 def progress_of(job: Job, log: TrainingLog) -> Json:
-    """Where a run is: both adapters have the same steps, one after the other, so that the rest can be told; what composes
-    their subjects then takes a tenth of that."""
+    """Where a run is: both adapters have the same steps, one after the other, so that the rest can be told; what is trained
+    behind SSA-ME's takes a tenth of that each, the salience head where a recipe wants it."""
     total = int(job.details.get("steps") or 0)
     based = log.rates.get("base") or log.stage == "base"
-    parts = ({"base": 1.0} if based else {}) | {"baseline": 1.0, "ssa-me": 1.0, "composition": 0.1}
+    lit = log.rates.get("salience") or log.stage == "salience"
+    parts = ({"base": 1.0} if based else {}) | {"baseline": 1.0, "ssa-me": 1.0}
+    parts |= ({"salience": 0.1} if lit else {}) | {"composition": 0.1}
     order = [*parts]
     at = order.index(log.stage) if log.stage in order else 0
     done = sum(parts[name] for name in order[:at])

@@ -33,18 +33,19 @@ VERSIONS = (BASELINE, SSA_ME)
 PARTS = "regeneration.safetensors"
 SETTINGS = "ssa_me.json"
 MINI = Path(__file__).parent.parent / "assets" / "mini"
-_COMPUTATION = 3
+_COMPUTATION = 4
 """Raised whenever the same weights come to give other vectors, so that galleries notice."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What `ssa_me.json` holds. floor: f of the regeneration. likeness: neighbouring image tokens of one subject are at
+    """What `ssa_me.json` holds. floor: f of the regeneration where a phrase is asked for; free_floor: where none is. likeness: neighbouring image tokens of one subject are at
     least so alike (cosine less the image's mean; −1: any). layers: language layers whose attention is read (None:
     the second half). claims: both versions learned to read an image with a caption that may be false, so that a re-ranking
     reads candidates with the text. description: one plain sentence on what the checkpoint knows, shown on the page."""
 
     floor: float = 0.5
+    free_floor: float = 0.5
     inner: int = 64
     hidden: int = 128
     composition: int = 256
@@ -60,7 +61,7 @@ class Parts(nn.Module):
     def __init__(self, width: int, settings: Settings) -> None:
         super().__init__()
         self.head = SalienceHead(width, settings.hidden)
-        self.regeneration = FeatureRegeneration(width, settings.floor, settings.inner)
+        self.regeneration = FeatureRegeneration(width, settings.floor, settings.inner, settings.free_floor)
         self.composition = SubjectComposition(width, settings.composition)
 
 

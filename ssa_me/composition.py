@@ -2,7 +2,7 @@
 
 a_k  = normalise(normalise(Σ M_k,i H_i / Σ M_k,i) + seen(Σ M_k,i V_i / Σ M_k,i, mean V))     what a region shows
 s_k  = normalise(a_k + bind_s(√D·a_k)), t_p = normalise(e_last(p) + bind_t(√D·e_last(p)))    its code, a phrase's code
-ρ_kl = Σ_r w_r(k, l)·role_r(s_k, s_l), role_r(x, y) = √D · σ_r ⊙ x ⊙ shift(y)                who stands how to whom
+ρ_kl = Σ_r w_r(k, l)·role_r(s_k, s_l), role_r(x, y) = (σ_r1 ⊙ x + σ_r2 ⊙ y)/√2              who stands how to whom
 e    = normalise(e_last + g_s·(Σ_k s_k/√K + r_s·Σ_kl ρ_kl + u_s·s_0))                        of an image
 e(t) = normalise(e_last + g_t·(Σ_p t_p/√P + r_t·role_r(t_1, t_2) + u_t·t_0))                 of a text
 g    = gate · 2σ(trust(e_last)): how far subjects are to be trusted in this image or text
@@ -31,7 +31,7 @@ from ssa_me.regeneration import aggregate
 from ssa_me.salience.relations import WAYS, relation_of
 from ssa_me.salience.subjects import setting_of, split_phrases
 
-RELATED = 3
+RELATED = 4
 """So many subjects of an image, its most salient, stand in relations."""
 PLACE = 6
 _SIGNS = 7  # the seed of σ
@@ -66,11 +66,10 @@ class Said:
 
     def statements(self) -> list[Tensor]:
         """B arrays (S_b, D) of unit length: what each text states, one by one; an image is to have something that is near
-        each of them."""
-        rows = torch.cat([self.phrases, self.setting[:, None], self.relation[:, None]], dim=1)
-        there = torch.cat(
-            [self.present, *((x.abs().sum(-1) > 0)[:, None] for x in (self.setting, self.relation))], dim=1
-        )
+        each of them. A relation is stated twice, since it speaks of two."""
+        others = (self.setting, self.relation, self.relation)
+        rows = torch.cat([self.phrases, *(x[:, None] for x in others)], dim=1)
+        there = torch.cat([self.present, *((x.abs().sum(-1) > 0)[:, None] for x in others)], dim=1)
         return [F.normalize(own[kept], dim=-1) for own, kept in zip(rows, there, strict=True)]
 
 
@@ -99,7 +98,7 @@ class SubjectComposition(nn.Module):
             assert isinstance(last, nn.Linear)
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-        drawn = torch.rand(len(WAYS), width, generator=torch.Generator().manual_seed(_SIGNS))
+        drawn = torch.rand(len(WAYS), 2, width, generator=torch.Generator().manual_seed(_SIGNS))
         self.register_buffer("signs", (drawn < 0.5).float() * 2 - 1, persistent=False)
 
     def start(self, share: float) -> None:
@@ -135,8 +134,8 @@ class SubjectComposition(nn.Module):
 
     def role(self, first: Tensor, second: Tensor, ways: Tensor) -> Tensor:
         """Σ_r w_r·role_r (…, D) of codes (…, D) in relations of weights `ways` (…, W)."""
-        signs = ways.to(first.dtype) @ self.signs.to(first.dtype)
-        return first.shape[-1] ** 0.5 * signs * first * second.roll(1, -1)
+        firsts, seconds = (ways.to(first.dtype) @ signs.to(first.dtype) for signs in self.signs.unbind(1))
+        return (firsts * first + seconds * second) / 2**0.5
 
     def related(self, seen: Seen) -> tuple[Tensor, Tensor]:
         """ρ_kl (B, R, D) of all ordered pairs of the first subjects of each image, and which are there (B, R)."""

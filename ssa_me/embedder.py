@@ -403,7 +403,7 @@ class SalientEmbedder:
             regions = tuple(mark(visual))
             found = self._passes.salience(visual, [image], [None])
             passes = self._passes.read([""], visual, found, versions)
-            marked = Salient(found.salience, (regions,))
+            marked = Salient(found.salience, (regions,), found.asked)
             return {v: self._passes.subject_vectors(v, out, visual, marked)[0] for v, out in passes.items()}
 
     def _salience(

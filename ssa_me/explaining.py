@@ -70,7 +70,7 @@ def explain(
         }
         own = np.concatenate([own, more])
     strongest = torch.from_numpy(maps.max(0))[None].to(visual.tokens)
-    conditioned = found_regions(strongest, visual, passes.settings.likeness)
+    conditioned = found_regions(strongest, visual, passes.settings.likeness, [bool(subjects.phrases)])
     with clock.timed("embedding"):
         alone = passes.read([""], visual, free)
         images = passes.image_vectors(alone, visual, free)
@@ -79,9 +79,11 @@ def explain(
         attention, by_head = _attend(passes, visual, conditioned, text, heads)
     with clock.timed("alignment"):
         alignment, table = _align(passes, visual, free, alone, phrases, own, spoken, attention)
-    gain = salience_weights(torch.from_numpy(maps.max(0)), passes.settings.floor).numpy()
+    settings = passes.settings
+    floor = settings.floor if subjects.phrases else settings.free_floor
+    gain = salience_weights(torch.from_numpy(maps.max(0)), floor).numpy()
     if phrases:
-        each |= {"gain": salience_weights(torch.from_numpy(own), passes.settings.floor).numpy()}
+        each |= {"gain": salience_weights(torch.from_numpy(own), settings.floor).numpy()}
     return Explanation(
         image_size=image.size,
         boxes=boxes,
@@ -170,7 +172,7 @@ def _align(
 ) -> tuple[tuple[Alignment, ...], RegionTable | None]:
     tops = [peaks(maps[k], visual.boxes[0], 1) for k in range(len(phrases))]
     regions = [*(top[0] for top in tops if top), *free.regions[0]]
-    gathered = Salient(free.salience, (tuple(regions),))
+    gathered = Salient(free.salience, (tuple(regions),), free.asked)
     vectors = {v: passes.subject_vectors(v, output, visual, gathered)[0] for v, output in alone.items()}
     candidates = [Candidate(region, {v: vectors[v][i] for v in vectors}) for i, region in enumerate(regions)]
     own = iter(candidates)

@@ -39,6 +39,12 @@ class VisualBatch:
         """The number of image tokens of each image."""
         return [int(n) for n in self.valid.sum(1)]
 
+    @property
+    def centres(self) -> Tensor:
+        """(B, N, 2) float32 of the tokens' boxes, as shares of the image; 0 on padding."""
+        middle = (self.boxes[..., :2] + self.boxes[..., 2:]) / 2 / np.array(self.sizes, np.float32)[:, None]
+        return torch.from_numpy(middle.astype(np.float32)).to(self.tokens.device)
+
     def with_tokens(self, tokens: Tensor, deep: tuple[Tensor, ...]) -> VisualBatch:
         return replace(self, tokens=tokens, deep=deep)
 

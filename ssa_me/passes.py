@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
@@ -39,10 +38,11 @@ MOST_SUBJECTS = 6
 
 @dataclass(frozen=True)
 class Salient:
-    """Salience of a batch: (B, N) in [0, 1], and the regions of its peaks."""
+    """Salience of a batch: (B, N) in [0, 1], the regions of its peaks, and of which images a phrase was asked for."""
 
     salience: Tensor
     regions: tuple[tuple[TokenRegion, ...], ...]
+    asked: tuple[bool, ...]
 
     @cached_property
     def stacked(self) -> Tensor:
@@ -56,7 +56,11 @@ class Salient:
 
     def select(self, rows: Sequence[int]) -> Salient:
         """That of the images in `rows`, one of which may come more than once."""
-        return Salient(self.salience[list(rows)], tuple(self.regions[row] for row in rows))
+        return Salient(
+            self.salience[list(rows)],
+            tuple(self.regions[row] for row in rows),
+            tuple(self.asked[row] for row in rows),
+        )
 
 
 class Passes:
@@ -147,7 +151,7 @@ class Passes:
         if found is None or (version != SSA_ME and not control):
             return visual, torch.zeros(visual.valid.shape, device=visual.valid.device)
         regeneration = self.parts.regeneration if version == SSA_ME else self.fresh.regeneration
-        regenerated: Regenerated = regeneration(visual, found.salience, found.stacked)
+        regenerated: Regenerated = regeneration(visual, found.salience, found.stacked, found.asked)
         return regenerated.visual, regenerated.key_bias
 
     def salience(
@@ -155,7 +159,8 @@ class Passes:
     ) -> Salient:
         """Salience for each image's phrase, None being query-free: the head's, or the expert's where none was
         trained."""
-        return found_regions(self._salience(visual, images, phrases), visual, self.settings.likeness)
+        asked = [bool(phrase) for phrase in phrases]
+        return found_regions(self._salience(visual, images, phrases), visual, self.settings.likeness, asked)
 
     def salience_of_any(
         self, visual: VisualBatch, images: Sequence[Image.Image], phrases: Sequence[str]
@@ -163,7 +168,8 @@ class Passes:
         """The largest salience over `phrases`, the same of all images; query-free without any."""
         asked: Sequence[str | None] = phrases or [None]
         each = [self._salience(visual, images, [phrase] * len(images)) for phrase in asked]
-        return found_regions(torch.stack(each).amax(0), visual, self.settings.likeness)
+        every = [bool(phrases)] * len(images)
+        return found_regions(torch.stack(each).amax(0), visual, self.settings.likeness, every)
 
     def _salience(
         self, visual: VisualBatch, images: Sequence[Image.Image], phrases: Sequence[str | None]
@@ -180,12 +186,13 @@ class Passes:
     def head_salience(self, visual: VisualBatch, phrases: Sequence[str | None]) -> Tensor:
         head = self.parts.head
         named = [i for i, phrase in enumerate(phrases) if phrase]
-        salience: Tensor = head.salience(visual.tokens, visual.valid)
+        tokens, valid, centres = visual.tokens, visual.valid, visual.centres
+        salience: Tensor = head.salience(tokens, valid, centres)
         if named:
             distinct = list(dict.fromkeys(phrases[i] or "" for i in named))
             spoken = self.speak(distinct, (SSA_ME,))[SSA_ME]
             rows = spoken[[distinct.index(phrases[i] or "") for i in named]].to(visual.tokens.dtype)
-            salience[named] = head.salience(visual.tokens[named], visual.valid[named], rows)
+            salience[named] = head.salience(tokens[named], valid[named], centres[named], rows)
         return salience
 
     def attention(self, visual: VisualBatch, found: Salient, texts: Sequence[str]) -> dict[str, np.ndarray]:
@@ -252,11 +259,12 @@ class Passes:
         self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient
     ) -> tuple[np.ndarray, ...]:
         """B arrays (K_b + P_b + 1, D): each image's subject vectors, those of the relations between them, and that of the
-        ground, in the order of `things_of`; none where no subject was found."""
+        ground, in the order of `things_of`; none where no subject was found. A relation's is the shorter the less certain it
+        is; the others are of unit length."""
         composition = self._composition(version)
         seen = see(composition, output, visual, found)
         related, there = composition.related(seen)
-        bound = F.normalize(related, dim=-1)
+        bound = related / related.norm(dim=-1, keepdim=True).clamp(min=1)
         none = seen.ground[:0].cpu().numpy()
         return tuple(
             torch.cat([seen.subjects[b, : len(own)], bound[b][there[b]], seen.ground[b : b + 1]])
@@ -283,9 +291,9 @@ class Passes:
         return self.parts.composition if version == SSA_ME else self.fresh.composition
 
 
-def found_regions(salience: Tensor, visual: VisualBatch, likeness: float) -> Salient:
-    """Salience (B, N) with its regions: of its peaks, or where tokens of one region are to be at least so alike (more than
-    −1), grown by what tokens show."""
+def found_regions(salience: Tensor, visual: VisualBatch, likeness: float, asked: Sequence[bool]) -> Salient:
+    """Salience (B, N), of those images that are `asked` (B) for a phrase, with its regions: of its peaks, or where tokens of
+    one region are to be at least so alike (more than −1), grown by what tokens show."""
     values = salience.detach().float().cpu().numpy()
     shown = visual.tokens.detach().float().cpu().numpy()
     regions = tuple(
@@ -294,7 +302,7 @@ def found_regions(salience: Tensor, visual: VisualBatch, likeness: float) -> Sal
         else peaks(values[b, :count], visual.boxes[b, :count], MOST_SUBJECTS)
         for b, count in enumerate(visual.counts())
     )
-    return Salient(salience, regions)
+    return Salient(salience, regions, tuple(asked))
 
 
 def things_of(found: Sequence[TokenRegion], size: tuple[int, int]) -> tuple[Region, ...]:

@@ -33,7 +33,8 @@ def full_salience(
 ) -> Salient:
     """Salience of B images for the subjects that `phrases` name: the largest over the subjects."""
     maps = fused(expert_maps(expert, visual, images, phrases), relevance_maps(passes, visual, phrases))
-    return found_regions(torch.from_numpy(maps.max(1)).to(visual.tokens), visual, passes.settings.likeness)
+    salience, every = torch.from_numpy(maps.max(1)).to(visual.tokens), [True] * len(images)
+    return found_regions(salience, visual, passes.settings.likeness, every)
 
 
 def expert_maps(

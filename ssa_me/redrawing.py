@@ -59,4 +59,4 @@ def _salient(drawn: Sequence[BBox], visual: VisualBatch) -> Salient:
         for bbox, share in zip(drawn, shares, strict=True)
     )
     salience = np.max(shares, axis=0) if shares else np.zeros(visual.boxes.shape[1], np.float32)
-    return Salient(torch.from_numpy(salience)[None].to(visual.tokens), (regions,))
+    return Salient(torch.from_numpy(salience)[None].to(visual.tokens), (regions,), (False,))

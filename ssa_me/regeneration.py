@@ -1,6 +1,7 @@
 """Feature regeneration: image tokens recalibrated by salience. It knows nothing of where salience comes from.
 
-With w = f + (1−f)·S, floor f ∈ (0, 1]:
+With w = f + (1−f)·S, floor f ∈ (0, 1], of its own where salience was asked for by a phrase and where it was not: a
+query-free map says what stands out, and not that nothing else will be asked for.
 
 1. weighted aggregation  v̄_k = Σ_i M_k,i V_i / Σ_i M_k,i
 2. noise suppression     V′_i = w_i V_i + (1−w_i)·mean(V), and log w_i as a key bias in every language layer, since
@@ -13,6 +14,7 @@ abstract of SSA-ME (arXiv 2604.25273). B samples, N tokens, K subjects, D width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,8 +32,8 @@ class Regenerated:
     gain: Tensor
 
 
-def salience_weights(salience: Tensor, floor: float) -> Tensor:
-    """w = f + (1−f)·S, in [f, 1], of the shape of `salience`."""
+def salience_weights(salience: Tensor, floor: float | Tensor) -> Tensor:
+    """w = f + (1−f)·S, in [f, 1], of the shape of `salience`, by one floor or by one that spreads over it."""
     return floor + (1 - floor) * salience
 
 
@@ -50,16 +52,17 @@ def suppress(tokens: Tensor, valid: Tensor, weights: Tensor) -> Tensor:
 
 
 class FeatureRegeneration(nn.Module):
-    """The three steps with their trained parts. width: D; inner: width of the cross-attention.
+    """The three steps with their trained parts. width: D; floor: f under a phrase, free_floor without one; inner: width of the
+    cross-attention.
 
     The gate starts at 0, so that a new module only suppresses; raises ValueError for a floor outside (0, 1].
     """
 
-    def __init__(self, width: int, floor: float = 0.5, inner: int = 64) -> None:
+    def __init__(self, width: int, floor: float = 0.5, inner: int = 64, free_floor: float = 0.5) -> None:
         super().__init__()
-        if not 0 < floor <= 1:
-            raise ValueError(f"floor must lie in (0, 1], not {floor}")
-        self.floor = floor
+        if not (0 < floor <= 1 and 0 < free_floor <= 1):
+            raise ValueError(f"floors must lie in (0, 1], not {floor} and {free_floor}")
+        self.floor, self.free_floor = floor, free_floor
         self.query_norm = nn.LayerNorm(width)
         self.subject_norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, inner, bias=False)
@@ -68,12 +71,16 @@ class FeatureRegeneration(nn.Module):
         self.out = nn.Linear(inner, width, bias=False)
         self.gate = nn.Parameter(torch.zeros(()))
 
-    def forward(self, visual: VisualBatch, salience: Tensor, regions: Tensor) -> Regenerated:
-        """Regenerate a batch under salience (B, N) in [0, 1] and subject regions (B, K, N) ≥ 0 (K may be 0).
+    def forward(
+        self, visual: VisualBatch, salience: Tensor, regions: Tensor, asked: Sequence[bool]
+    ) -> Regenerated:
+        """Regenerate a batch under salience (B, N) in [0, 1] and subject regions (B, K, N) ≥ 0 (K may be 0); asked: of which
+        of the B images a phrase was asked for.
 
         The same weights serve the features that a family feeds into deeper layers.
         """
-        weights = salience_weights(salience, self.floor)
+        floors = [self.floor if one else self.free_floor for one in asked]
+        weights = salience_weights(salience, salience.new_tensor(floors)[:, None])
         tokens = self._regenerate(visual.tokens, visual.valid, weights, regions)
         deep = tuple(self._regenerate(layer, visual.valid, weights, regions) for layer in visual.deep)
         key_bias = weights.float().log() * visual.valid

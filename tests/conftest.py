@@ -202,7 +202,7 @@ def trained_checkpoint(checkpoint_of, tmp_path_factory) -> Path:
     shutil.copytree(checkpoint_of("qwen2_vl"), folder)
     backbone = Backbone.load(folder, torch.device("cpu"), torch.float32)
     adapters = Adapters(backbone)
-    torch.manual_seed(1)
+    torch.manual_seed(2)
     with torch.no_grad():
         for version in ("baseline", "ssa-me"):
             for parameter in adapters.attach(version, rank=2, alpha=4):

@@ -103,28 +103,32 @@ def test_codes_are_of_unit_length_and_those_of_subjects_are_not_those_of_phrases
 
 def test_a_role_by_hand(fresh):
     first, second = torch.zeros(WIDTH), torch.zeros(WIDTH)
-    first[2], first[5], second[1], second[7] = 0.6, 0.8, 1.0, 0.5
-    # the second is shifted by one: 1 at 2 and .5 at 0; only place 2 has both
+    first[2], first[5], second[2], second[7] = 0.6, 0.8, 1.0, 0.5
     bound = fresh.role(first, second, LEFT)
-    by_hand = torch.zeros(WIDTH)
-    by_hand[2] = WIDTH**0.5 * fresh.signs[0, 2] * 0.6
+    by_hand, ((one, other), *_) = torch.zeros(WIDTH), fresh.signs
+    by_hand[2] = (0.6 * one[2] + 1.0 * other[2]) / 2**0.5
+    by_hand[5], by_hand[7] = 0.8 * one[5] / 2**0.5, 0.5 * other[7] / 2**0.5
     torch.testing.assert_close(bound, by_hand)
+    torch.testing.assert_close(fresh.role(first, second, LEFT / 4), bound / 4)
     assert not fresh.role(first, second, torch.zeros(3)).any()
 
 
-def test_a_role_is_near_only_where_subjects_order_and_relation_are_the_same():
+def test_the_cosine_of_two_relations_is_the_mean_of_those_of_what_stands_in_the_same_role():
+    """But for what is left of two unrelated vectors, 1/√D: the same two in the same order alone are near, half of it is half as
+    near, and another order or another relation is not near at all."""
     torch.manual_seed(2)
-    module = SubjectComposition(512, 6)
-    a, b, c = unit(3, 512)
+    module = SubjectComposition(2048, 6)
+    a, b, c = unit(3, 2048)
     own = module.role(a, b, LEFT)
-    assert float(own @ own) == pytest.approx(1, abs=0.3)
-    for other in (
-        module.role(b, a, LEFT),
-        module.role(a, c, LEFT),
-        module.role(c, b, LEFT),
-        module.role(a, b, LEFT.roll(1)),
+    for other, cosine in (
+        (module.role(a, b, LEFT), 1.0),
+        (module.role(a, c, LEFT), 0.5),
+        (module.role(c, b, LEFT), 0.5),
+        (module.role(b, a, LEFT), 0.0),
+        (module.role(a, b, LEFT.roll(1)), 0.0),
+        (module.role(a, b, torch.tensor([0.25, 0.0, 0.75])), 0.25),
     ):
-        assert abs(float(own @ other)) < 0.2
+        assert float(own @ other) == pytest.approx(cosine, abs=0.1)
 
 
 def test_signs_are_the_same_everywhere_and_no_weight():
@@ -133,15 +137,16 @@ def test_signs_are_the_same_everywhere_and_no_weight():
     assert "signs" not in one.state_dict()
 
 
-def test_related_are_the_ordered_pairs_of_the_first_three(moved):
-    found = seen(2, 4)
+def test_related_are_the_ordered_pairs_of_the_first_four(moved):
+    found = seen(2, 5)
     vectors, there = moved.related(found)
-    assert vectors.shape == (2, 6, WIDTH) and there.all()
+    assert vectors.shape == (2, 12, WIDTH) and there.all()
     ways = moved.relations(found.places[:, 0], found.places[:, 2]).sigmoid()
     by_hand = moved.role(found.subjects[:, 0], found.subjects[:, 2], ways)
-    torch.testing.assert_close(vectors[:, 1], by_hand)  # (0,1) (0,2) (1,0) (1,2) (2,0) (2,1)
+    torch.testing.assert_close(vectors[:, 1], by_hand)  # (0,1) (0,2) (0,3) (1,0) (1,2) (1,3) (2,0) …
     found.present[0, 1] = False
-    assert moved.related(found)[1][0].tolist() == [False, True, False, False, True, False]
+    assert (~moved.related(found)[1][0]).nonzero().flatten().tolist() == [0, 3, 4, 5, 7, 10]
+    assert len(moved.related(seen(1, 3))[0][0]) == 6
 
 
 def test_nothing_is_related_where_nothing_is_there(moved):
@@ -233,9 +238,11 @@ def test_statements_are_phrases_setting_and_relation_of_unit_length(moved):
     codes = unit(len(spoken.readings), WIDTH)
     said = spoken.said(moved, codes)
     both, one = said.statements()
-    assert both.shape == (4, WIDTH) and one.shape == (1, WIDTH)
+    assert both.shape == (5, WIDTH) and one.shape == (1, WIDTH)
     torch.testing.assert_close(both[:3], codes[[2, 1, 3]])
-    torch.testing.assert_close(both[3], F.normalize(said.relation[0], dim=0))
+    torch.testing.assert_close(
+        both[3:], F.normalize(said.relation, dim=-1)[[0, 0]]
+    )  # of two, so it counts twice
     torch.testing.assert_close(one, codes[1:2])
 
 

@@ -132,15 +132,21 @@ def test_shapes_units_and_bounds(name, embedder_of, samples):
         regions = embedded.regions[i]
         single = [region.single for region in regions]
         subjects = single.count(True)
-        # ordered pairs of the first three, and the ground; nothing without a subject
-        around = {0: 0, 1: 1, 2: 3}.get(subjects, 7)
+        # ordered pairs of the first four, and the ground; nothing without a subject
+        pairs = {0: 0, 1: 0, 2: 2, 3: 6}.get(subjects, 12)
+        around = pairs + bool(subjects)
         assert subjects <= 6 and single == [True] * subjects + [False] * around
         assert sample.image is not None or not regions
-        stated = len(regions) if sample.image is not None else {TOLD: 4}.get(sample.text, 1)
+        stated = len(regions) if sample.image is not None else {TOLD: 5}.get(sample.text, 1)
         for v in VERSIONS:
             rows = embedded.subject_vectors[v][i]
             assert rows.shape == (stated, dimension) and rows.dtype == np.float32
-            np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+            lengths = np.linalg.norm(rows, axis=1)
+            certain = np.delete(lengths, range(subjects, subjects + pairs)) if regions else lengths
+            np.testing.assert_allclose(certain, 1, atol=1e-5)
+            assert (lengths < 1 + 1e-5).all() and (
+                lengths > 0
+            ).all()  # a relation is as long as it is certain
         if regions:
             assert regions[-1].bbox == (0, 0, *sample.image.size)
         for region in regions:
@@ -253,7 +259,9 @@ def test_a_bare_backbone_runs_training_free(family, embedder_of, checkpoint_of, 
 def test_a_floor_of_one_without_training_is_the_baseline(family, embedder_of, checkpoint_of, discs):
     backbone = Backbone.load(checkpoint_of(family), CPU, torch.float32)
     info = embedder_of(family).info
-    neutral = SalientEmbedder(backbone, Adapters(backbone), None, Settings(floor=1.0), info, OpenCVExpert())
+    neutral = SalientEmbedder(
+        backbone, Adapters(backbone), None, Settings(floor=1.0, free_floor=1.0), info, OpenCVExpert()
+    )
     vectors = neutral.embed([Sample(image=discs), Sample("red bird", discs)]).vectors
     np.testing.assert_allclose(vectors["ssa-me"], vectors["baseline"], atol=1e-5)
 
@@ -353,7 +361,7 @@ def test_a_weight_outside_its_range_is_bad_input(weight, trained, discs):
         trained.embed_query("bird", discs, weight)
 
 
-def test_a_marked_region_is_embedded_as_a_subject_is(trained, discs):
+def test_a_marked_region_is_embedded_as_a_subject_is(trained, embedder_of, discs):
     width, height = discs.size
     whole = trained.embed_region(discs, (0, 0, width, height))
     half = trained.embed_region(discs, (0, 0, width / 2, height))
@@ -361,9 +369,10 @@ def test_a_marked_region_is_embedded_as_a_subject_is(trained, discs):
         assert np.linalg.norm(half[version]) == pytest.approx(1, abs=1e-5)
         assert not np.allclose(whole[version], half[version], atol=1e-3)
     assert list(trained.embed_region(discs, (0, 0, 9, 9), versions=("baseline",))) == ["baseline"]
-    found = trained.embed([Sample(image=discs)], subjects=True)
+    plain = embedder_of("qwen2_vl")
+    found = plain.embed([Sample(image=discs)], subjects=True)
     (region, *_), rows = found.regions[0], found.subject_vectors["baseline"][0]
-    marked = trained.embed_region(discs, region.bbox, versions=("baseline",))["baseline"]
+    marked = plain.embed_region(discs, region.bbox, versions=("baseline",))["baseline"]
     assert int((rows @ marked).argmax()) == 0  # the same place, by area rather than by salience
     with pytest.raises(InputError, match="no part of the image"):
         trained.embed_region(discs, (width + 1, 0, 5, 5))

@@ -20,17 +20,22 @@ def region(x: float, y: float, width: float, height: float, salience: float) -> 
 
 def test_the_things_of_an_image_by_hand():
     left, right, low = region(0, 10, 20, 30, 0.8), region(60, 0, 30, 20, 0.6), region(10, 50, 10, 30, 0.4)
-    small = region(90, 70, 10, 10, 0.2)
-    found = things_of([left, right, low, small], SIZE)
-    singles = [Region(one.bbox, one.salience) for one in (left, right, low, small)]
-    assert list(found[:4]) == singles and all(one.single for one in singles)
-    # around left and right, left and low, right and left, right and low, low and left, low and right; never the fourth
-    boxes = [one.bbox for one in found[4:-1]]
-    both, down, across = (0, 0, 90, 40), (0, 10, 20, 70), (10, 0, 80, 80)
-    assert RELATED == 3 and boxes == [both, down, both, across, down, across]
-    np.testing.assert_allclose([one.salience for one in found[4:-1]], [0.7, 0.6, 0.7, 0.5, 0.6, 0.5])
+    small, last = region(90, 70, 10, 10, 0.2), region(50, 70, 10, 10, 0.1)
+    found = things_of([left, right, low, small, last], SIZE)
+    singles = [Region(one.bbox, one.salience) for one in (left, right, low, small, last)]
+    assert list(found[:5]) == singles and all(one.single for one in singles)
+    # around left and right, low, small; right and left, low, small; low and …; small and …; never the fifth
+    boxes = [one.bbox for one in found[5:-1]]
+    both, down, all_of = (0, 0, 90, 40), (0, 10, 20, 70), (0, 10, 100, 70)
+    across, beside, under = (10, 0, 80, 80), (60, 0, 40, 80), (10, 50, 90, 30)
+    assert RELATED == 4
+    assert boxes[:6] == [both, down, all_of, both, across, beside]
+    assert boxes[6:] == [down, across, under, all_of, beside, under]
+    saliences = [one.salience for one in found[5:-1]]
+    np.testing.assert_allclose(saliences[:6], [0.7, 0.6, 0.5, 0.7, 0.5, 0.4])
+    np.testing.assert_allclose(saliences[6:], [0.6, 0.5, 0.3, 0.5, 0.4, 0.3])
     assert found[-1] == Region((0, 0, 100, 80), 0.0, single=False)
-    assert not any(one.single for one in found[4:])
+    assert not any(one.single for one in found[5:])
 
 
 def test_one_subject_stands_in_no_relation_and_none_leaves_no_ground():
@@ -60,10 +65,10 @@ def test_subjects_on_one_plateau_are_told_apart_by_what_tokens_show_where_that_i
     tokens = np.zeros((6, 2), np.float32)
     tokens[:, 0] = [1, 1, 1, -1, -1, -1]
     salience = torch.full((1, 6), 0.8)
-    (alike,) = found_regions(salience, visual(tokens), -1.0).regions
+    (alike,) = found_regions(salience, visual(tokens), -1.0, [False]).regions
     assert [one.bbox for one in alike] == [(0, 0, 60, 10)]
-    (apart,) = found_regions(salience, visual(tokens), 0.4).regions
+    (apart,) = found_regions(salience, visual(tokens), 0.4, [False]).regions
     assert sorted(one.bbox for one in apart) == [(0, 0, 30, 10), (30, 0, 30, 10)]
     stripes = np.repeat(np.eye(8, dtype=np.float32), 2, axis=0)
-    (many,) = found_regions(torch.full((1, 16), 0.8), visual(stripes), 0.4).regions
+    (many,) = found_regions(torch.full((1, 16), 0.8), visual(stripes), 0.4, [False]).regions
     assert len(many) == MOST_SUBJECTS == 6

@@ -26,6 +26,7 @@ def ramp(batch: int = 1, length: int = 4, width: int = 6, seed: int = 0) -> torc
 
 
 EVERY = torch.ones(1, 4, dtype=torch.bool)
+ASKED = [True]
 NO_REGIONS = torch.zeros(1, 0, 4)
 
 
@@ -80,6 +81,8 @@ def test_suppression_draws_tokens_to_the_mean_of_the_real_ones():
 def test_the_floor_lies_above_zero_and_up_to_one(floor):
     with pytest.raises(ValueError, match="floor"):
         FeatureRegeneration(6, floor)
+    with pytest.raises(ValueError, match="floors must lie in"):
+        FeatureRegeneration(6, 0.5, free_floor=floor)
 
 
 # --- the module ------------------------------------------------------------------------------------------------------
@@ -88,7 +91,7 @@ def test_the_floor_lies_above_zero_and_up_to_one(floor):
 def test_floor_one_and_gate_zero_are_exactly_the_identity():
     deep = ramp(seed=1)
     before = batch_of(ramp(), EVERY, (deep,))
-    after = FeatureRegeneration(6, floor=1.0)(before, torch.rand(1, 4), torch.rand(1, 2, 4))
+    after = FeatureRegeneration(6, floor=1.0)(before, torch.rand(1, 4), torch.rand(1, 2, 4), ASKED)
     assert torch.equal(after.visual.tokens, before.tokens)
     assert torch.equal(after.visual.deep[0], deep)
     assert torch.equal(after.key_bias, torch.zeros(1, 4))
@@ -99,15 +102,24 @@ def test_floor_one_and_gate_zero_are_exactly_the_identity():
 def test_key_bias_is_the_logarithm_of_the_weights_and_zero_on_padding():
     valid = torch.tensor([[True, True, True, False]])
     after = FeatureRegeneration(6, floor=0.2)(
-        batch_of(ramp(), valid), torch.tensor([[0.0, 0.5, 1.0, 0.0]]), NO_REGIONS
+        batch_of(ramp(), valid), torch.tensor([[0.0, 0.5, 1.0, 0.0]]), NO_REGIONS, ASKED
     )
     torch.testing.assert_close(after.key_bias, torch.tensor([[math.log(0.2), math.log(0.6), 0.0, 0.0]]))
     torch.testing.assert_close(after.gain, torch.tensor([[0.2, 0.6, 1.0, 0.0]]))
 
 
+def test_what_was_asked_for_and_what_was_not_have_floors_of_their_own():
+    valid, salience = torch.ones(3, 4, dtype=torch.bool), torch.tensor([[0.0, 0.5, 1.0, 0.25]]).expand(3, -1)
+    module = FeatureRegeneration(6, floor=0.2, free_floor=0.6)
+    after = module(batch_of(ramp(batch=3), valid), salience, torch.zeros(3, 0, 4), [True, False, True])
+    asked, free = torch.tensor([0.2, 0.6, 1.0, 0.4]), torch.tensor([0.6, 0.8, 1.0, 0.7])
+    torch.testing.assert_close(after.gain, torch.stack([asked, free, asked]))
+    torch.testing.assert_close(after.key_bias, torch.stack([asked, free, asked]).log())
+
+
 def test_a_new_module_only_suppresses():
     tokens, salience = ramp(), torch.tensor([[0.0, 0.2, 0.7, 1.0]])
-    after = FeatureRegeneration(6, floor=0.3)(batch_of(tokens, EVERY), salience, torch.rand(1, 3, 4))
+    after = FeatureRegeneration(6, floor=0.3)(batch_of(tokens, EVERY), salience, torch.rand(1, 3, 4), ASKED)
     assert torch.equal(after.visual.tokens, suppress(tokens, EVERY, salience_weights(salience, 0.3)))
 
 
@@ -122,7 +134,7 @@ def opened(gate: float = 0.5) -> FeatureRegeneration:
 def test_enhancement_with_one_subject_adds_its_value_everywhere():
     module, tokens = opened(), ramp()
     regions = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]])
-    after = module(batch_of(tokens, EVERY), torch.ones(1, 4), regions).visual.tokens
+    after = module(batch_of(tokens, EVERY), torch.ones(1, 4), regions, ASKED).visual.tokens
     subject = module.subject_norm(tokens[:, :2].mean(1, keepdim=True))
     expected = tokens + 0.5 * module.out(module.value(subject))  # attention on the only subject is 1
     torch.testing.assert_close(after, expected)
@@ -137,7 +149,7 @@ def test_enhancement_attends_to_subjects_by_query_and_key():
     first = ((query @ keys[0] - query @ keys[1]) / 2).sigmoid()[:, None]  # softmax of two, √inner = 2
     values = module.out(module.value(subjects))
     expected = tokens[0] + 0.5 * (first * values[0] + (1 - first) * values[1])
-    after = module(batch_of(tokens, EVERY), torch.ones(1, 4), regions).visual.tokens
+    after = module(batch_of(tokens, EVERY), torch.ones(1, 4), regions, ASKED).visual.tokens
     torch.testing.assert_close(after[0], expected)
 
 
@@ -146,44 +158,46 @@ def test_empty_regions_are_not_attended_to():
     one = torch.tensor([1.0, 1.0, 0.0, 0.0])
     regions = torch.stack([torch.stack([one, torch.zeros(4)]), torch.zeros(2, 4)])
     valid = torch.ones(2, 4, dtype=torch.bool)
-    after = module(batch_of(tokens, valid), torch.ones(2, 4), regions).visual.tokens
-    alone = module(batch_of(tokens[:1], EVERY), torch.ones(1, 4), one[None, None]).visual.tokens
+    after = module(batch_of(tokens, valid), torch.ones(2, 4), regions, ASKED * 2).visual.tokens
+    alone = module(batch_of(tokens[:1], EVERY), torch.ones(1, 4), one[None, None], ASKED).visual.tokens
     torch.testing.assert_close(after[0], alone[0])  # the empty slot beside a region changes nothing
     assert torch.equal(after[1], tokens[1])  # an image with empty slots alone is left as it is
 
 
 def test_without_regions_an_open_gate_changes_nothing():
     tokens = ramp()
-    after = opened()(batch_of(tokens, EVERY), torch.ones(1, 4), NO_REGIONS)
+    after = opened()(batch_of(tokens, EVERY), torch.ones(1, 4), NO_REGIONS, ASKED)
     assert torch.equal(after.visual.tokens, tokens)
 
 
 def test_padding_stays_zero_under_an_open_gate():
     valid = torch.tensor([[True, True, True, False]])
     tokens = ramp() * valid[..., None]
-    after = opened()(batch_of(tokens, valid), torch.ones(1, 4), torch.tensor([[[1.0, 0.0, 0.0, 0.0]]]))
+    after = opened()(batch_of(tokens, valid), torch.ones(1, 4), torch.tensor([[[1.0, 0.0, 0.0, 0.0]]]), ASKED)
     assert torch.equal(after.visual.tokens[0, 3], torch.zeros(6))
 
 
 def test_deep_features_are_regenerated_with_the_same_weights():
     tokens, deep = ramp(), (ramp(seed=1), ramp(seed=2))
     salience = torch.tensor([[0.0, 0.3, 0.6, 1.0]])
-    after = FeatureRegeneration(6, floor=0.25)(batch_of(tokens, EVERY, deep), salience, NO_REGIONS)
+    after = FeatureRegeneration(6, floor=0.25)(batch_of(tokens, EVERY, deep), salience, NO_REGIONS, ASKED)
     weights = salience_weights(salience, 0.25)
     for layer, made in zip(deep, after.visual.deep, strict=True):
         assert torch.equal(made, suppress(layer, EVERY, weights))
-    opened_up = opened()(batch_of(tokens, EVERY, deep), salience, torch.tensor([[[1.0, 0.0, 0.0, 0.0]]]))
+    opened_up = opened()(
+        batch_of(tokens, EVERY, deep), salience, torch.tensor([[[1.0, 0.0, 0.0, 0.0]]]), ASKED
+    )
     assert not torch.equal(opened_up.visual.deep[0], deep[0])
 
 
 def test_every_trained_part_gets_a_gradient_once_the_gate_is_open():
     module = opened()
     regions = torch.tensor([[[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]]])
-    module(batch_of(ramp(), EVERY), torch.ones(1, 4), regions).visual.tokens.pow(2).sum().backward()
+    module(batch_of(ramp(), EVERY), torch.ones(1, 4), regions, ASKED).visual.tokens.pow(2).sum().backward()
     silent = [name for name, p in module.named_parameters() if p.grad is None or p.grad.abs().sum() == 0]
     assert not silent
     module = opened(gate=0.0)
-    module(batch_of(ramp(), EVERY), torch.ones(1, 4), regions).visual.tokens.pow(2).sum().backward()
+    module(batch_of(ramp(), EVERY), torch.ones(1, 4), regions, ASKED).visual.tokens.pow(2).sum().backward()
     assert module.gate.grad.abs() > 0  # a closed gate learns to open
 
 
@@ -204,7 +218,7 @@ def test_attention_on_suppressed_tokens_falls_and_scaling_alone_does_not_do_it(b
     dark = visual.valid & (torch.arange(visual.valid.shape[1]) % 2 == 0)
     with torch.no_grad():
         after = FeatureRegeneration(backbone.width, floor=0.1)(
-            visual, (~dark).float(), torch.zeros(2, 0, dark.shape[1])
+            visual, (~dark).float(), torch.zeros(2, 0, dark.shape[1]), ASKED * 2
         )
     plain = shares(backbone, visual, dark, None)
     scaled = visual.with_tokens(visual.tokens * after.gain[..., None], ())
@@ -227,7 +241,7 @@ def test_the_key_bias_takes_attention_in_proportion_to_the_weight(backbone, visu
 
 def test_the_identity_leaves_a_whole_language_pass_as_it_was(backbone, visual):
     after = FeatureRegeneration(backbone.width, floor=1.0)(
-        visual, torch.rand(visual.valid.shape), torch.rand(2, 3, visual.valid.shape[1])
+        visual, torch.rand(visual.valid.shape), torch.rand(2, 3, visual.valid.shape[1]), ASKED * 2
     )
     with torch.no_grad():
         plain = backbone.language_pass(["a dog", ""], visual).last

@@ -7,7 +7,7 @@ const { h, icon, say, hear } = studio;
 const METHOD_HINTS = {
   vector: "One vector an image: cos(q, e)",
   subjects: "Each thing that the text states held against the image's subjects: (1 − b) · cos(q, e) + b · mean_p max_k cos(p, s_k), for both models",
-  rerank: "The best 20 read again together with the query, and asked for each of its phrases, under the salience that it conditions, for both models",
+  rerank: "The best 20 read again together with the query, and asked for each thing that it names, under the salience that it conditions, for both models; for SSA-ME how the image's subjects agree with the text counts half",
 };
 const SALIENCE_HINTS = {
   head: "Salience of an opened image and of a re-ranking by the light head that was distilled",

@@ -11,7 +11,7 @@ let answer = null; // the lists that are shown
 const SCORE = {
   vector: "cos(q, e): cosine of the query's and the image's embedding",
   subjects: "(1 − b) · cos(q, e) + b · mean_p max_k cos(p, s_k): the image's vector, and each thing that the query states held against the image's subjects",
-  rerank: "cos(q, e), image and query read together under the salience that the query conditions",
+  rerank: "The image read again together with the query, and asked for each thing that it names, under the salience that the query conditions; for SSA-ME the mean of that and of how its subjects agree with what the query states",
 };
 
 function move(hit) {

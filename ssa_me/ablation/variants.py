@@ -30,12 +30,17 @@ def _weigh(**weights: float) -> Callable[[Recipe], Recipe]:
     return lambda recipe: replace(recipe, objectives=replace(recipe.objectives, **weights))
 
 
-def _regenerate(floor: float | None = None, **steps: bool) -> Callable[[Recipe], Recipe]:
-    def change(recipe: Recipe) -> Recipe:
-        kept = recipe.regeneration.floor if floor is None else floor
-        return replace(recipe, regeneration=replace(recipe.regeneration, floor=kept, **steps))
+def _regenerate(**steps: bool) -> Callable[[Recipe], Recipe]:
+    return lambda recipe: replace(recipe, regeneration=replace(recipe.regeneration, **steps))
 
-    return change
+
+def _suppress_nothing(recipe: Recipe) -> Recipe:
+    return replace(recipe, regeneration=replace(recipe.regeneration, floor=1.0, free_floor=1.0))
+
+
+def _suppress_unasked(recipe: Recipe) -> Recipe:
+    steps = recipe.regeneration
+    return replace(recipe, regeneration=replace(steps, free_floor=steps.floor))
 
 
 def _both(
@@ -52,6 +57,10 @@ def _compose_nothing(recipe: Recipe) -> Recipe:
     return replace(recipe, composition=replace(recipe.composition, steps=0))
 
 
+def _find_nothing(recipe: Recipe) -> Recipe:
+    return replace(recipe, salience=replace(recipe.salience, steps=0))
+
+
 def of_steps(recipe: Recipe, steps: int) -> Recipe:
     """The recipe with `steps` steps of each adapter, at least one."""
     return replace(recipe, adapters=replace(recipe.adapters, steps=max(1, steps)))
@@ -62,7 +71,8 @@ def longer(factor: float) -> Callable[[Recipe], Recipe]:
     return lambda recipe: of_steps(recipe, round(recipe.adapters.steps * factor))
 
 
-_NO_REGIONS = _weigh(attention=0.0, subject=0.0, misalignment=0.0, head=0.0)
+_NO_HEAD = _both(_weigh(head=0.0), _find_nothing)
+_NO_REGIONS = _both(_weigh(attention=0.0, subject=0.0, misalignment=0.0), _NO_HEAD)
 
 VARIANTS: tuple[Variant, ...] = (
     Variant(PLAIN, "L_nce alone", BASELINE),
@@ -78,7 +88,7 @@ VARIANTS: tuple[Variant, ...] = (
         "no salience",
         "no head, no regeneration, no subjects in the vector; L_attn, L_subject and L_mis stay",
         SSA_ME,
-        _both(_both(_regenerate(floor=1.0, enhance=False), _weigh(head=0.0)), _compose_nothing),
+        _both(_both(_both(_regenerate(enhance=False), _suppress_nothing), _NO_HEAD), _compose_nothing),
     ),
     Variant(
         "implicit salience",
@@ -86,11 +96,18 @@ VARIANTS: tuple[Variant, ...] = (
         SSA_ME,
         _both(_regenerate(implicit=True), _NO_REGIONS),
     ),
+    Variant(
+        "without the head's own stage", "salience learns beside the adapter alone", SSA_ME, _find_nothing
+    ),
     Variant("without L_attn", "λ_a = 0", SSA_ME, _weigh(attention=0.0)),
     Variant("without L_subject", "λ_s = 0", SSA_ME, _weigh(subject=0.0)),
     Variant("without L_mis", "λ_m = 0", SSA_ME, _weigh(misalignment=0.0)),
+    Variant("without suppression", "f = 1: tokens and attention stay as they are", SSA_ME, _suppress_nothing),
     Variant(
-        "without suppression", "f = 1: tokens and attention stay as they are", SSA_ME, _regenerate(floor=1.0)
+        "suppression unasked",
+        "what is not salient is suppressed in every image, not only where a phrase is asked for",
+        SSA_ME,
+        _suppress_unasked,
     ),
     Variant(
         "without enhancement", "no cross-attention to aggregated subjects", SSA_ME, _regenerate(enhance=False)

@@ -111,7 +111,7 @@ class ImageScores:
         salience = self.found.salience.expand(count, -1)
         if passes.distilled:
             salience = passes.head_salience(visual, [None] * count)
-        return self._cosine(passes, visual, Salient(salience, self.found.regions * count))
+        return self._cosine(passes, visual, Salient(salience, self.found.regions * count, (False,) * count))
 
     def _cosine(self, passes: Passes, visual: VisualBatch, found: Salient | None) -> Tensor:
         outputs = passes.read([""] * len(visual), visual, found, self._versions)

@@ -47,22 +47,20 @@ def embed(
 ) -> dict[str, QueryVectors]:
     """Version → the query's vectors."""
     spoken = list(phrases) if query.wanted else []
-    first = [query.wanted] if query.wanted and (query.image is None or query.region) else []
-    texts = [*first, *spoken, *query.unwanted]
-    rows = embedder.embed([Sample(text=text) for text in texts], versions=versions).vectors
-    told_of = (
-        embedder.embed([Sample(query.wanted)], versions=versions, subjects=True) if query.wanted else None
-    )
+    first = [query.wanted] if query.wanted else []
+    samples = [Sample(text) for text in [*first, *spoken, *query.unwanted]]
+    embedded = embedder.embed(samples, versions=versions, subjects=bool(first))
+    by_text = bool(first) and (query.image is None or query.region is not None)
     pictured = _pictured(query, embedder, versions)
     result = {}
     for version in versions:
-        told = rows[version][: len(first)]
-        after = rows[version][len(first) :]
+        rows = embedded.vectors[version]
+        told, after = rows[: len(first) if by_text else 0], rows[len(first) :]
         wanted = _joined(told, pictured.get(version), query.image_weight)
         aside = beside(wanted, after[len(spoken) :])
         named = after[: len(spoken)] if spoken else wanted[None][: len(phrases)]
         moved = without(wanted, aside) if len(aside) else wanted
-        stated = wanted[None] if told_of is None else told_of.subject_vectors[version][0]
+        stated = embedded.subject_vectors[version][0] if first else wanted[None]
         result[version] = QueryVectors(wanted, aside, moved, named, stated)
     return result
 

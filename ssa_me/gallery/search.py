@@ -40,7 +40,7 @@ EXPLAINED = {
     "baseline": "one vector an image, of the model trained by the contrastive loss alone",
     "ssa-me": "one vector an image, of the model that looks at its salient subjects",
     "ssa-me+subjects": "the image's vector, and each thing that the query states held against the image's subjects",
-    "ssa-me+rerank": f"the first {RERANK_DEPTH} of ssa-me read again with the query, and asked for each of its phrases",
+    "ssa-me+rerank": f"the first {RERANK_DEPTH} of ssa-me read again with the query and asked for what it names, and their subjects",
     "baseline+subjects": "control: the same regions for the baseline, without a trained part",
     "baseline+rerank": "control: the baseline's first ones read again under the same salience",
 }

@@ -23,11 +23,15 @@ from ssa_me.regeneration import Regenerated
 from ssa_me.training.batches import Batch, Claims, Named, Part, PhraseClaims, Questions, share_of
 from ssa_me.training.data import Corpus, Prepared, stack_pixels
 from ssa_me.training.gradcache import Losses, Representations
+from ssa_me.training.head_losses import free_losses, phrase_losses
 from ssa_me.training.lazy import OnTheFly
 from ssa_me.training.recipe import Lora, Regeneration, Weights
-from ssa_me.training.sources import PairSource, SceneSource
+from ssa_me.training.sources import PairSource, SceneSource, Source
 from ssa_me.training.stages import Temperature, reading_losses, readings, weighted
 from ssa_me.training.things import Sought, Things
+
+Set = tuple[Source, Sequence[Prepared], VisualBatch | None]
+"""A source, its images made ready, and their tokens."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +86,27 @@ class Material:
     def for_composition(self, further: Material | None) -> Material:
         """The same without sources of pairs, and with `further` scenes, which no adapter saw, in place of those that it was
         trained on. InputError where nothing is left."""
+        kept = [one for one in self._sets() if not (further and isinstance(one[0], SceneSource))]
+        return self._only([*kept, *(further._sets() if further else ())])
+
+    def with_regions(self) -> Material | None:
+        """The same of those sources alone that name regions; None where none does. One whose images are made ready on the fly
+        is believed to."""
         kept = [
-            (source, group, tokens)
-            for source, group, tokens in zip(
-                self.corpus.sources, self.corpus.groups, self.cache.groups, strict=True
-            )
-            if not isinstance(source, PairSource) and not (further and isinstance(source, SceneSource))
+            one
+            for one in self._sets()
+            if isinstance(one[1], OnTheFly) or any(item.phrases for item in one[1])
         ]
-        if further:
-            kept += zip(further.corpus.sources, further.corpus.groups, further.cache.groups, strict=True)
-        corpus = Corpus([source for source, _, _ in kept], [group for _, group, _ in kept])
-        return replace(self, corpus=corpus, cache=TokenCache(tuple(tokens for _, _, tokens in kept)))
+        return self._only(kept) if kept else None
+
+    def _sets(self) -> list[Set]:
+        """Those of images, with their image tokens."""
+        sets = zip(self.corpus.sources, self.corpus.groups, self.cache.groups, strict=True)
+        return [one for one in sets if not isinstance(one[0], PairSource)]
+
+    def _only(self, sets: Sequence[Set]) -> Material:
+        corpus = Corpus([source for source, _, _ in sets], [group for _, group, _ in sets])
+        return replace(self, corpus=corpus, cache=TokenCache(tuple(tokens for _, _, tokens in sets)))
 
     def tokens(self, part: Part) -> VisualBatch:
         draw = part.batch.draw
@@ -227,11 +241,11 @@ class SalientStage(nn.Module):
         claimed_phrases (C, D), of unit length."""
         some, backbone, trained = part.some, self.material.backbone, self.parts
         visual = self.material.tokens(some)
-        free = trained.head(visual.tokens, visual.valid)
+        free = trained.head(visual.tokens, visual.valid, visual.centres)
         if not part.found or self.implicit:
             part.found[:] = [self._salient(visual, free)]
         (found,) = part.found
-        regenerated = trained.regeneration(visual, found.salience, found.stacked)
+        regenerated = trained.regeneration(visual, found.salience, found.stacked, found.asked)
         taught = torch.is_grad_enabled()  # rows are for `beside` alone
         alone = backbone.language_pass([""] * len(some), regenerated.visual, regenerated.key_bias, taught)
         assert alone.hidden is not None
@@ -265,8 +279,8 @@ class SalientStage(nn.Module):
         self, texts: Sequence[str], visual: VisualBatch, collect_rows: bool = False
     ) -> tuple[LanguagePass, Salient]:
         trained = self.parts
-        found = self._salient(visual, trained.head(visual.tokens, visual.valid))
-        regenerated = trained.regeneration(visual, found.salience, found.stacked)
+        found = self._salient(visual, trained.head(visual.tokens, visual.valid, visual.centres))
+        regenerated = trained.regeneration(visual, found.salience, found.stacked, found.asked)
         seen, bias = regenerated.visual, regenerated.key_bias
         return self.material.backbone.language_pass(texts, seen, bias, collect_rows), found
 
@@ -279,7 +293,8 @@ class SalientStage(nn.Module):
     def _salient(self, visual: VisualBatch, free: Tensor) -> Salient:
         """What is salient by the head's logits (B, N)."""
         salience = free.float().sigmoid() * visual.valid
-        return found_regions(salience if self.implicit else salience.detach(), visual, self.likeness)
+        taught = salience if self.implicit else salience.detach()
+        return found_regions(taught, visual, self.likeness, [False] * len(visual))
 
     def compare(self, whole: SalientBatch, representations: Representations) -> Losses:
         """L_nce of captions and of questions, L_subject, L_mis."""
@@ -304,16 +319,11 @@ class SalientStage(nn.Module):
         assert kept.rows is not None
         everything = some.named.of_each_image(len(some))
         attention = objectives.attention_alignment(kept.rows.float(), everything, valid)
-        annotated = torch.tensor([len(item.phrases) > 0 for item in some.items], device=valid.device)
-        head = objectives.salience_bce(kept.free, everything, valid & annotated[:, None])
-        losses = {
-            "attention": share_of(attention, len(set(some.named.images)), len(set(batch.named.images))),
-            "head": share_of(
-                head, batch.annotated_tokens(some.images), batch.annotated_tokens(range(len(batch)))
-            ),
-        }
+        annotated = len(set(some.named.images)), len(set(batch.named.images))
+        losses = {"attention": share_of(attention, *annotated)} | free_losses(some, kept.free, valid)
         if len(batch.named):
-            losses |= self._find_phrases(part, kept.visual, representations["phrases"])
+            head, sought = self.parts.head, part.whole.sought
+            losses |= phrase_losses(head, some, sought, kept.visual, representations["phrases"])
         if kept.asked is not None:
             regions = some.named.regions[some.questions.rows][:, : kept.asked.shape[-1]]
             seen = kept.visual.select(some.questions.images).valid
@@ -358,25 +368,3 @@ class SalientStage(nn.Module):
         bias = regenerated.key_bias[list(asked_of.images)][:, : seen.tokens.shape[1]]
         asked = backbone.language_pass(asked_of.texts, seen, bias, collect_rows)
         return asked.embedding(), asked.rows
-
-    def _find_phrases(self, part: SalientPart, visual: VisualBatch, phrases: Tensor) -> Losses:
-        """L_head with a phrase: the named region where it is there, darkness where it is not."""
-        some, batch, sought, head = part.some, part.whole.batch, part.whole.sought, self.parts.head
-        picked = [i for i, row in enumerate(sought.rows) if row in some.rows]
-        if not picked:
-            return {}
-        place = batch.named.place
-        rows, wrong, there = (
-            torch.tensor([column[i] for i in picked], device=place.device)
-            for column in (sought.rows, sought.wrong, sought.present)
-        )
-        own = rows - some.rows.start
-        images, regions = some.named.image[own], some.named.regions[own]
-        tokens, valid = visual.tokens[images], visual.valid[images]
-        right = objectives.salience_bce(head(tokens, valid, phrases[place[rows]]), regions, valid)
-        dark = objectives.salience_bce(
-            head(tokens, valid, phrases[place[wrong]]), torch.zeros_like(regions), valid & ~there[:, None]
-        )
-        both = (some.rows, range(len(batch.named)))
-        lit, unlit = ([sought.tokens(batch, rows, absent) for rows in both] for absent in (False, True))
-        return {"named_head": share_of(right, *lit) + 0.5 * share_of(dark, *unlit)}

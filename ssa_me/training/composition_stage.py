@@ -4,7 +4,8 @@ read from places, and how far both count in the one vector.
 The model, its adapter and the head are frozen by then, so that each image and each text is read once and remembered;
 steps are cheap. It knows nothing of optimisers or files.
 
-B images, R named regions, K regions found, P readings of texts, D width, W relations.
+B images, R named regions, K regions found, P readings of texts, D width, W relations. What is named is seen in two ways:
+as it is annotated, and as the head finds it.
 """
 
 from __future__ import annotations
@@ -24,17 +25,19 @@ from ssa_me.salience.relations import WAYS
 from ssa_me.training.adapter_stages import SalientStage
 from ssa_me.training.batches import Batch, Part
 from ssa_me.training.gradcache import Losses, Representations
+from ssa_me.training.reading import Texts
 from ssa_me.training.recipe import Composition
 from ssa_me.training.stages import Temperature, weighted
 from ssa_me.training.things import Things
 
-_AT_ONCE = 64
+_FOUND = 0.3
+"""A region shows what is named where they share at least so much (IoU over tokens)."""
 
 
 @dataclass(frozen=True)
 class Remembered:
     """What the frozen model says of one image: e_last (D,), the regions it finds as a (K, D), where they lie (K, 6), which
-    are there (K,), the ground (D,), and a (R_b, D) of its named regions with where they lie (R_b, 6)."""
+    are there (K,), the ground (D,), and a (R_b, 2, D) of what is named with where it lies (R_b, 2, 6), in both ways."""
 
     vector: Tensor
     found: Tensor
@@ -49,9 +52,8 @@ class Memory:
     """Images and texts as the frozen model reads them, each once."""
 
     def __init__(self, stage: SalientStage) -> None:
-        self.stage = stage
+        self.stage, self.texts = stage, Texts(stage)
         self._images: dict[tuple[int, int], Remembered] = {}
-        self._texts: dict[str, Tensor] = {}
 
     def images(self, part: Part) -> list[Remembered]:
         """Those of a part, in its order."""
@@ -61,15 +63,6 @@ class Memory:
         if new:
             self._images |= dict(zip([keys[b] for b in new], self._look(part, new), strict=True))
         return [self._images[key] for key in keys]
-
-    def texts(self, texts: Sequence[str]) -> Tensor:
-        """(P, D) of unit length: texts as they are read alone."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._texts]
-        if new:
-            with torch.no_grad():
-                rows = self.stage.say(new, _AT_ONCE)
-            self._texts |= dict(zip(new, rows.float(), strict=True))
-        return torch.stack([self._texts[text] for text in texts])
 
     @torch.no_grad()
     def _look(self, part: Part, images: Sequence[int]) -> list[Remembered]:
@@ -92,10 +85,29 @@ class Memory:
         result = []
         for b, vector in enumerate(alone.embedding()):
             rows = [r for r, image in enumerate(named.images) if image == b]
-            result.append(
-                Remembered(vector, subjects[b], where[b], present[b], seen.ground[b], own[rows], lying[rows])
-            )
+            shown, lies = own[rows].clone(), lying[rows].clone()
+            showing = shown_by(named.regions[rows], found.stacked[b].float())
+            for r, row in enumerate(rows):
+                if named.ground[row]:
+                    shown[r] = seen.ground[b]
+                elif r in showing:
+                    shown[r], lies[r] = seen.subjects[b, showing[r]], seen.places[b, showing[r]]
+            both, lie = torch.stack([own[rows], shown], 1), torch.stack([lying[rows], lies], 1)
+            result.append(Remembered(vector, subjects[b], where[b], present[b], seen.ground[b], both, lie))
         return result
+
+
+def shown_by(named: Tensor, found: Tensor) -> dict[int, int]:
+    """Of what is named (R, N) the number of the found region (K, N) that shows it, for those that one does. A region shows one
+    alone, that it shares the most with."""
+    if not len(named) or not len(found):
+        return {}
+    shared = torch.minimum(named[:, None], found).sum(-1)
+    iou = shared / torch.maximum(named[:, None], found).sum(-1).clamp(min=1e-6)
+    best = iou.argmax(0)
+    showing = iou * (torch.arange(len(named), device=best.device)[:, None] == best)
+    most, region = showing.max(1)
+    return {r: int(k) for r, (k, iou_) in enumerate(zip(region, most, strict=True)) if iou_ >= _FOUND}
 
 
 @dataclass(frozen=True)
@@ -128,8 +140,8 @@ class CompositionStage(nn.Module):
         return whole.batch.parts(chunks)
 
     def represent(self, part: Part) -> tuple[Representations, None]:
-        """images, texts (B, D) composed, phrases (P, D) and subjects (R, D) as codes, of unit length, and ways (·, W), the
-        logits of relations between the named subjects of each image. L_nce weighs codes; it does not shape them, or it
+        """images, texts (B, D) composed, phrases (P, D) and subjects (R, 2, D) as codes, of unit length, and ways (·, 2, W),
+        the logits of relations between the named subjects of each image. L_nce weighs codes; it does not shape them, or it
         would learn the images by heart."""
         self._remember(part.batch.step)
         composition, known = self.composition, self.memory.images(part)
@@ -144,12 +156,11 @@ class CompositionStage(nn.Module):
         named = torch.cat([one.named for one in known])
         lying = torch.cat([one.lying for one in known])
         first, second = self._ordered(part)
-        phrases = self.memory.texts(part.phrases) if part.phrases else own[:0]
         said = spoken.said(composition, composition.phrase_codes(own).detach())
         return {
             "images": composition.compose(torch.stack([one.vector for one in known]), seen),
             "texts": composition.compose_text(own[: len(part)], said),
-            "phrases": composition.phrase_codes(phrases),
+            "phrases": composition.phrase_codes(self.memory.texts(part.phrases)),
             "subjects": composition.subject_codes(named),
             "ways": composition.relations(lying[first], lying[second]),
         }, None
@@ -158,11 +169,12 @@ class CompositionStage(nn.Module):
         batch, things, rows = whole.batch, whole.things, representations
         losses = {"nce": objectives.info_nce(rows["texts"], rows["images"], self.temperature(), batch.same())}
         if len(batch.named):
-            losses["bind"] = objectives.binding(
-                rows["phrases"], rows["subjects"], batch.named.place, things.of_phrases(len(batch))
+            own, true = (
+                told.repeat_interleave(2, 0) for told in (batch.named.place, things.of_phrases(len(batch)))
             )
+            losses["bind"] = objectives.binding(rows["phrases"], rows["subjects"].flatten(0, 1), own, true)
         if len(rows["ways"]):
-            target = _told(batch).to(rows["ways"])
+            target = _told(batch).to(rows["ways"])[:, None].expand_as(rows["ways"])
             losses["relation"] = F.binary_cross_entropy_with_logits(rows["ways"], target)
         return weighted(losses, {"bind": self.settings.bind}, rows["images"])
 
@@ -176,8 +188,7 @@ class CompositionStage(nn.Module):
             for part in self.cut(self.batch(earlier), self.settings.chunks):
                 self.memory.images(part)
                 self.memory.texts(Spoken.of(part.captions).readings)
-                if part.phrases:
-                    self.memory.texts(part.phrases)
+                self.memory.texts(part.phrases)
         self._step = max(self._step, step)
 
     def _ordered(self, part: Part) -> tuple[list[int], list[int]]:

@@ -17,6 +17,8 @@ FLOPS = {"cpu": 2e10, "cuda": 5e13}
 """Arithmetic a second that a training step gets out of one core of a CPU, and of a GPU: cautious round numbers."""
 _PASSES = {BASELINE: 4.0, SSA_ME: 5.5}
 """Forward passes' worth of arithmetic a sample takes: image, text, questions, and backward through frozen weights."""
+_FROZEN = 10.0
+"""So many times an adapter's samples a second go through what is trained behind it: images and texts are read once."""
 _START = 15.0
 _PREPARED = 40.0
 """Seconds to start, and images a second that are decoded and seen by the vision tower (by one core)."""
@@ -58,10 +60,15 @@ def estimate(
     known = {v: rates[v] for v in VERSIONS if rates and rates.get(v)}
     lora, base = recipe.adapters, recipe.base
     stages = {v: lora.steps * lora.batch / (known.get(v) or guessed[v]) for v in VERSIONS}
+    composed = recipe.composition
+    for name, after in (("salience", recipe.salience), ("composition", composed)):
+        if after.steps:
+            rate = (rates or {}).get(name) or _FROZEN * (known.get(SSA_ME) or guessed[SSA_ME])
+            stages[name] = after.steps * after.batch / rate
     if base.steps:
         whole = (rates or {}).get("base") or guessed[BASELINE] / 2
         stages = {"base": base.steps * base.batch / whole} | stages
-    before = _START + images * recipe.views / (_PREPARED * max(1, cores))
+    before = _START + (images + composed.scenes) * recipe.views / (_PREPARED * max(1, cores))
     needed = [float(one["memory_gb"]["total"]) for one in (memory or {}).values()]
     return Estimate(
         seconds=before + sum(stages.values()),

@@ -81,6 +81,12 @@ class Lora(Schedule):
 
 
 @dataclass(frozen=True)
+class Salience(Schedule):
+    """The stage after SSA-ME's adapter, before the composition: its salience head alone, on what has regions. Without steps the
+    head is what it became beside the adapter."""
+
+
+@dataclass(frozen=True)
 class Composition(Schedule):
     """The stage after SSA-ME's adapter, on vectors that are read once: subjects in the one vector, where they count `share`
     at the start. scenes: so many further ones, which no adapter saw, stand in place of the recipe's. bind: weight of L_bind.
@@ -135,11 +141,13 @@ class Weights:
 
 @dataclass(frozen=True)
 class Regeneration:
-    """The steps of feature regeneration. floor: f, 1 being no suppression. enhance: semantic enhancement by
+    """The steps of feature regeneration. floor: f where a phrase is asked for, free_floor where none is, as in training; 1 being
+    no suppression. enhance: semantic enhancement by
     cross-attention. implicit: salience has no target of its own; it learns from L_nce alone, through the regeneration. likeness: how alike neighbouring tokens of one subject are at
     least, so that subjects that touch are told apart; −1 for any."""
 
     floor: float = 0.5
+    free_floor: float = 0.5
     enhance: bool = True
     implicit: bool = False
     likeness: float = 0.45
@@ -184,6 +192,7 @@ class Recipe:
     sight: Sight = field(default_factory=Sight)
     base: Base = field(default_factory=Base)
     adapters: Lora = field(default_factory=Lora)
+    salience: Salience = field(default_factory=Salience)
     composition: Composition = field(default_factory=Composition)
     objectives: Weights = field(default_factory=Weights)
     regeneration: Regeneration = field(default_factory=Regeneration)
@@ -196,6 +205,7 @@ _SECTIONS: dict[str, type] = {
     "sight": Sight,
     "base": Base,
     "adapters": Lora,
+    "salience": Salience,
     "composition": Composition,
     "objectives": Weights,
     "regeneration": Regeneration,
@@ -216,6 +226,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "save_every": (1, math.inf),
     "views": (1, math.inf),
     "floor": (0, 1),
+    "free_floor": (0, 1),
     "temperature": (0.01, 1),
     "answer_share": (0, 1),
     "composed_share": (0, 1),
@@ -250,8 +261,8 @@ def load_recipe(recipe: str | Path) -> Recipe:
         sections["data"] = _data_sets(table.pop("data"), path.name)
     plain = {key: value for key, value in table.items() if key not in _SECTIONS}
     recipe_ = _build(Recipe, {"name": path.stem} | plain | sections, path.name)
-    if recipe_.regeneration.floor == 0:
-        raise InputError(f"{path.name}: floor must be above 0.")
+    if 0 in (recipe_.regeneration.floor, recipe_.regeneration.free_floor):
+        raise InputError(f"{path.name}: floor and free_floor must be above 0.")
     scenes = [("[scenes]", recipe_.scenes.weight)] if recipe_.scenes.count else []
     for where, weight in [*scenes, *((f"[[data]] {one.path}", one.weight) for one in recipe_.data)]:
         if weight == 0:

@@ -24,9 +24,10 @@ from ssa_me.training.held_out import HeldOutImages
 from ssa_me.training.loop import Describe, Run, Stage, Watch, fit
 from ssa_me.training.pair_stage import WithPairs
 from ssa_me.training.recipe import Recipe
+from ssa_me.training.salience_stage import SalienceStage
 from ssa_me.training.sources import SceneSource
 
-COMPOSITION = "composition"
+SALIENCE, COMPOSITION = "salience", "composition"
 """The stage after SSA-ME's adapter."""
 _UNFINISHED = Path("training") / "unfinished.json"
 
@@ -86,7 +87,7 @@ class Versions:
             parts.to(backbone.device)
             stage = SalientStage(material, recipe.objectives, recipe.regeneration, parts)
             finished = fit(version, self._mixed(stage), *rest, self._watch(stage, recipe))
-            finished = finished and self._compose(stage, recipe, resume)
+            finished = finished and self._find(stage, recipe, resume) and self._compose(stage, recipe, resume)
         if first:
             mark(out, version, finished=False)  # should this end here, it is not taken for whole
             if isinstance(stage, SalientStage):
@@ -97,6 +98,16 @@ class Versions:
         processes.wait()
         self.adapters.use(None)
         return finished
+
+    def _find(self, stage: SalientStage, recipe: Recipe, resume: bool) -> bool:
+        """Train the salience head on, where there are regions; False when the run was stopped."""
+        settings, material = recipe.salience, stage.material.with_regions()
+        if not settings.steps or material is None:
+            return True
+        frozen = SalientStage(material, stage.weights, recipe.regeneration, stage.parts)
+        alone = SalienceStage(frozen, settings, recipe.seed)
+        told = describe_batch(material.corpus, recipe.seed, settings.batch)
+        return fit(SALIENCE, alone, settings, self.context, resume, told)
 
     def _compose(self, stage: SalientStage, recipe: Recipe, resume: bool) -> bool:
         """Train what is composed of subjects, on images with texts; False when the run was stopped."""
@@ -135,7 +146,11 @@ class Versions:
         if start is None:
             steps = recipe.regeneration
             settings = Settings(
-                floor=steps.floor, likeness=steps.likeness, claims=claims, description=self.description
+                floor=steps.floor,
+                free_floor=steps.free_floor,
+                likeness=steps.likeness,
+                claims=claims,
+                description=self.description,
             )
             parts = Parts(width, settings)
             if recipe.composition.steps:

@@ -15,6 +15,7 @@ NO_REGIONS = {
     "objectives.subject": 0.0,
     "objectives.misalignment": 0.0,
     "objectives.head": 0.0,
+    "salience.steps": 0,
 }
 CHANGES: dict[str, dict[str, Any]] = {
     PLAIN: {},
@@ -26,12 +27,15 @@ CHANGES: dict[str, dict[str, Any]] = {
         "regeneration.enhance": False,
         "composition.steps": 0,
         "objectives.head": 0.0,
+        "salience.steps": 0,
     },
     "implicit salience": {"regeneration.implicit": True} | NO_REGIONS,
+    "without the head's own stage": {"salience.steps": 0},
     "without L_attn": {"objectives.attention": 0.0},
     "without L_subject": {"objectives.subject": 0.0},
     "without L_mis": {"objectives.misalignment": 0.0},
     "without suppression": {"regeneration.floor": 1.0},
+    "suppression unasked": {"regeneration.free_floor": 0.1},
     "without enhancement": {"regeneration.enhance": False},
     "without composition": {"composition.steps": 0},
     "training-free": {},

@@ -391,6 +391,7 @@ def test_a_forged_event_does_nothing_on_a_public_page(
         ),  # 16 samples a second, with what lies between
         ("ssa-me", {"baseline": 24.0, "ssa-me": 19.2}, 1.5 / 2.1, 30 + 0.1 * 100),
         ("composition", {"ssa-me": 19.2, "composition": 500.0}, 2.05 / 2.1, 30),
+        ("salience", {"ssa-me": 19.2, "salience": 500.0}, 2.05 / 2.2, 30 + 0.1 * 100 * 16 / (500 / 1.2)),
         ("ssa-me", {"base": 9.0, "ssa-me": 19.2}, 2.5 / 3.1, 30 + 0.1 * 100),
         ("base", {}, 0.5 / 3.1, 30),
         ("sight", {"sight": 9.0}, None, 30),

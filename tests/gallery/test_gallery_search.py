@@ -344,11 +344,11 @@ def test_what_is_no_single_subject_counts_and_is_never_shown(gallery, photos, ma
         assert (found.bbox, found.label) == ((20, 0, 20, 30), "sea")
 
 
-def test_query_and_phrases_are_embedded_in_one_call_and_statements_in_one_more(filled, embedder):
+def test_query_phrases_and_what_it_states_are_embedded_in_one_call(filled, embedder):
     embedder.calls.clear()
     search(filled, embedder, Query("red and blue"), RANKINGS[:2])
-    # text and phrases; what the text states; what its readings are held against
-    assert embedder.calls == [(3, None), (1, None)]
+    # the text and its two phrases
+    assert embedder.calls == [(3, None)]
 
 
 # Ties, overlap, the contract, parallel requests

@@ -25,7 +25,8 @@ from ssa_me.training.composition_stage import CompositionStage
 from ssa_me.training.data import Corpus
 from ssa_me.training.gradcache import Losses, cached_step, plain_step
 from ssa_me.training.loop import Run, Stage
-from ssa_me.training.recipe import Base, Composition, Lora, Regeneration, Weights
+from ssa_me.training.recipe import Base, Composition, Lora, Regeneration, Salience, Weights
+from ssa_me.training.salience_stage import SalienceStage
 from ssa_me.training.sources import SceneSource
 from ssa_me.training.stages import BaseStage
 
@@ -99,7 +100,7 @@ def corpus() -> Corpus:
 
 @pytest.fixture
 def make_stage(make_backbone: Callable[[], Backbone], corpus: Corpus) -> Callable[..., Stage]:
-    """A stage by name, base, baseline, ssa-me or composition, the same at every call."""
+    """A stage by name, base, baseline, ssa-me, salience or composition, the same at every call."""
 
     def make(
         name: str,
@@ -115,7 +116,7 @@ def make_stage(make_backbone: Callable[[], Backbone], corpus: Corpus) -> Callabl
             torch.manual_seed(1)
             return BaseStage(backbone, images, Base(batch=batch, claimed_share=0.5), seed=7)
         adapters = Adapters(backbone)
-        version = "ssa-me" if name == "composition" else name
+        version = "ssa-me" if name in ("salience", "composition") else name
         torch.manual_seed(1)
         for parameter in adapters.attach(version, rank=4, alpha=8, dropout=dropout):
             nn.init.normal_(parameter, std=0.1)  # LoRA's B starts at 0, and A without a gradient
@@ -128,10 +129,12 @@ def make_stage(make_backbone: Callable[[], Backbone], corpus: Corpus) -> Callabl
         salient = SalientStage(material, weights or Weights(), steps or Regeneration(), parts)
         if name == "ssa-me":
             return salient
+        backbone.model.eval()
+        if name == "salience":
+            return SalienceStage(salient, Salience(batch=batch), seed=7)
         for parameter in parts.composition.parameters():
             nn.init.normal_(parameter, std=0.1)  # what starts at 0 gives what stands before it no gradient
         parts.composition.start(0.5)
-        backbone.model.eval()
         return CompositionStage(salient, Composition(batch=batch, bind=bind), seed=7)
 
     return make

@@ -14,12 +14,12 @@ from torch import nn
 from ssa_me.backbone import Backbone
 from ssa_me.composition import Spoken
 from ssa_me.errors import InputError
-from ssa_me.passes import see
+from ssa_me.passes import look, see
 from ssa_me.salience.relations import WAYS
 from ssa_me.scenes import Facts
 from ssa_me.training.adapter_stages import Material, TokenCache
 from ssa_me.training.batches import Batch, Claims, Named, PhraseClaims, Questions
-from ssa_me.training.composition_stage import CompositionStage, _pairs, _told
+from ssa_me.training.composition_stage import CompositionStage, _pairs, _told, shown_by
 from ssa_me.training.data import Corpus, Draw, Prepared
 from ssa_me.training.loop import fit
 from ssa_me.training.recipe import Lora, Schedule
@@ -215,11 +215,11 @@ def test_a_stage_that_begins_later_reads_what_came_before_in_the_same_order(make
     for step in range(4):
         take(straight, step)
     take(late, 3)
-    for read in ("_images", "_texts"):
-        first, again = (vars(stage.memory)[read] for stage in (straight, late))
-        assert list(first) == list(again) and len(first) > 1
-    for key, text in vars(straight.memory)["_texts"].items():
-        assert torch.equal(text, vars(late.memory)["_texts"][key])
+    images = [vars(stage.memory)["_images"] for stage in (straight, late)]
+    first, again = [vars(stage.memory.texts)["_known"] for stage in (straight, late)]
+    assert list(images[0]) == list(images[1]) and len(images[0]) > 1
+    assert list(first) == list(again) and len(first) > 1
+    assert all(torch.equal(text, again[key]) for key, text in first.items())
 
 
 # --- in parts, and gone on with --------------------------------------------------------------------------------------
@@ -321,9 +321,58 @@ def test_the_pairs_of_a_part_are_rows_of_its_own(make_stage):
     for here, there in zip(found, expected, strict=True):
         torch.testing.assert_close(here, there)
     told = _told(whole.batch)
-    # what is left of another thing has its centre further left
-    assert all(here[0] < there[0] for (here, there), ways in zip(expected, told, strict=True) if ways[0])
+    # what is left of another thing has its centre further left, as it is annotated
+    assert all(
+        here[0, 0] < there[0, 0] for (here, there), ways in zip(expected, told, strict=True) if ways[0]
+    )
     assert told[:, 0].any()
+
+
+# --- as it is annotated, and as it is found --------------------------------------------------------------------------
+
+
+def test_what_is_found_shows_what_it_shares_the_most_with_by_hand():
+    named = torch.tensor([[1.0, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]])
+    found = torch.tensor([[0, 0, 1.0, 0.5, 0], [1, 1, 1, 0, 0], [0.2, 0, 0, 0, 0], [0, 0, 0, 0, 0.2]])
+    # the first shows the second thing: 1.5 / 2; the second the first: 2 / 3, though it shares 1 / 4 with the second;
+    # the third shares .2 / 2 with the first thing, the fourth .2 / 1 with the third: too little
+    assert shown_by(named, found) == {0: 1, 1: 0}
+    assert shown_by(named[1:2], found) == {0: 0}
+    merged = torch.tensor([[1.0, 1, 1, 1, 0]])
+    assert shown_by(named, merged) == {0: 0}, "one region shows one thing"
+    assert shown_by(named[:0], found) == {} and shown_by(named, found[:0]) == {}
+
+
+def test_both_ways_of_seeing_are_remembered(make_stage):
+    """The first is the annotated region; the second the region found that shows it, the ground as it is found, else the same."""
+    stage = make_stage("composition")
+    (part,) = stage.cut(stage.batch(0), 1)
+    salient, composition, named = stage.memory.stage, stage.composition, part.named
+    visual = salient.material.tokens(part)
+    with torch.no_grad():
+        output, found = salient.alone(visual)
+        regions = named.regions[:, : visual.tokens.shape[1]]
+        seen = look(composition, output, visual, found)
+        annotated = salient.see(replace(named, regions=regions), visual, output.hidden)
+    remembered = stage.memory.images(part)
+    both = torch.cat([one.named for one in remembered])
+    torch.testing.assert_close(both[:, 0], annotated, atol=1e-5, rtol=0)
+    kinds = Counter()
+    for b, one in enumerate(remembered):
+        rows = [r for r, image in enumerate(named.images) if image == b]
+        showing = shown_by(regions[rows], found.stacked[b].float())
+        for place, row in enumerate(rows):
+            if named.ground[row]:
+                kind, expected, where = "ground", seen.ground[b], one.lying[place, 0]
+            elif place in showing:
+                kind, k = "found", showing[place]
+                expected, where = seen.subjects[b, k], seen.places[b, k]
+            else:
+                kind, expected, where = "lost", annotated[row], one.lying[place, 0]
+            kinds[kind] += 1
+            torch.testing.assert_close(one.named[place, 1], expected, atol=1e-5, rtol=0)
+            torch.testing.assert_close(one.lying[place, 1], where, atol=1e-5, rtol=0)
+    assert kinds["ground"] and sum(kinds.values()) == len(named)
 
 
 # --- what it learns from ---------------------------------------------------------------------------------------------

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from ssa_me.training.estimate import FLOPS, estimate
-from ssa_me.training.recipe import Base, Lora, Recipe
+from ssa_me.training.recipe import Base, Composition, Lora, Recipe
 
-RECIPE = Recipe("r", adapters=Lora(steps=100, batch=10))
+NONE = Composition(steps=0)
+RECIPE = Recipe("r", adapters=Lora(steps=100, batch=10), composition=NONE)
 
 
 def test_by_measured_rates() -> None:
@@ -27,8 +30,18 @@ def test_by_the_models_size_as_a_guess() -> None:
 
 
 def test_a_new_backbone_and_the_larger_memory() -> None:
-    recipe = Recipe("r", base=Base(steps=10, batch=10), adapters=Lora(steps=1, batch=10))
+    recipe = Recipe("r", base=Base(steps=10, batch=10), adapters=Lora(steps=1, batch=10), composition=NONE)
     memory = {"baseline": {"memory_gb": {"total": 1.25}}, "ssa-me": {"memory_gb": {"total": 2.5}}}
     found = estimate(recipe, 0, 10**6, "cpu", 1, rates={"base": 4.0}, memory=memory)
     assert found.stages["base"] == 25.0 and found.memory_gb == 2.5
     assert set(found.to_json()) == {"seconds", "stages", "measured", "memory_gb"}
+
+
+def test_what_composes_subjects_is_ten_times_as_fast_as_the_adapter_or_as_it_was() -> None:
+    recipe = dataclasses.replace(RECIPE, composition=Composition(steps=50, batch=20, scenes=400))
+    rates = {"baseline": 50.0, "ssa-me": 25.0}
+    found = estimate(recipe, 800, 10**6, "cpu", 2, rates=rates)
+    assert found.stages["composition"] == 4.0
+    assert found.seconds == pytest.approx(15 + 1200 / 80 + 64)
+    again = estimate(recipe, 800, 10**6, "cpu", 2, rates=rates | {"composition": 500.0})
+    assert again.stages["composition"] == 2.0

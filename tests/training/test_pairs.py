@@ -167,7 +167,7 @@ def test_in_parts_the_gradient_is_the_same(make_stage, take, pairs, version):
 def test_ssa_me_reads_images_that_are_regenerated(make_stage, take, pairs):
     stage = make_stage("ssa-me", batch=3, data=pairs)
     before = take(WithPairs(stage))["nce"]
-    stage.parts.regeneration.floor = 1.0
+    stage.parts.regeneration.free_floor = 1.0
     assert (take(WithPairs(stage))["nce"] - before).abs() > 1e-5
     baseline = WithPairs(make_stage("baseline", batch=3, data=pairs))
     torch.testing.assert_close(take(WithPairs(stage))["nce"], take(baseline)["nce"], atol=1e-4, rtol=0)

@@ -282,7 +282,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(finished, photograph
     out = tmp_path / "out"
     plan = run(finished.request(out, data=(photographs,), dry_run=True, max_steps=1), silent)
     assert plan["dry_run"] is True and plan["starts_from"] == "scratch"
-    assert plan["stages"] == ["base", "baseline", "ssa-me"]
+    assert plan["stages"] == ["base", "baseline", "ssa-me", "composition"]
     assert plan["data"] == [{"name": "scenes", "images": 8}, {"name": "photographs", "images": 2}]
     assert plan["recipe"]["adapters"]["steps"] == 1 and plan["recipe"]["scratch"]["width"] == 48
     json.dumps(plan)

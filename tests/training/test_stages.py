@@ -331,7 +331,7 @@ def test_the_gate_of_enhancement_stays_at_nought_where_it_is_off(make_stage, mak
 
 def test_both_stages_start_from_the_same_contrast_where_nothing_is_suppressed(make_stage, take):
     stage = make_stage("ssa-me")
-    stage.parts.regeneration.floor = 1.0
+    stage.parts.regeneration.free_floor = 1.0
     torch.testing.assert_close(
         take(stage, 3)["nce"], take(make_stage("baseline"), 3)["nce"], atol=1e-4, rtol=0
     )
