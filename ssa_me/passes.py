@@ -190,7 +190,10 @@ class Passes:
         salience: Tensor = head.salience(tokens, valid, centres)
         if named:
             distinct = list(dict.fromkeys(phrases[i] or "" for i in named))
-            spoken = self.speak(distinct, (SSA_ME,))[SSA_ME]
+            with self.adapters.mixed(
+                (SSA_ME,), len(distinct)
+            ):  # as the head learned them: nothing composed into them
+                spoken = self.backbone.language_pass(distinct).embedding()
             rows = spoken[[distinct.index(phrases[i] or "") for i in named]].to(visual.tokens.dtype)
             salience[named] = head.salience(tokens[named], valid[named], centres[named], rows)
         return salience

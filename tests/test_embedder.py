@@ -361,6 +361,19 @@ def test_a_weight_outside_its_range_is_bad_input(weight, trained, discs):
         trained.embed_query("bird", discs, weight)
 
 
+def test_the_head_is_asked_by_phrases_as_it_learned_them_with_nothing_composed_into_them(
+    checkpoint_of, trained, discs
+):
+    own = SalientEmbedder.load(trained.info.checkpoint, "cpu")
+    phrase = "a red bird"
+    before, told = own.maps([discs], [phrase])[0], own.embed([Sample(phrase)]).vectors["ssa-me"]
+    with torch.no_grad():
+        own._passes.parts.composition.gates.add_(3.0)
+    after = own.maps([discs], [phrase])[0]
+    np.testing.assert_array_equal(after.salience, before.salience)
+    assert np.abs(own.embed([Sample(phrase)]).vectors["ssa-me"] - told).max() > 1e-3
+
+
 def test_a_marked_region_is_embedded_as_a_subject_is(trained, embedder_of, discs):
     width, height = discs.size
     whole = trained.embed_region(discs, (0, 0, width, height))
