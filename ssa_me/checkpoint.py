@@ -39,8 +39,8 @@ _COMPUTATION = 4
 
 @dataclass(frozen=True)
 class Settings:
-    """What `ssa_me.json` holds. floor: f of the regeneration where a phrase is asked for; free_floor: where none is. likeness: neighbouring image tokens of one subject are at
-    least so alike (cosine less the image's mean; −1: any). layers: language layers whose attention is read (None:
+    """What `ssa_me.json` holds. floor: f of the regeneration where a phrase is asked for; free_floor: where none is.
+    likeness: neighbouring image tokens of one subject are at least so alike (cosine less the image's mean; −1: any). layers: language layers whose attention is read (None:
     the second half). claims: both versions learned to read an image with a caption that may be false, so that a re-ranking
     reads candidates with the text. description: one plain sentence on what the checkpoint knows, shown on the page."""
 

@@ -29,7 +29,6 @@ from ssa_me.explanation import (
 from ssa_me.outputs import LanguagePass, VisualBatch
 from ssa_me.passes import Passes, Salient, found_regions
 from ssa_me.pipeline import expert_maps, fused, relevance_maps
-from ssa_me.regeneration import salience_weights
 from ssa_me.salience.experts import VisualExpert
 from ssa_me.salience.regions import peaks
 from ssa_me.salience.relevance import layer_mean
@@ -79,11 +78,10 @@ def explain(
         attention, by_head = _attend(passes, visual, conditioned, text, heads)
     with clock.timed("alignment"):
         alignment, table = _align(passes, visual, free, alone, phrases, own, spoken, attention)
-    settings = passes.settings
-    floor = settings.floor if subjects.phrases else settings.free_floor
-    gain = salience_weights(torch.from_numpy(maps.max(0)), floor).numpy()
+    weigh = passes.parts.regeneration.weights
+    gain = weigh(torch.from_numpy(maps.max(0))[None], conditioned.asked)[0].numpy()
     if phrases:
-        each |= {"gain": salience_weights(torch.from_numpy(own), settings.floor).numpy()}
+        each |= {"gain": weigh(torch.from_numpy(own), [True] * len(own)).numpy()}
     return Explanation(
         image_size=image.size,
         boxes=boxes,

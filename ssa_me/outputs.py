@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class VisualBatch:
         """The number of image tokens of each image."""
         return [int(n) for n in self.valid.sum(1)]
 
-    @property
+    @cached_property
     def centres(self) -> Tensor:
         """(B, N, 2) float32 of the tokens' boxes, as shares of the image; 0 on padding."""
         middle = (self.boxes[..., :2] + self.boxes[..., 2:]) / 2 / np.array(self.sizes, np.float32)[:, None]

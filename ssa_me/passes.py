@@ -106,10 +106,7 @@ class Passes:
         states: its phrases, its setting, its relation. Without trained parts a phrase is what it is read as."""
         composed = SSA_ME in versions and self.distilled
         spoken = Spoken.of(texts) if composed or stated else None
-        readings = spoken.readings if spoken else tuple(texts)
-        with self.adapters.mixed(versions, len(readings)):
-            output = self.backbone.language_pass(readings * len(versions))
-        rows = dict(zip(versions, output.embedding().split(len(readings)), strict=True))
+        rows = self._alone(spoken.readings if spoken else texts, versions)
         told = {version: of_all[: len(texts)] for version, of_all in rows.items()}
         statements: dict[str, list[Tensor]] = {}
         if composed and spoken:
@@ -120,6 +117,12 @@ class Passes:
                 said = spoken.said(composition, composition.phrase_codes(of_all))
                 statements[version] = said.statements()
         return told, statements
+
+    def _alone(self, texts: Sequence[str], versions: Sequence[str]) -> dict[str, Tensor]:
+        """Version → (T, D) float32 of unit length of texts as they are read, nothing composed into them, in one pass."""
+        with self.adapters.mixed(versions, len(texts)):
+            output = self.backbone.language_pass([*texts] * len(versions))
+        return dict(zip(versions, output.embedding().split(len(texts)), strict=True))
 
     def read(
         self,
@@ -190,10 +193,7 @@ class Passes:
         salience: Tensor = head.salience(tokens, valid, centres)
         if named:
             distinct = list(dict.fromkeys(phrases[i] or "" for i in named))
-            with self.adapters.mixed(
-                (SSA_ME,), len(distinct)
-            ):  # as the head learned them: nothing composed into them
-                spoken = self.backbone.language_pass(distinct).embedding()
+            spoken = self._alone(distinct, (SSA_ME,))[SSA_ME]  # as the head learned them
             rows = spoken[[distinct.index(phrases[i] or "") for i in named]].to(visual.tokens.dtype)
             salience[named] = head.salience(tokens[named], valid[named], centres[named], rows)
         return salience

@@ -79,12 +79,16 @@ class FeatureRegeneration(nn.Module):
 
         The same weights serve the features that a family feeds into deeper layers.
         """
-        floors = [self.floor if one else self.free_floor for one in asked]
-        weights = salience_weights(salience, salience.new_tensor(floors)[:, None])
+        weights = self.weights(salience, asked)
         tokens = self._regenerate(visual.tokens, visual.valid, weights, regions)
         deep = tuple(self._regenerate(layer, visual.valid, weights, regions) for layer in visual.deep)
         key_bias = weights.float().log() * visual.valid
         return Regenerated(visual.with_tokens(tokens, deep), key_bias, weights * visual.valid)
+
+    def weights(self, salience: Tensor, asked: Sequence[bool]) -> Tensor:
+        """w (B, N) of salience (B, N), each of the B by its floor."""
+        floors = [self.floor if one else self.free_floor for one in asked]
+        return salience_weights(salience, salience.new_tensor(floors)[:, None])
 
     def _regenerate(self, tokens: Tensor, valid: Tensor, weights: Tensor, regions: Tensor) -> Tensor:
         suppressed = suppress(tokens, valid, weights)

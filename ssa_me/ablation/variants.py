@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any
 
 from ssa_me.checkpoint import BASELINE, SSA_ME
 from ssa_me.training.recipe import Recipe
@@ -30,23 +32,16 @@ def _weigh(**weights: float) -> Callable[[Recipe], Recipe]:
     return lambda recipe: replace(recipe, objectives=replace(recipe.objectives, **weights))
 
 
-def _regenerate(**steps: bool) -> Callable[[Recipe], Recipe]:
+def _regenerate(**steps: Any) -> Callable[[Recipe], Recipe]:
     return lambda recipe: replace(recipe, regeneration=replace(recipe.regeneration, **steps))
 
 
-def _suppress_nothing(recipe: Recipe) -> Recipe:
-    return replace(recipe, regeneration=replace(recipe.regeneration, floor=1.0, free_floor=1.0))
-
-
 def _suppress_unasked(recipe: Recipe) -> Recipe:
-    steps = recipe.regeneration
-    return replace(recipe, regeneration=replace(steps, free_floor=steps.floor))
+    return _regenerate(free_floor=recipe.regeneration.floor)(recipe)
 
 
-def _both(
-    first: Callable[[Recipe], Recipe], second: Callable[[Recipe], Recipe]
-) -> Callable[[Recipe], Recipe]:
-    return lambda recipe: second(first(recipe))
+def _all(*changes: Callable[[Recipe], Recipe]) -> Callable[[Recipe], Recipe]:
+    return lambda recipe: reduce(lambda changed, change: change(changed), changes, recipe)
 
 
 def _name_phrases(recipe: Recipe) -> Recipe:
@@ -71,8 +66,9 @@ def longer(factor: float) -> Callable[[Recipe], Recipe]:
     return lambda recipe: of_steps(recipe, round(recipe.adapters.steps * factor))
 
 
-_NO_HEAD = _both(_weigh(head=0.0), _find_nothing)
-_NO_REGIONS = _both(_weigh(attention=0.0, subject=0.0, misalignment=0.0), _NO_HEAD)
+_NO_SUPPRESSION = _regenerate(floor=1.0, free_floor=1.0)
+_NO_HEAD = _all(_weigh(head=0.0), _find_nothing)
+_NO_REGIONS = _all(_weigh(attention=0.0, subject=0.0, misalignment=0.0), _NO_HEAD)
 
 VARIANTS: tuple[Variant, ...] = (
     Variant(PLAIN, "L_nce alone", BASELINE),
@@ -88,13 +84,13 @@ VARIANTS: tuple[Variant, ...] = (
         "no salience",
         "no head, no regeneration, no subjects in the vector; L_attn, L_subject and L_mis stay",
         SSA_ME,
-        _both(_both(_both(_regenerate(enhance=False), _suppress_nothing), _NO_HEAD), _compose_nothing),
+        _all(_regenerate(enhance=False), _NO_SUPPRESSION, _NO_HEAD, _compose_nothing),
     ),
     Variant(
         "implicit salience",
         "salience learns from L_nce alone, through the regeneration; no region is ever seen",
         SSA_ME,
-        _both(_regenerate(implicit=True), _NO_REGIONS),
+        _all(_regenerate(implicit=True), _NO_REGIONS),
     ),
     Variant(
         "without the head's own stage", "salience learns beside the adapter alone", SSA_ME, _find_nothing
@@ -102,7 +98,7 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("without L_attn", "λ_a = 0", SSA_ME, _weigh(attention=0.0)),
     Variant("without L_subject", "λ_s = 0", SSA_ME, _weigh(subject=0.0)),
     Variant("without L_mis", "λ_m = 0", SSA_ME, _weigh(misalignment=0.0)),
-    Variant("without suppression", "f = 1: tokens and attention stay as they are", SSA_ME, _suppress_nothing),
+    Variant("without suppression", "f = 1: tokens and attention stay as they are", SSA_ME, _NO_SUPPRESSION),
     Variant(
         "suppression unasked",
         "what is not salient is suppressed in every image, not only where a phrase is asked for",

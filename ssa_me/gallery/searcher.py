@@ -181,16 +181,17 @@ class Searcher:
 
         Unwanted things only take away from a score, so the threshold holds with them."""
         vectors, images, subjects = self.vectors[version], self.images[version], self.subjects[version]
+        stated, times = np.unique(vectors.stated, axis=0, return_counts=True)  # a relation is stated twice
         approximate = images.approximate is not None or subjects.approximate is not None
         count = max(4 * wanted, 64)
         while True:
             by_image = images.best(vectors.moved, count, self._allowed)
-            by_subject = [subjects.best(said, count, self._allowed) for said in vectors.stated]
+            by_subject = [subjects.best(said, count, self._allowed) for said in stated]
             ids = np.unique(np.concatenate([by_image.ids, *(best.ids for best in by_subject)]))
             ranked = [self._with_subjects(int(id), version) for id in ids if int(id) in images]
             ranked.sort(key=lambda entry: (-entry.score, entry.id))
             # an image in neither list is within both bounds; one without subjects counts by its vector alone
-            nearest = float(np.mean([best.bound for best in by_subject]))
+            nearest = float(np.average([best.bound for best in by_subject], weights=times))
             bound = max(by_image.bound, mix(by_image.bound, nearest))
             sure = len(ranked) >= wanted and ranked[wanted - 1].score > bound
             if sure or len(ranked) >= self._sizes[version] or (approximate and count >= MOST_LOOKED_AT):

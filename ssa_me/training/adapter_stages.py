@@ -83,6 +83,11 @@ class Material:
         )
         return batch
 
+    def unread(self, step: int, size: int) -> Batch:
+        """The batch of a step in which nothing is read with an image: no question, no claim."""
+        device = self.backbone.device
+        return Batch.of(self.corpus, self.seed, step, size, 0.0, device, only_open=True)[0]
+
     def for_composition(self, further: Material | None) -> Material:
         """The same without sources of pairs, and with `further` scenes, which no adapter saw, in place of those that it was
         trained on. InputError where nothing is left."""
@@ -222,11 +227,15 @@ class SalientStage(nn.Module):
         parts.regeneration.gate.requires_grad_(steps.enhance)
         parts.composition.requires_grad_(False)
         parts.composition.seen.requires_grad_(True)  # the rest is trained after this, on its vectors
-        self.implicit, self.likeness = steps.implicit, steps.likeness
+        self.steps = steps
         self.model = material.backbone.model
         start = material.settings.temperature
         self.temperature, self.subject_temperature = Temperature(start), Temperature(start)
         self.parts, self.material, self.weights = parts, material, weights
+
+    def on(self, material: Material) -> SalientStage:
+        """The same on other images."""
+        return SalientStage(material, self.weights, self.steps, self.parts)
 
     def batch(self, step: int) -> SalientBatch:
         batch = self.material.batch(step, only_open=False)
@@ -242,7 +251,7 @@ class SalientStage(nn.Module):
         some, backbone, trained = part.some, self.material.backbone, self.parts
         visual = self.material.tokens(some)
         free = trained.head(visual.tokens, visual.valid, visual.centres)
-        if not part.found or self.implicit:
+        if not part.found or self.steps.implicit:
             part.found[:] = [self._salient(visual, free)]
         (found,) = part.found
         regenerated = trained.regeneration(visual, found.salience, found.stacked, found.asked)
@@ -293,8 +302,8 @@ class SalientStage(nn.Module):
     def _salient(self, visual: VisualBatch, free: Tensor) -> Salient:
         """What is salient by the head's logits (B, N)."""
         salience = free.float().sigmoid() * visual.valid
-        taught = salience if self.implicit else salience.detach()
-        return found_regions(taught, visual, self.likeness, [False] * len(visual))
+        taught = salience if self.steps.implicit else salience.detach()
+        return found_regions(taught, visual, self.steps.likeness, [False] * len(visual))
 
     def compare(self, whole: SalientBatch, representations: Representations) -> Losses:
         """L_nce of captions and of questions, L_subject, L_mis."""

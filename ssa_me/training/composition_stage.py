@@ -25,7 +25,7 @@ from ssa_me.salience.relations import WAYS
 from ssa_me.training.adapter_stages import SalientStage
 from ssa_me.training.batches import Batch, Part
 from ssa_me.training.gradcache import Losses, Representations
-from ssa_me.training.reading import Texts
+from ssa_me.training.reading import Steps, Texts
 from ssa_me.training.recipe import Composition
 from ssa_me.training.stages import Temperature, weighted
 from ssa_me.training.things import Things
@@ -74,9 +74,8 @@ class Memory:
         assert alone.hidden is not None
         seen = look(stage.parts.composition, alone, visual, found)
         more = MOST_SUBJECTS - seen.subjects.shape[1]
-        there = (
-            seen.subjects * seen.present[..., None]
-        )  # what an image lacks is nought, whatever it was read beside
+        # what an image lacks is nought, whatever it was read beside
+        there = seen.subjects * seen.present[..., None]
         subjects, where = (F.pad(things, (0, 0, 0, more)) for things in (there, seen.places))
         present = F.pad(seen.present, (0, more))
         boxes, sizes = torch.from_numpy(visual.boxes).to(where), sizes_of(visual).to(where)
@@ -119,21 +118,20 @@ class ComposedBatch:
 
 
 class CompositionStage(nn.Module):
-    """L_bind of subjects and phrases, the relations of annotated subjects, and L_nce of what is composed of them."""
+    """L_bind of named subjects and phrases, the relations between them, and L_nce of what is composed of those that are
+    found."""
 
-    def __init__(self, stage: SalientStage, settings: Composition, seed: int) -> None:
+    def __init__(self, stage: SalientStage, settings: Composition) -> None:
         super().__init__()
         self.composition: SubjectComposition = stage.parts.composition
         self.composition.requires_grad_(True)
         self.composition.seen.requires_grad_(False)
         self.temperature = Temperature(settings.temperature)
-        self.settings, self.seed = settings, seed
-        self.material, self.memory = stage.material, Memory(stage)
-        self._step = -1
+        self.settings, self.material = settings, stage.material
+        self.memory, self._steps = Memory(stage), Steps()
 
     def batch(self, step: int) -> ComposedBatch:
-        corpus, device = self.material.corpus, self.material.backbone.device
-        batch, _ = Batch.of(corpus, self.seed, step, self.settings.batch, 0.0, device, only_open=True)
+        batch = self.material.unread(step, self.settings.batch)
         return ComposedBatch(batch, Things.of(batch))
 
     def cut(self, whole: ComposedBatch, chunks: int) -> list[Part]:
@@ -182,14 +180,12 @@ class CompositionStage(nn.Module):
         return weighted({}, {}, representations["images"])
 
     def _remember(self, step: int) -> None:
-        """Read what the steps before `step` read, in their order: what stands in a batch together is read together, so that a
-        resumed run sees the same to the last bit."""
-        for earlier in range(self._step + 1, step):
+        """Read what the steps before `step` read."""
+        for earlier in self._steps.before(step):
             for part in self.cut(self.batch(earlier), self.settings.chunks):
                 self.memory.images(part)
                 self.memory.texts(Spoken.of(part.captions).readings)
                 self.memory.texts(part.phrases)
-        self._step = max(self._step, step)
 
     def _ordered(self, part: Part) -> tuple[list[int], list[int]]:
         """The rows of all ordered pairs of subjects of one image, where the relations between them are known."""

@@ -1,4 +1,5 @@
-"""Texts as a frozen model reads them, each once. Stages that train what stands behind SSA-ME's adapter share it."""
+"""What a frozen model reads, each once and in the order of the steps. Stages that train what stands behind SSA-ME's adapter
+share it."""
 
 from __future__ import annotations
 
@@ -12,8 +13,22 @@ from ssa_me.training.adapter_stages import SalientStage
 _AT_ONCE = 64
 
 
+class Steps:
+    """Which steps were read by now: what stands in a batch together is read together, so that a resumed run, which reads
+    first what came before it, sees the same to the last bit."""
+
+    def __init__(self) -> None:
+        self._last = -1
+
+    def before(self, step: int) -> range:
+        """The earlier ones that have not been; `step` has been from now on."""
+        unread = range(self._last + 1, step)
+        self._last = max(self._last, step)
+        return unread
+
+
 class Texts:
-    """What was read by now."""
+    """Texts that were read by now."""
 
     def __init__(self, stage: SalientStage) -> None:
         self.stage = stage
@@ -26,7 +41,7 @@ class Texts:
             with torch.no_grad():
                 rows = self.stage.say(new, _AT_ONCE)
             self._known |= dict(zip(new, rows.float(), strict=True))
-        nothing = torch.zeros(
-            0, self.stage.material.backbone.width, device=self.stage.material.backbone.device
-        )
-        return torch.stack([self._known[text] for text in texts]) if texts else nothing
+        if not texts:
+            backbone = self.stage.material.backbone
+            return torch.zeros(0, backbone.width, device=backbone.device)
+        return torch.stack([self._known[text] for text in texts])

@@ -17,7 +17,7 @@ from ssa_me.training.adapter_stages import SalientStage
 from ssa_me.training.batches import Batch, Part
 from ssa_me.training.gradcache import Losses, Representations
 from ssa_me.training.head_losses import free_losses, phrase_losses
-from ssa_me.training.reading import Texts
+from ssa_me.training.reading import Steps, Texts
 from ssa_me.training.recipe import Salience
 from ssa_me.training.stages import weighted
 from ssa_me.training.things import Sought
@@ -33,6 +33,8 @@ class SoughtBatch:
 
 @dataclass(frozen=True)
 class SoughtPart:
+    """A part of it."""
+
     some: Part
     sought: Sought
 
@@ -40,30 +42,25 @@ class SoughtPart:
 class SalienceStage(nn.Module):
     """L_head of every named region and, half of the time, of a phrase that is not there."""
 
-    def __init__(self, stage: SalientStage, settings: Salience, seed: int) -> None:
+    def __init__(self, stage: SalientStage, settings: Salience) -> None:
         super().__init__()
         self.head = stage.parts.head
         self.head.requires_grad_(True)
-        self.settings, self.seed = settings, seed
-        self.material, self.texts = stage.material, Texts(stage)
-        self._read = -1
+        self.settings, self.material = settings, stage.material
+        self.texts, self._steps = Texts(stage), Steps()
 
     def batch(self, step: int) -> SoughtBatch:
-        corpus, device = self.material.corpus, self.material.backbone.device
-        batch, _ = Batch.of(corpus, self.seed, step, self.settings.batch, 0.0, device, only_open=True)
-        return SoughtBatch(batch, Sought.of(batch, self.seed, 1.0))
+        batch = self.material.unread(step, self.settings.batch)
+        return SoughtBatch(batch, Sought.of(batch, self.material.seed, 1.0))
 
     def cut(self, whole: SoughtBatch, chunks: int) -> list[SoughtPart]:
         return [SoughtPart(part, whole.sought) for part in whole.batch.parts(chunks)]
 
     def represent(self, part: SoughtPart) -> tuple[Representations, VisualBatch]:
-        """phrases (P, D) of unit length, without a gradient; and the image tokens. What earlier steps read is read in their
-        order, so that a resumed run reads the same to the last bit."""
-        step = part.some.batch.step
-        for earlier in range(self._read + 1, step):
+        """phrases (P, D) of unit length, without a gradient; and the image tokens."""
+        for earlier in self._steps.before(part.some.batch.step):
             for one in self.cut(self.batch(earlier), self.settings.chunks):
                 self.texts(one.some.phrases)
-        self._read = max(self._read, step)
         return {"phrases": self.texts(part.some.phrases)}, self.material.tokens(part.some)
 
     def compare(self, whole: SoughtBatch, representations: Representations) -> Losses:

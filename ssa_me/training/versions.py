@@ -23,12 +23,12 @@ from ssa_me.training.data import Corpus, prepare_corpus
 from ssa_me.training.held_out import HeldOutImages
 from ssa_me.training.loop import Describe, Run, Stage, Watch, fit
 from ssa_me.training.pair_stage import WithPairs
-from ssa_me.training.recipe import Recipe
+from ssa_me.training.recipe import Recipe, Schedule
 from ssa_me.training.salience_stage import SalienceStage
 from ssa_me.training.sources import SceneSource
 
 SALIENCE, COMPOSITION = "salience", "composition"
-"""The stage after SSA-ME's adapter."""
+"""The stages behind SSA-ME's adapter."""
 _UNFINISHED = Path("training") / "unfinished.json"
 
 
@@ -101,13 +101,11 @@ class Versions:
 
     def _find(self, stage: SalientStage, recipe: Recipe, resume: bool) -> bool:
         """Train the salience head on, where there are regions; False when the run was stopped."""
-        settings, material = recipe.salience, stage.material.with_regions()
-        if not settings.steps or material is None:
+        settings = recipe.salience
+        material = stage.material.with_regions() if settings.steps else None
+        if material is None:
             return True
-        frozen = SalientStage(material, stage.weights, recipe.regeneration, stage.parts)
-        alone = SalienceStage(frozen, settings, recipe.seed)
-        told = describe_batch(material.corpus, recipe.seed, settings.batch)
-        return fit(SALIENCE, alone, settings, self.context, resume, told)
+        return self._behind(SALIENCE, SalienceStage(stage.on(material), settings), settings, resume)
 
     def _compose(self, stage: SalientStage, recipe: Recipe, resume: bool) -> bool:
         """Train what is composed of subjects, on images with texts; False when the run was stopped."""
@@ -115,10 +113,15 @@ class Versions:
         if not settings.steps or not self.corpus.has_images():
             return True
         material = stage.material.for_composition(self._further(recipe, stage.material))
-        frozen = SalientStage(material, stage.weights, recipe.regeneration, stage.parts)
-        composed = CompositionStage(frozen, settings, recipe.seed)
-        told = describe_batch(material.corpus, recipe.seed, settings.batch)
-        return fit(COMPOSITION, composed, settings, self.context, resume, told)
+        return self._behind(COMPOSITION, CompositionStage(stage.on(material), settings), settings, resume)
+
+    def _behind(
+        self, name: str, stage: SalienceStage | CompositionStage, settings: Schedule, resume: bool
+    ) -> bool:
+        """Train what stands behind SSA-ME's adapter; False when the run was stopped."""
+        material = stage.material
+        told = describe_batch(material.corpus, material.seed, settings.batch)
+        return fit(name, stage, settings, self.context, resume, told)
 
     def _further(self, recipe: Recipe, material: Material) -> Material | None:
         """Scenes that the adapters never saw, where the recipe wants some; what was learned by heart composes badly."""

@@ -24,8 +24,8 @@ from ssa_me.training.adapter_stages import BaselineStage, Material, SalientStage
 from ssa_me.training.composition_stage import CompositionStage
 from ssa_me.training.data import Corpus
 from ssa_me.training.gradcache import Losses, cached_step, plain_step
-from ssa_me.training.loop import Run, Stage
-from ssa_me.training.recipe import Base, Composition, Lora, Regeneration, Salience, Weights
+from ssa_me.training.loop import Run, Stage, fit
+from ssa_me.training.recipe import Base, Composition, Lora, Regeneration, Salience, Schedule, Weights
 from ssa_me.training.salience_stage import SalienceStage
 from ssa_me.training.sources import SceneSource
 from ssa_me.training.stages import BaseStage
@@ -131,11 +131,11 @@ def make_stage(make_backbone: Callable[[], Backbone], corpus: Corpus) -> Callabl
             return salient
         backbone.model.eval()
         if name == "salience":
-            return SalienceStage(salient, Salience(batch=batch), seed=7)
+            return SalienceStage(salient, Salience(batch=batch))
         for parameter in parts.composition.parameters():
             nn.init.normal_(parameter, std=0.1)  # what starts at 0 gives what stands before it no gradient
         parts.composition.start(0.5)
-        return CompositionStage(salient, Composition(batch=batch, bind=bind), seed=7)
+        return CompositionStage(salient, Composition(batch=batch, bind=bind))
 
     return make
 
@@ -210,3 +210,23 @@ def photographs(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def recipe_text() -> str:
     return RECIPE
+
+
+@pytest.fixture
+def gone_on_with(
+    make_stage: Callable[..., Stage], make_run: Callable[..., Run]
+) -> Callable[[str], tuple[Stage, Stage, Stage]]:
+    """A stage by name after 4 steps in one go, after the first of them, and after that gone on with to the last."""
+
+    def go_on(name: str) -> tuple[Stage, Stage, Stage]:
+        schedule = Schedule(steps=4, batch=4, warmup=1, learning_rate=1e-2)
+        straight, stopped, again = (make_stage(name, batch=4) for _ in range(3))
+        assert fit(name, straight, schedule, make_run("straight"), resume=False)
+        run = make_run("stopped")
+        run.stop.set()
+        assert not fit(name, stopped, schedule, run, resume=False)
+        run.stop.clear()
+        assert fit(name, again, schedule, run, resume=True)
+        return straight, stopped, again
+
+    return go_on

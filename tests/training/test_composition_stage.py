@@ -232,17 +232,9 @@ def test_in_parts_and_in_one_pass_the_gradient_is_the_same(make_stage, take, chu
     assert_close(gradients(plain), gradients(cached), atol=1e-5)
 
 
-def test_a_stage_that_is_gone_on_with_comes_to_the_same_weights(make_stage, make_run):
-    schedule = Schedule(steps=4, batch=4, warmup=1, learning_rate=1e-2)
-    straight = make_stage("composition", batch=4)
-    before = weights(straight)
-    assert fit("composition", straight, schedule, make_run("straight"), resume=False)
-    stopped, run = make_stage("composition", batch=4), make_run("stopped")
-    run.stop.set()
-    assert not fit("composition", stopped, schedule, run, resume=False)
-    run.stop.clear()
-    again = make_stage("composition", batch=4)
-    assert fit("composition", again, schedule, run, resume=True)
+def test_a_stage_that_is_gone_on_with_comes_to_the_same_weights(make_stage, gone_on_with):
+    before = weights(make_stage("composition", batch=4))
+    straight, stopped, again = gone_on_with("composition")
     came = weights(straight)
     assert all(torch.equal(value, came[name]) for name, value in weights(again).items())
     one, moved = weights(stopped), weights(straight)

@@ -99,16 +99,8 @@ def test_it_overfits_eight_images(make_stage, make_run, take):
         assert after[name] < 0.6 * before[name], name
 
 
-def test_a_stage_that_is_gone_on_with_comes_to_the_same_weights(make_stage, make_run):
-    schedule = Schedule(steps=4, batch=4, warmup=1, learning_rate=1e-2)
-    straight = make_stage("salience", batch=4)
-    assert fit("salience", straight, schedule, make_run("straight"), resume=False)
-    stopped, run = make_stage("salience", batch=4), make_run("stopped")
-    run.stop.set()
-    assert not fit("salience", stopped, schedule, run, resume=False)
-    run.stop.clear()
-    again = make_stage("salience", batch=4)
-    assert fit("salience", again, schedule, run, resume=True)
+def test_a_stage_that_is_gone_on_with_comes_to_the_same_weights(gone_on_with):
+    straight, stopped, again = gone_on_with("salience")
     came = weights(straight)
     assert all(torch.equal(value, came[name]) for name, value in weights(again).items())
     assert any(not torch.equal(value, came[name]) for name, value in weights(stopped).items())
