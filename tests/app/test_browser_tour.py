@@ -131,7 +131,7 @@ def test_an_answer_stays_when_the_page_arrives_late(visit: Visit) -> None:
     """The first event on a slow line is the one that fills the page; a query typed by then is answered before it."""
     held: list[playwright.Route] = []
     visit.page.route("**/queue/join*", lambda route: held.append(route) if not held else route.continue_())
-    with visit.page.expect_request("**/queue/join*"):  # on a busy machine it may come after a query that is typed at once
+    with visit.page.expect_request("**/queue/join*"):  # else a query that is typed at once may come before it
         page = visit.open()
     visit.ask("a red car")
     page.wait_for_selector("#studio-ranking .hit")
