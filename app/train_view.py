@@ -25,6 +25,7 @@ STAGES = {
     "ssa-me": "SSA-ME",
     "salience": "Salience",
     "composition": "Subjects",
+    "trust": "Trust in subjects",
 }
 LOSSES = {
     "loss": "All together",
@@ -36,6 +37,7 @@ LOSSES = {
     "subject": "Phrase against subject",
     "misalignment": "Wrong region wins",
     "claimed_phrase": "True or false phrase",
+    "twin": "Text against twins",
     "bind": "Codes of subjects",
     "relation": "Relations between subjects",
     "head": "Salience head",
@@ -150,12 +152,12 @@ def job_view(job: Job, names: Mapping[str, str]) -> Json:
 
 def progress_of(job: Job, log: TrainingLog) -> Json:
     """Where a run is: both adapters have the same steps, one after the other, so that the rest can be told; what is trained
-    behind SSA-ME's takes a tenth of that each, the salience head where a recipe wants it."""
+    behind SSA-ME's takes a tenth of that each, the salience head and the codes where they are trained."""
     total = int(job.details.get("steps") or 0)
     based = log.rates.get("base") or log.stage == "base"
-    lit = log.rates.get("salience") or log.stage == "salience"
+    behind = [one for one in ("salience", "composition") if log.rates.get(one) or log.stage == one]
     parts = ({"base": 1.0} if based else {}) | {"baseline": 1.0, "ssa-me": 1.0}
-    parts |= ({"salience": 0.1} if lit else {}) | {"composition": 0.1}
+    parts |= dict.fromkeys([*behind, "trust"], 0.1)
     order = [*parts]
     at = order.index(log.stage) if log.stage in order else 0
     done = sum(parts[name] for name in order[:at])

@@ -5,13 +5,14 @@ s_k  = normalise(a_k + bind_s(√D·a_k)), t_p = normalise(e_last(p) + bind_t(�
 ρ_kl = Σ_r w_r(k, l)·role_r(s_k, s_l), role_r(x, y) = (σ_r1 ⊙ x + σ_r2 ⊙ y)/√2              who stands how to whom
 e    = normalise(e_last + g_s·(Σ_k s_k/√K + r_s·Σ_kl ρ_kl + u_s·s_0))                        of an image
 e(t) = normalise(e_last + g_t·(Σ_p t_p/√P + r_t·role_r(t_1, t_2) + u_t·t_0))                 of a text
-g    = gate · 2σ(trust(e_last)): how far subjects are to be trusted in this image or text
+g    = gate · 2·clamp(½ + trust(√D·e_last)/6, 0, 1): how far subjects are to be trusted in this image or text
 
 s_0 is the code of the ground, all that no subject covers, and t_0 of the phrase that names the setting. A sum of codes tells
 whose words belong together only where "a red house" is no sum of red and house: L_bind makes codes of different things
 orthogonal, as the spectral contrastive loss does (HaoChen et al. 2021). A role binds two codes by an elementwise product
 after signs and a shift, as vector-symbolic architectures do (Plate 1995; Gayler 2003): it is near only where both
-subjects, their order and the relation are the same. w_r are relations read from where two regions lie.
+subjects, their order and the relation are the same. w_r are relations read from where two regions lie. Trust is cut off, so
+that where subjects say nothing, as in images unlike those that codes were learned from, none are composed.
 
 A new module is the mean of H in each region and e_last itself: it needs no training. It knows nothing of how regions or
 phrases are found. B images or texts, K regions or phrases, N image tokens, D width, W relations.
@@ -157,9 +158,8 @@ class SubjectComposition(nn.Module):
         return self._joined(1, vector, _share(said.phrases, said.present), said.relation, said.setting)
 
     def _joined(self, side: int, vector: Tensor, things: Tensor, relation: Tensor, setting: Tensor) -> Tensor:
-        gate = (
-            self.gates[side].float() * 2 * self.trust(vector.to(self.gates.dtype)).float().sigmoid()[:, side]
-        )
+        trust = self.trust(vector.shape[-1] ** 0.5 * vector.to(self.gates.dtype)).float()
+        gate = self.gates[side].float() * 2 * F.hardsigmoid(trust[:, side])
         related, placed = self.shares[side].float()
         return F.normalize(vector + gate[:, None] * (things + related * relation + placed * setting), dim=-1)
 
@@ -174,6 +174,11 @@ class Spoken:
     setting: Tensor
     related: Tensor
     way: Tensor
+
+    @property
+    def count(self) -> Tensor:
+        """(T,) how many things each text states: its phrases, its setting, its relation."""
+        return (self.phrases >= 0).sum(-1) + (self.setting >= 0).int() + (self.way >= 0).int()
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Spoken:

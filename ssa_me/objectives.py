@@ -30,6 +30,24 @@ def info_nce(
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits[:, :count].T, labels)) / 2
 
 
+def twin_contrast(
+    texts: Tensor, images: Tensor, temperature: Tensor | float, same: Tensor, group: int, asked: Tensor
+) -> Tensor:
+    """L_twin: InfoNCE of each text that is `asked` (B,) with its image among that image's twins alone, text to image.
+
+    texts, images (B, D): row i of each side belongs to row i of the other, `group` images in turn are twins. same (B, B):
+    as for `info_nce`. What differs between twins is who does what, so that this is what binding is worth.
+    """
+    count = len(texts)
+    if group == 1 or not asked.any():
+        return texts.sum() * 0.0
+    number = torch.arange(count, device=texts.device)
+    family = number // group
+    others = ((family[:, None] != family[None]) | same) & (number[:, None] != number[None])
+    logits = (texts @ images.T / temperature).masked_fill(others, float("-inf"))
+    return F.cross_entropy(logits[asked], number[asked])
+
+
 def attention_alignment(rows: Tensor, regions: Tensor, valid: Tensor) -> Tensor:
     """L_attn: mean over samples and layers of KL(Ŝ ‖ Â_l), both made distributions over the image's tokens.
 

@@ -576,7 +576,7 @@ def test_train_says_its_plan_in_lines_and_reads_a_zip(run, data, tmp_path):
     assert code == 0
     lines = out.splitlines()
     assert "data: set, 4" in lines
-    assert "stages: baseline; ssa-me; composition" in lines
+    assert "stages: baseline; ssa-me; composition; trust" in lines
     assert "    steps: 2" in lines
     assert "{" not in out
 

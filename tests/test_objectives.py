@@ -14,6 +14,7 @@ from ssa_me.objectives import (
     misalignment,
     salience_bce,
     subject_contrast,
+    twin_contrast,
 )
 
 E = math.e
@@ -60,6 +61,32 @@ def test_equal_meanings_are_not_each_others_negatives():
     each = (2 * math.log(1 + 1 / E) + math.log(E + 2) - 1) / 3
     assert float(info_nce(vectors, vectors, 1.0, same)) == pytest.approx(each)
     assert float(info_nce(vectors, vectors, 1.0)) > each
+
+
+def test_a_text_is_held_against_the_twins_of_its_image_alone():
+    # two pairs of twins; the third image looks like the first text and is no twin of its image
+    images = torch.stack([AXES[0], AXES[1], AXES[0], AXES[2]])
+    texts = torch.stack([AXES[0], AXES[0], AXES[2], AXES[2]])
+    none, all_of_them = torch.zeros(4, 4, dtype=torch.bool), torch.ones(4, dtype=torch.bool)
+    # row by row: logits of its own image and of its twin are (1, 0), (0, 1), (0, 1), (1, 0)
+    right, wrong = math.log(1 + 1 / E), math.log(1 + E)
+    assert float(twin_contrast(texts, images, 1.0, none, 2, all_of_them)) == pytest.approx(
+        (right + wrong) / 2
+    )
+    asked = torch.tensor([True, False, False, True])
+    assert float(twin_contrast(texts, images, 1.0, none, 2, asked)) == pytest.approx(right)
+    # what is also true of a twin is no error of the text
+    same = none.clone()
+    same[1, 0] = same[2, 3] = True
+    assert float(twin_contrast(texts, images, 1.0, same, 2, all_of_them)) == pytest.approx(right / 2)
+    assert float(twin_contrast(texts, images, 0.5, none, 2, asked)) == pytest.approx(math.log(1 + E**-2))
+    lone = leaf(4, 3)
+    for nothing in (
+        twin_contrast(lone, images, 1.0, none, 1, asked),
+        twin_contrast(lone, images, 1.0, none, 2, ~all_of_them),
+    ):
+        nothing.backward()
+        assert float(nothing.detach()) == 0 and not lone.grad.any()
 
 
 def test_the_mask_leaves_hard_negatives_and_its_own_diagonal_alone():

@@ -48,8 +48,12 @@ def _name_phrases(recipe: Recipe) -> Recipe:
     return replace(recipe, adapters=replace(recipe.adapters, named=0.5))
 
 
-def _compose_nothing(recipe: Recipe) -> Recipe:
+def _code_nothing(recipe: Recipe) -> Recipe:
     return replace(recipe, composition=replace(recipe.composition, steps=0))
+
+
+def _compose_nothing(recipe: Recipe) -> Recipe:
+    return replace(_code_nothing(recipe), trust=replace(recipe.trust, steps=0))
 
 
 def _find_nothing(recipe: Recipe) -> Recipe:
@@ -68,7 +72,7 @@ def longer(factor: float) -> Callable[[Recipe], Recipe]:
 
 _NO_SUPPRESSION = _regenerate(floor=1.0, free_floor=1.0)
 _NO_HEAD = _all(_weigh(head=0.0), _find_nothing)
-_NO_REGIONS = _all(_weigh(attention=0.0, subject=0.0, misalignment=0.0), _NO_HEAD)
+_NO_REGIONS = _all(_weigh(attention=0.0, subject=0.0, misalignment=0.0), _NO_HEAD, _code_nothing)
 
 VARIANTS: tuple[Variant, ...] = (
     Variant(PLAIN, "L_nce alone", BASELINE),
@@ -107,6 +111,12 @@ VARIANTS: tuple[Variant, ...] = (
     ),
     Variant(
         "without enhancement", "no cross-attention to aggregated subjects", SSA_ME, _regenerate(enhance=False)
+    ),
+    Variant(
+        "without codes",
+        "subjects in the one vector as they are read in their regions, no code, no relation",
+        SSA_ME,
+        _code_nothing,
     ),
     Variant("without composition", "no subjects in the one vector", SSA_ME, _compose_nothing),
     Variant("training-free", "no adapter: OpenCV's salience, suppression only", None),

@@ -88,7 +88,7 @@ class Material:
         device = self.backbone.device
         return Batch.of(self.corpus, self.seed, step, size, 0.0, device, only_open=True)[0]
 
-    def for_composition(self, further: Material | None) -> Material:
+    def with_scenes(self, further: Material | None) -> Material:
         """The same without sources of pairs, and with `further` scenes, which no adapter saw, in place of those that it was
         trained on. InputError where nothing is left."""
         kept = [one for one in self._sets() if not (further and isinstance(one[0], SceneSource))]

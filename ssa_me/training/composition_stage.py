@@ -1,5 +1,5 @@
-"""What one step of SSA-ME's composition computes, after its adapter: codes that tell whose words belong together, relations
-read from places, and how far both count in the one vector.
+"""What one step of SSA-ME's composition computes, after its adapter: codes that tell whose words belong together, and
+relations read from places. How far they count in the one vector is learned after this.
 
 The model, its adapter and the head are frozen by then, so that each image and each text is read once and remembered;
 steps are cheap. It knows nothing of optimisers or files.
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssa_me import objectives
-from ssa_me.composition import Seen, Spoken, SubjectComposition, places
+from ssa_me.composition import SubjectComposition, places
 from ssa_me.passes import MOST_SUBJECTS, look, sizes_of
 from ssa_me.salience.relations import WAYS
 from ssa_me.training.adapter_stages import SalientStage
@@ -27,7 +27,7 @@ from ssa_me.training.batches import Batch, Part
 from ssa_me.training.gradcache import Losses, Representations
 from ssa_me.training.reading import Steps, Texts
 from ssa_me.training.recipe import Composition
-from ssa_me.training.stages import Temperature, weighted
+from ssa_me.training.stages import weighted
 from ssa_me.training.things import Things
 
 _FOUND = 0.3
@@ -118,15 +118,14 @@ class ComposedBatch:
 
 
 class CompositionStage(nn.Module):
-    """L_bind of named subjects and phrases, the relations between them, and L_nce of what is composed of those that are
-    found."""
+    """L_bind of named subjects and phrases, and the relations between them."""
 
     def __init__(self, stage: SalientStage, settings: Composition) -> None:
         super().__init__()
         self.composition: SubjectComposition = stage.parts.composition
-        self.composition.requires_grad_(True)
-        self.composition.seen.requires_grad_(False)
-        self.temperature = Temperature(settings.temperature)
+        self.composition.requires_grad_(False)
+        for taught in (self.composition.bind_subject, self.composition.bind_phrase, self.composition.relate):
+            taught.requires_grad_(True)
         self.settings, self.material = settings, stage.material
         self.memory, self._steps = Memory(stage), Steps()
 
@@ -138,26 +137,14 @@ class CompositionStage(nn.Module):
         return whole.batch.parts(chunks)
 
     def represent(self, part: Part) -> tuple[Representations, None]:
-        """images, texts (B, D) composed, phrases (P, D) and subjects (R, 2, D) as codes, of unit length, and ways (·, 2, W),
-        the logits of relations between the named subjects of each image. L_nce weighs codes; it does not shape them, or it
-        would learn the images by heart."""
+        """phrases (P, D) and subjects (R, 2, D) as codes, of unit length, and ways (·, 2, W), the logits of relations
+        between the named subjects of each image."""
         self._remember(part.batch.step)
         composition, known = self.composition, self.memory.images(part)
-        seen = Seen(
-            composition.subject_codes(torch.stack([one.found for one in known])).detach(),
-            torch.stack([one.present for one in known]),
-            torch.stack([one.places for one in known]),
-            composition.subject_codes(torch.stack([one.ground for one in known])).detach(),
-        )
-        spoken = Spoken.of(part.captions)
-        own = self.memory.texts(spoken.readings)
         named = torch.cat([one.named for one in known])
         lying = torch.cat([one.lying for one in known])
         first, second = self._ordered(part)
-        said = spoken.said(composition, composition.phrase_codes(own).detach())
         return {
-            "images": composition.compose(torch.stack([one.vector for one in known]), seen),
-            "texts": composition.compose_text(own[: len(part)], said),
             "phrases": composition.phrase_codes(self.memory.texts(part.phrases)),
             "subjects": composition.subject_codes(named),
             "ways": composition.relations(lying[first], lying[second]),
@@ -165,7 +152,7 @@ class CompositionStage(nn.Module):
 
     def compare(self, whole: ComposedBatch, representations: Representations) -> Losses:
         batch, things, rows = whole.batch, whole.things, representations
-        losses = {"nce": objectives.info_nce(rows["texts"], rows["images"], self.temperature(), batch.same())}
+        losses = {}
         if len(batch.named):
             own, true = (
                 told.repeat_interleave(2, 0) for told in (batch.named.place, things.of_phrases(len(batch)))
@@ -174,17 +161,17 @@ class CompositionStage(nn.Module):
         if len(rows["ways"]):
             target = _told(batch).to(rows["ways"])[:, None].expand_as(rows["ways"])
             losses["relation"] = F.binary_cross_entropy_with_logits(rows["ways"], target)
-        return weighted(losses, {"bind": self.settings.bind}, rows["images"])
+        told = weighted(losses, {}, rows["phrases"])
+        return told | {"loss": told["loss"] + 0.0 * rows["phrases"].sum()}  # a batch may name nothing
 
     def beside(self, part: Part, kept: None, representations: Representations) -> Losses:
-        return weighted({}, {}, representations["images"])
+        return weighted({}, {}, representations["phrases"])
 
     def _remember(self, step: int) -> None:
         """Read what the steps before `step` read."""
         for earlier in self._steps.before(step):
             for part in self.cut(self.batch(earlier), self.settings.chunks):
                 self.memory.images(part)
-                self.memory.texts(Spoken.of(part.captions).readings)
                 self.memory.texts(part.phrases)
 
     def _ordered(self, part: Part) -> tuple[list[int], list[int]]:

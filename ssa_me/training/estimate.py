@@ -60,15 +60,17 @@ def estimate(
     known = {v: rates[v] for v in VERSIONS if rates and rates.get(v)}
     lora, base = recipe.adapters, recipe.base
     stages = {v: lora.steps * lora.batch / (known.get(v) or guessed[v]) for v in VERSIONS}
-    composed = recipe.composition
-    for name, after in (("salience", recipe.salience), ("composition", composed)):
+    behind = {"salience": recipe.salience, "composition": recipe.composition, "trust": recipe.trust}
+    for name, after in behind.items():
         if after.steps:
             rate = (rates or {}).get(name) or _FROZEN * (known.get(SSA_ME) or guessed[SSA_ME])
             stages[name] = after.steps * after.batch / rate
     if base.steps:
         whole = (rates or {}).get("base") or guessed[BASELINE] / 2
         stages = {"base": base.steps * base.batch / whole} | stages
-    before = _START + (images + composed.scenes) * recipe.views / (_PREPARED * max(1, cores))
+    before = _START + (images + recipe.composition.scenes + recipe.trust.scenes) * recipe.views / (
+        _PREPARED * max(1, cores)
+    )
     needed = [float(one["memory_gb"]["total"]) for one in (memory or {}).values()]
     return Estimate(
         seconds=before + sum(stages.values()),

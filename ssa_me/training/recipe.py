@@ -82,23 +82,38 @@ class Lora(Schedule):
 
 @dataclass(frozen=True)
 class Salience(Schedule):
-    """The stage after SSA-ME's adapter, before the composition: its salience head alone, on what has regions. Without steps the
-    head is what it became beside the adapter."""
+    """The stage after SSA-ME's adapter, before the composition: its salience head alone, on what has regions. Without steps
+    the head is what it became beside the adapter."""
 
 
 @dataclass(frozen=True)
 class Composition(Schedule):
-    """The stage after SSA-ME's adapter, on vectors that are read once: subjects in the one vector, where they count `share`
-    at the start. scenes: so many further ones, which no adapter saw, stand in place of the recipe's. bind: weight of L_bind.
-    Without steps no subject is composed into any vector."""
+    """The stage after SSA-ME's adapter and head, on vectors that are read once: codes of subjects and relations between them, on
+    what has regions. scenes: so many further ones, which no adapter saw, stand in place of the recipe's. Without steps a
+    subject's code is what is read in its region."""
 
     steps: int = 200
     batch: int = 96
     learning_rate: float = 1e-3
     warmup: int = 20
     scenes: int = 0
-    bind: float = 1.0
+
+
+@dataclass(frozen=True)
+class Trust(Schedule):
+    """The last stage, on vectors that are read once: how much subjects count in the one vector, `share` at the start. scenes: so
+    many further ones, from which no code was learned, stand in place of the recipe's. twins: weight of the contrast among
+    twins alone. emphasis: subjects count so many times what the losses find, since a rank takes more than a likelihood.
+    Without steps no subject is composed into any vector."""
+
+    steps: int = 100
+    batch: int = 96
+    learning_rate: float = 2e-3
+    warmup: int = 20
+    scenes: int = 0
+    twins: float = 3.0
     share: float = 0.5
+    emphasis: float = 1.5
 
 
 @dataclass(frozen=True)
@@ -141,9 +156,9 @@ class Weights:
 
 @dataclass(frozen=True)
 class Regeneration:
-    """The steps of feature regeneration. floor: f where a phrase is asked for, free_floor where none is, as in training; 1 being
-    no suppression. enhance: semantic enhancement by
-    cross-attention. implicit: salience has no target of its own; it learns from L_nce alone, through the regeneration. likeness: how alike neighbouring tokens of one subject are at
+    """The steps of feature regeneration. floor: f where a phrase is asked for, free_floor where none is, as in training; 1
+    being no suppression. enhance: semantic enhancement by cross-attention. implicit: salience has no target of its own;
+    it learns from L_nce alone, through the regeneration. likeness: how alike neighbouring tokens of one subject are at
     least, so that subjects that touch are told apart; −1 for any."""
 
     floor: float = 0.5
@@ -194,6 +209,7 @@ class Recipe:
     adapters: Lora = field(default_factory=Lora)
     salience: Salience = field(default_factory=Salience)
     composition: Composition = field(default_factory=Composition)
+    trust: Trust = field(default_factory=Trust)
     objectives: Weights = field(default_factory=Weights)
     regeneration: Regeneration = field(default_factory=Regeneration)
     held_out: HeldOut = field(default_factory=HeldOut)
@@ -207,6 +223,7 @@ _SECTIONS: dict[str, type] = {
     "adapters": Lora,
     "salience": Salience,
     "composition": Composition,
+    "trust": Trust,
     "objectives": Weights,
     "regeneration": Regeneration,
     "held_out": HeldOut,
@@ -227,6 +244,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "views": (1, math.inf),
     "floor": (0, 1),
     "free_floor": (0, 1),
+    "emphasis": (0.1, math.inf),
     "temperature": (0.01, 1),
     "answer_share": (0, 1),
     "composed_share": (0, 1),

@@ -41,7 +41,7 @@ from ssa_me.training.recipe import RECIPES, DataSet, Recipe, load_recipe
 from ssa_me.training.sight import SightStage
 from ssa_me.training.sources import FolderSource, PairSource, SceneSource, Source, record_texts
 from ssa_me.training.stages import BaseStage
-from ssa_me.training.versions import COMPOSITION, SALIENCE, Versions, describe_batch, further_scenes
+from ssa_me.training.versions import COMPOSITION, SALIENCE, TRUST, Versions, describe_batch, further_scenes
 
 Progress = Callable[[str], None]
 _SIGHT, _BASE = "sight", "base"
@@ -292,7 +292,10 @@ def _shortened(recipe: Recipe, max_steps: int | None) -> Recipe:
     lora = dataclasses.replace(recipe.adapters, steps=min(recipe.adapters.steps, max_steps))
     salience = dataclasses.replace(recipe.salience, steps=min(recipe.salience.steps, max_steps))
     composed = dataclasses.replace(recipe.composition, steps=min(recipe.composition.steps, max_steps))
-    return dataclasses.replace(recipe, base=base, adapters=lora, salience=salience, composition=composed)
+    trust = dataclasses.replace(recipe.trust, steps=min(recipe.trust.steps, max_steps))
+    return dataclasses.replace(
+        recipe, base=base, adapters=lora, salience=salience, composition=composed, trust=trust
+    )
 
 
 def _description(recipe: Recipe, corpus: Corpus) -> str:
@@ -334,7 +337,8 @@ def _plan(request: TrainRequest, recipe: Recipe) -> dict[str, Any]:
         + ([_BASE] if recipe.base.steps else [])
         + (list(VERSIONS) if lora.steps else [])
         + ([SALIENCE] if recipe.salience.steps else [])
-        + ([COMPOSITION] if recipe.composition.steps else []),
+        + ([COMPOSITION] if recipe.composition.steps else [])
+        + ([TRUST] if recipe.trust.steps else []),
         "model": plan(config, lora.targets, lora.rank, steps) if config is not None else {},
         "out": str(request.out),
     }

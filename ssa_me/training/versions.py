@@ -26,8 +26,9 @@ from ssa_me.training.pair_stage import WithPairs
 from ssa_me.training.recipe import Recipe, Schedule
 from ssa_me.training.salience_stage import SalienceStage
 from ssa_me.training.sources import SceneSource
+from ssa_me.training.trust_stage import TrustStage
 
-SALIENCE, COMPOSITION = "salience", "composition"
+SALIENCE, COMPOSITION, TRUST = "salience", "composition", "trust"
 """The stages behind SSA-ME's adapter."""
 _UNFINISHED = Path("training") / "unfinished.json"
 
@@ -87,7 +88,8 @@ class Versions:
             parts.to(backbone.device)
             stage = SalientStage(material, recipe.objectives, recipe.regeneration, parts)
             finished = fit(version, self._mixed(stage), *rest, self._watch(stage, recipe))
-            finished = finished and self._find(stage, recipe, resume) and self._compose(stage, recipe, resume)
+            behind = (self._find, self._compose, self._trust)
+            finished = finished and all(train(stage, recipe, resume) for train in behind)
         if first:
             mark(out, version, finished=False)  # should this end here, it is not taken for whole
             if isinstance(stage, SalientStage):
@@ -108,24 +110,42 @@ class Versions:
         return self._behind(SALIENCE, SalienceStage(stage.on(material), settings), settings, resume)
 
     def _compose(self, stage: SalientStage, recipe: Recipe, resume: bool) -> bool:
-        """Train what is composed of subjects, on images with texts; False when the run was stopped."""
+        """Train codes of subjects, where there are regions; False when the run was stopped."""
         settings = recipe.composition
         if not settings.steps or not self.corpus.has_images():
             return True
-        material = stage.material.for_composition(self._further(recipe, stage.material))
+        further = self._scenes(further_scenes(recipe)[0], stage.material)
+        material = stage.material.with_scenes(further).with_regions()
+        if material is None:
+            return True
         return self._behind(COMPOSITION, CompositionStage(stage.on(material), settings), settings, resume)
 
+    def _trust(self, stage: SalientStage, recipe: Recipe, resume: bool) -> bool:
+        """Train how much subjects count, on images with texts; False when the run was stopped."""
+        settings = recipe.trust
+        if not settings.steps or not self.corpus.has_images():
+            return True
+        material = stage.material.with_scenes(self._scenes(further_scenes(recipe)[1], stage.material))
+        last = TrustStage(stage.on(material), settings)
+        last.emphasise(1 / settings.emphasis)  # of weights that are trained on
+        finished = self._behind(TRUST, last, settings, resume)
+        last.emphasise(settings.emphasis)
+        return finished
+
     def _behind(
-        self, name: str, stage: SalienceStage | CompositionStage, settings: Schedule, resume: bool
+        self,
+        name: str,
+        stage: SalienceStage | CompositionStage | TrustStage,
+        settings: Schedule,
+        resume: bool,
     ) -> bool:
         """Train what stands behind SSA-ME's adapter; False when the run was stopped."""
         material = stage.material
         told = describe_batch(material.corpus, material.seed, settings.batch)
         return fit(name, stage, settings, self.context, resume, told)
 
-    def _further(self, recipe: Recipe, material: Material) -> Material | None:
-        """Scenes that the adapters never saw, where the recipe wants some; what was learned by heart composes badly."""
-        source = further_scenes(recipe)
+    def _scenes(self, source: SceneSource | None, material: Material) -> Material | None:
+        """Further scenes, where the recipe wants some; what was learned by heart composes badly."""
         if source is None:
             return None
         corpus = prepare_corpus([source], material.backbone, self.context.report)
@@ -156,22 +176,26 @@ class Versions:
                 description=self.description,
             )
             parts = Parts(width, settings)
-            if recipe.composition.steps:
-                parts.composition.start(recipe.composition.share)
+            if recipe.trust.steps:
+                parts.composition.start(recipe.trust.share)
             return parts, settings
         parts, settings = load_parts(start / SSA_ME, width)
         claims = claims or settings.claims
         return parts, dataclasses.replace(settings, claims=claims, description=self.description)
 
 
-def further_scenes(recipe: Recipe) -> SceneSource | None:
-    """The scenes behind the recipe's own that composition wants; None where it wants none. InputError where their seeds are
-    for evaluation."""
-    scenes, count = recipe.scenes, recipe.composition.scenes
-    if not scenes.count or not count:
-        return None
-    first = scenes.first + scenes.count
-    return SceneSource(first, count, scenes.size, scenes.weight, on_the_fly=scenes.on_the_fly)
+def further_scenes(recipe: Recipe) -> tuple[SceneSource | None, SceneSource | None]:
+    """The scenes behind the recipe's own that composition wants, and behind those the ones that trust wants; None where one
+    wants none. InputError where their seeds are for evaluation."""
+    scenes = recipe.scenes
+
+    def behind(first: int, count: int) -> SceneSource | None:
+        if not scenes.count or not count:
+            return None
+        return SceneSource(first, count, scenes.size, scenes.weight, on_the_fly=scenes.on_the_fly)
+
+    codes, last = recipe.composition.scenes, scenes.first + scenes.count
+    return behind(last, codes), behind(last + codes, recipe.trust.scenes)
 
 
 def unfinished(out: Path) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ NO_REGIONS = {
     "objectives.misalignment": 0.0,
     "objectives.head": 0.0,
     "salience.steps": 0,
+    "composition.steps": 0,
 }
 CHANGES: dict[str, dict[str, Any]] = {
     PLAIN: {},
@@ -26,6 +27,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "regeneration.floor": 1.0,
         "regeneration.enhance": False,
         "composition.steps": 0,
+        "trust.steps": 0,
         "objectives.head": 0.0,
         "salience.steps": 0,
     },
@@ -37,7 +39,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "without suppression": {"regeneration.floor": 1.0},
     "suppression unasked": {"regeneration.free_floor": 0.1},
     "without enhancement": {"regeneration.enhance": False},
-    "without composition": {"composition.steps": 0},
+    "without codes": {"composition.steps": 0},
+    "without composition": {"composition.steps": 0, "trust.steps": 0},
     "training-free": {},
 }
 

@@ -204,7 +204,8 @@ def test_a_run_becomes_a_version_and_is_compared(workspace: Workspace, sample: s
     assert log.step == 20 and log.held_out, "the log stays when the checkpoint has moved"
     again = training.estimate(sent)
     # what composes subjects is ten times as fast as SSA-ME's adapter, which had 8 samples a second
-    assert again["measured"] and again["stages"] == {"baseline": 10, "ssa-me": 10, "composition": 72}
+    stages = {"baseline": 10, "ssa-me": 10, "composition": 72, "trust": 48}
+    assert again["measured"] and again["stages"] == stages
 
     board = json.loads(json.dumps(board_view(training, Allowed(), None, None)))
     assert [one["name"] for one in board["versions"]][1:] == ["Birds"]
@@ -391,7 +392,13 @@ def test_a_forged_event_does_nothing_on_a_public_page(
             30 + 1.1 * 100,
         ),  # 16 samples a second, with what lies between
         ("ssa-me", {"baseline": 24.0, "ssa-me": 19.2}, 1.5 / 2.1, 30 + 0.1 * 100),
-        ("composition", {"ssa-me": 19.2, "composition": 500.0}, 2.05 / 2.1, 30),
+        (
+            "composition",
+            {"ssa-me": 19.2, "composition": 500.0},
+            2.05 / 2.2,
+            30 + 0.1 * 100 * 16 / (500 / 1.2),
+        ),
+        ("trust", {"ssa-me": 19.2, "composition": 500.0, "trust": 400.0}, 2.15 / 2.2, 30),
         ("salience", {"ssa-me": 19.2, "salience": 500.0}, 2.05 / 2.2, 30 + 0.1 * 100 * 16 / (500 / 1.2)),
         ("ssa-me", {"base": 9.0, "ssa-me": 19.2}, 2.5 / 3.1, 30 + 0.1 * 100),
         ("base", {}, 0.5 / 3.1, 30),

@@ -25,10 +25,20 @@ from ssa_me.training.composition_stage import CompositionStage
 from ssa_me.training.data import Corpus
 from ssa_me.training.gradcache import Losses, cached_step, plain_step
 from ssa_me.training.loop import Run, Stage, fit
-from ssa_me.training.recipe import Base, Composition, Lora, Regeneration, Salience, Schedule, Weights
+from ssa_me.training.recipe import (
+    Base,
+    Composition,
+    Lora,
+    Regeneration,
+    Salience,
+    Schedule,
+    Trust,
+    Weights,
+)
 from ssa_me.training.salience_stage import SalienceStage
 from ssa_me.training.sources import SceneSource
 from ssa_me.training.stages import BaseStage
+from ssa_me.training.trust_stage import TrustStage
 
 WORDS = ["a person in red on the beach", "a blue dog left of a green car", "a scene of a tree and a house"]
 RECIPE = """
@@ -66,6 +76,11 @@ warmup = 1
 steps = 2
 batch = 4
 warmup = 1
+
+[trust]
+steps = 2
+batch = 4
+warmup = 1
 """
 
 
@@ -100,7 +115,7 @@ def corpus() -> Corpus:
 
 @pytest.fixture
 def make_stage(make_backbone: Callable[[], Backbone], corpus: Corpus) -> Callable[..., Stage]:
-    """A stage by name, base, baseline, ssa-me, salience or composition, the same at every call."""
+    """A stage by name, base, baseline, ssa-me, salience, composition or trust, the same at every call."""
 
     def make(
         name: str,
@@ -109,14 +124,14 @@ def make_stage(make_backbone: Callable[[], Backbone], corpus: Corpus) -> Callabl
         weights: Weights | None = None,
         data: Corpus | None = None,
         steps: Regeneration | None = None,
-        bind: float = 1.0,
+        twins: float = 3.0,
     ) -> Stage:
         backbone, images = make_backbone(), data or corpus
         if name == "base":
             torch.manual_seed(1)
             return BaseStage(backbone, images, Base(batch=batch, claimed_share=0.5), seed=7)
         adapters = Adapters(backbone)
-        version = "ssa-me" if name in ("salience", "composition") else name
+        version = "ssa-me" if name in ("salience", "composition", "trust") else name
         torch.manual_seed(1)
         for parameter in adapters.attach(version, rank=4, alpha=8, dropout=dropout):
             nn.init.normal_(parameter, std=0.1)  # LoRA's B starts at 0, and A without a gradient
@@ -135,7 +150,9 @@ def make_stage(make_backbone: Callable[[], Backbone], corpus: Corpus) -> Callabl
         for parameter in parts.composition.parameters():
             nn.init.normal_(parameter, std=0.1)  # what starts at 0 gives what stands before it no gradient
         parts.composition.start(0.5)
-        return CompositionStage(salient, Composition(batch=batch, bind=bind))
+        if name == "composition":
+            return CompositionStage(salient, Composition(batch=batch))
+        return TrustStage(salient, Trust(batch=batch, twins=twins))
 
     return make
 

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 
 from ssa_me.training.estimate import FLOPS, estimate
-from ssa_me.training.recipe import Base, Composition, Lora, Recipe
+from ssa_me.training.recipe import Base, Composition, Lora, Recipe, Trust
 
-NONE = Composition(steps=0)
-RECIPE = Recipe("r", adapters=Lora(steps=100, batch=10), composition=NONE)
+NONE, BLIND = Composition(steps=0), Trust(steps=0)
+RECIPE = Recipe("r", adapters=Lora(steps=100, batch=10), composition=NONE, trust=BLIND)
 
 
 def test_by_measured_rates() -> None:
@@ -30,7 +30,9 @@ def test_by_the_models_size_as_a_guess() -> None:
 
 
 def test_a_new_backbone_and_the_larger_memory() -> None:
-    recipe = Recipe("r", base=Base(steps=10, batch=10), adapters=Lora(steps=1, batch=10), composition=NONE)
+    recipe = Recipe(
+        "r", base=Base(steps=10, batch=10), adapters=Lora(steps=1, batch=10), composition=NONE, trust=BLIND
+    )
     memory = {"baseline": {"memory_gb": {"total": 1.25}}, "ssa-me": {"memory_gb": {"total": 2.5}}}
     found = estimate(recipe, 0, 10**6, "cpu", 1, rates={"base": 4.0}, memory=memory)
     assert found.stages["base"] == 25.0 and found.memory_gb == 2.5
@@ -39,9 +41,10 @@ def test_a_new_backbone_and_the_larger_memory() -> None:
 
 def test_what_composes_subjects_is_ten_times_as_fast_as_the_adapter_or_as_it_was() -> None:
     recipe = dataclasses.replace(RECIPE, composition=Composition(steps=50, batch=20, scenes=400))
+    recipe = dataclasses.replace(recipe, trust=Trust(steps=25, batch=20, scenes=80))
     rates = {"baseline": 50.0, "ssa-me": 25.0}
     found = estimate(recipe, 800, 10**6, "cpu", 2, rates=rates)
-    assert found.stages["composition"] == 4.0
-    assert found.seconds == pytest.approx(15 + 1200 / 80 + 64)
+    assert found.stages["composition"] == 4.0 and found.stages["trust"] == 2.0
+    assert found.seconds == pytest.approx(15 + 1280 / 80 + 66)
     again = estimate(recipe, 800, 10**6, "cpu", 2, rates=rates | {"composition": 500.0})
     assert again.stages["composition"] == 2.0

@@ -204,6 +204,10 @@ warmup = 1
 [composition]
 steps = 3
 batch = 4
+
+[trust]
+steps = 2
+batch = 4
 """
 
 
@@ -236,6 +240,7 @@ def test_a_run_on_pairs_and_photographs_mixes_them(folder, photographs, bare, ti
         ("baseline", 4),
         ("ssa-me", 4),
         ("composition", 3),  # of photographs alone: in images of pairs nothing is named
+        ("trust", 2),
     ]
     for name in ("baseline/adapter_model.safetensors", "ssa-me/adapter_model.safetensors"):
         assert (out / name).is_file()

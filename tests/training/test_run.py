@@ -130,7 +130,7 @@ def test_the_summary_says_what_was_made(finished):
 
 def test_the_log_holds_all_stages_and_no_state_is_left(finished):
     lines = log_of(finished.out)
-    stages = ["base", "baseline", "ssa-me", "composition"]
+    stages = ["base", "baseline", "ssa-me", "composition", "trust"]
     assert [(line["stage"], line["step"]) for line in lines] == [(stage, 2) for stage in stages]
     assert all(np.isfinite(line["loss"]) and line["samples_per_s"] > 0 for line in lines)
     left = {path.name for path in (finished.out / "training").iterdir()}
@@ -139,7 +139,7 @@ def test_the_log_holds_all_stages_and_no_state_is_left(finished):
 
 
 def test_both_adapters_see_the_same_draws_in_the_same_order(finished):
-    assert len(finished.draws) == 8
+    assert len(finished.draws) == 10
     baseline, salient = finished.draws[2:4], finished.draws[4:6]
     assert baseline == salient
     assert [(seed, step, batch) for seed, step, batch, _ in baseline] == [(3, 0, 4), (3, 1, 4)]
@@ -261,7 +261,7 @@ def test_max_steps_counts_per_adapter(finished, photographs, fine_tune, tmp_path
     )
     assert run(request, silent)["finished"]
     steps = [(line["stage"], line["step"], line["steps"]) for line in log_of(tmp_path / "out")]
-    assert steps == [("baseline", 1, 1), ("ssa-me", 1, 1), ("composition", 1, 1)]
+    assert steps == [("baseline", 1, 1), ("ssa-me", 1, 1), ("composition", 1, 1), ("trust", 1, 1)]
 
 
 def test_runs_of_one_process_may_differ_in_precision(finished, photographs, fine_tune, tmp_path):
@@ -282,7 +282,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(finished, photograph
     out = tmp_path / "out"
     plan = run(finished.request(out, data=(photographs,), dry_run=True, max_steps=1), silent)
     assert plan["dry_run"] is True and plan["starts_from"] == "scratch"
-    assert plan["stages"] == ["base", "baseline", "ssa-me", "composition"]
+    assert plan["stages"] == ["base", "baseline", "ssa-me", "composition", "trust"]
     assert plan["data"] == [{"name": "scenes", "images": 8}, {"name": "photographs", "images": 2}]
     assert plan["recipe"]["adapters"]["steps"] == 1 and plan["recipe"]["scratch"]["width"] == 48
     json.dumps(plan)

@@ -63,7 +63,7 @@ def test_two_processes_come_to_the_weights_of_one(recipe, tmp_path):
         for name in ("one", "two")
     ]
     # the first process alone writes
-    assert [line["stage"] for line in logs[1]] == ["base", "baseline", "ssa-me", "composition"]
+    assert [line["stage"] for line in logs[1]] == ["base", "baseline", "ssa-me", "composition", "trust"]
     for one, two in zip(*logs, strict=True):
         parts = one.keys() - {"time", "samples_per_s", "seconds_left"}
         assert {key: two[key] for key in parts} == pytest.approx({key: one[key] for key in parts}, abs=2e-4)

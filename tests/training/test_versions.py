@@ -18,12 +18,17 @@ from ssa_me.training.adapter_stages import SalientStage, TokenCache
 from ssa_me.training.composition_stage import CompositionStage
 from ssa_me.training.data import Corpus
 from ssa_me.training.loop import Run
-from ssa_me.training.recipe import Composition, Lora, Recipe, Regeneration, Scenes
+from ssa_me.training.recipe import Composition, Lora, Recipe, Regeneration, Scenes, Trust
+from ssa_me.training.sources import FolderSource
+from ssa_me.training.trust_stage import TrustStage
 from ssa_me.training.versions import Versions, describe_batch, mark, unfinished
 
 LORA = Lora(steps=1, batch=4, rank=2, warmup=0)
-COMPOSITION = Composition(steps=2, batch=4, warmup=0, share=0.75, learning_rate=2e-2)
-RECIPE = Recipe("tiny", adapters=LORA, composition=COMPOSITION, regeneration=Regeneration(floor=0.7))
+COMPOSITION = Composition(steps=2, batch=4, warmup=0, learning_rate=2e-2)
+TRUST = Trust(steps=1, batch=4, warmup=0, share=0.75, emphasis=2.0)
+RECIPE = Recipe(
+    "tiny", adapters=LORA, composition=COMPOSITION, trust=TRUST, regeneration=Regeneration(floor=0.7)
+)
 
 
 @pytest.fixture
@@ -62,9 +67,9 @@ def stages(versions: Versions) -> list[tuple[str, int]]:
 def test_subjects_are_composed_after_the_adapter(make_versions, tmp_path):
     versions = make_versions()
     assert versions.train("ssa-me", RECIPE, tmp_path / "composed")
-    assert stages(versions) == [("ssa-me", 1), ("composition", 2)]
+    assert stages(versions) == [("ssa-me", 1), ("composition", 2), ("trust", 1)]
     plain = make_versions("plain")
-    without = replace(RECIPE, composition=replace(COMPOSITION, steps=0))
+    without = replace(RECIPE, composition=replace(COMPOSITION, steps=0), trust=replace(TRUST, steps=0))
     assert plain.train("ssa-me", without, tmp_path / "plain")
     assert stages(plain) == [("ssa-me", 1)]
     composed, alone = composition(tmp_path / "composed"), composition(tmp_path / "plain")
@@ -78,6 +83,25 @@ def test_subjects_are_composed_after_the_adapter(make_versions, tmp_path):
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+def test_weights_that_are_trained_on_are_emphasised_once(make_versions, tmp_path):
+    still = replace(RECIPE, trust=replace(TRUST, learning_rate=0.0))
+    assert make_versions().train("ssa-me", still, tmp_path / "start")
+    assert composition(tmp_path / "start")["gates"].tolist() == [0.75, 0.75]
+    assert make_versions("on").train("ssa-me", still, tmp_path / "on", start=tmp_path / "start")
+    assert composition(tmp_path / "on")["gates"].tolist() == [0.75, 0.75]
+
+
+def test_without_regions_there_are_no_codes_and_subjects_count_all_the_same(make_versions, tmp_path):
+    versions = make_versions()
+    (group,) = versions.corpus.groups
+    bare = [replace(one, phrases=(), coverage=one.coverage[:0]) for one in group]
+    corpus = Corpus([FolderSource((), "captions")], [bare])
+    assert replace(versions, corpus=corpus).train("ssa-me", RECIPE, tmp_path)
+    assert stages(versions) == [("ssa-me", 1), ("trust", 1)]
+    found = composition(tmp_path)
+    assert found["gates"].all() and not found["bind_subject.2.weight"].any()
+
+
 def test_scenes_that_no_adapter_saw_are_composed_where_the_recipe_wants_some(
     make_versions, tmp_path, monkeypatch
 ):
@@ -88,19 +112,28 @@ def test_scenes_that_no_adapter_saw_are_composed_where_the_recipe_wants_some(
             learned_from.append(stage.material.corpus)
             super().__init__(stage, *rest)
 
+    class WatchedTrust(TrustStage):
+        def __init__(self, stage: SalientStage, *rest: object) -> None:
+            learned_from.append(stage.material.corpus)
+            super().__init__(stage, *rest)
+
     monkeypatch.setattr("ssa_me.training.versions.CompositionStage", Watched)
+    monkeypatch.setattr("ssa_me.training.versions.TrustStage", WatchedTrust)
     scenes = Scenes(count=2, first=1, size=64)
-    further = replace(RECIPE, scenes=scenes, composition=replace(COMPOSITION, scenes=1))
+    further = replace(
+        RECIPE, scenes=scenes, composition=replace(COMPOSITION, scenes=1), trust=replace(TRUST, scenes=2)
+    )
     assert make_versions().train("ssa-me", further, tmp_path / "further")
-    ((source,),) = (corpus.sources for corpus in learned_from)
-    assert (source.first, source.count, source.size) == (3, 1, 64)  # the adapters had seeds 1 and 2
+    (codes,), (worth,) = (corpus.sources for corpus in learned_from)
+    assert (codes.first, codes.count, codes.size) == (3, 1, 64)  # the adapters had seeds 1 and 2
+    assert (worth.first, worth.count, worth.size) == (4, 2, 64)
     own = make_versions("own")
     assert own.train("ssa-me", replace(RECIPE, scenes=scenes), tmp_path / "own")
-    assert learned_from[1].sources == own.corpus.sources
+    assert learned_from[2].sources == learned_from[3].sources == own.corpus.sources
 
 
 def test_a_run_stopped_while_it_composes_goes_on_from_there(make_versions, tmp_path, monkeypatch):
-    recipe = replace(RECIPE, composition=replace(COMPOSITION, steps=3))
+    recipe = replace(RECIPE, composition=replace(COMPOSITION, steps=3), trust=replace(TRUST, steps=0))
     versions = make_versions()
     batch = CompositionStage.batch
 
@@ -145,7 +178,7 @@ def test_the_adapter_of_a_start_is_trained_on(make_versions, tmp_path):
 def test_a_stopped_run_leaves_a_checkpoint_that_can_be_used(make_versions, tmp_path):
     start, out = tmp_path / "start", tmp_path / "out"
     assert make_versions("start").train_all(RECIPE, start, None, False) and unfinished(start) == ()
-    longer = Recipe("tiny", adapters=replace(LORA, steps=3), composition=COMPOSITION)
+    longer = Recipe("tiny", adapters=replace(LORA, steps=3), composition=COMPOSITION, trust=TRUST)
     versions = make_versions()
     versions.context.stop.set()
     assert not versions.train_all(longer, out, start, resume=True)
