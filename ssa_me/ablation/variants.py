@@ -92,9 +92,9 @@ VARIANTS: tuple[Variant, ...] = (
     ),
     Variant(
         "implicit salience",
-        "salience learns from L_nce alone, through the regeneration; no region is ever seen",
+        "salience learns from L_nce alone, through the regeneration of every image; no region is ever seen",
         SSA_ME,
-        _all(_regenerate(implicit=True), _NO_REGIONS),
+        _all(_regenerate(implicit=True), _suppress_unasked, _NO_REGIONS),
     ),
     Variant(
         "without the head's own stage", "salience learns beside the adapter alone", SSA_ME, _find_nothing

@@ -31,7 +31,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "objectives.head": 0.0,
         "salience.steps": 0,
     },
-    "implicit salience": {"regeneration.implicit": True} | NO_REGIONS,
+    "implicit salience": {"regeneration.implicit": True, "regeneration.free_floor": 0.1} | NO_REGIONS,
     "without the head's own stage": {"salience.steps": 0},
     "without L_attn": {"objectives.attention": 0.0},
     "without L_subject": {"objectives.subject": 0.0},
