@@ -25,7 +25,7 @@ from ssa_me.ablation.scores import GENERATED, LEAST, Sets, draw_sets, score
 from ssa_me.ablation.variants import EQUAL_TIME, FULL, PLAIN, VARIANTS, Variant, longer, of_steps
 from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
-from ssa_me.checkpoint import BASELINE, MINI, SSA_ME, has_adapter
+from ssa_me.checkpoint import BASELINE, MINI, SSA_ME, VERSIONS, has_adapter
 from ssa_me.devices import choose_device
 from ssa_me.embedder import SalientEmbedder
 from ssa_me.errors import InputError
@@ -199,13 +199,14 @@ def _dearness(out: Path) -> float:
 
 
 def _pace(folder: Path) -> float | None:
-    """The samples a second of a variant's training: the median of what its log says, which other work on the machine moves
+    """The samples a second of a variant's adapter: the median of what its log says, which other work on the machine moves
     least; None where nothing was trained."""
     log = folder / "training" / "log.jsonl"
     if not log.is_file():
         return None
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    return statistics.median(float(line["samples_per_s"]) for line in lines if "samples_per_s" in line)
+    adapter = [line for line in lines if line["stage"] in VERSIONS and "samples_per_s" in line]
+    return statistics.median(float(line["samples_per_s"]) for line in adapter)
 
 
 def _complete(folder: Path, plain: Path, start: Path) -> None:

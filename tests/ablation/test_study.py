@@ -224,3 +224,16 @@ def test_the_command_writes_the_table(study, request_of, checkpoint, recipe, cap
     assert cli.main(["ablate", str(recipe), *options, *common]) == 0
     assert json.loads(capsys.readouterr().out) == found
     assert (out / "table.md").read_text(encoding="utf-8") == found["table"]
+
+
+def test_the_time_of_a_step_is_the_adapter_s_alone(tmp_path):
+    """What is trained behind an adapter is many times as fast, and has more lines in the log."""
+    from ssa_me.ablation.study import _pace
+
+    rates = [("ssa-me", 60.0), ("ssa-me", 50.0), ("ssa-me", 70.0), *[("composition", 900.0)] * 9]
+    lines = [{"stage": stage, "step": 1, "samples_per_s": rate} for stage, rate in rates]
+    lines.append({"stage": "ssa-me", "step": 1, "held_out": {}})
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "log.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    assert _pace(tmp_path) == 60.0
+    assert _pace(tmp_path / "nothing") is None
