@@ -127,7 +127,8 @@ class CompositionStage(nn.Module):
         for taught in (self.composition.bind_subject, self.composition.bind_phrase, self.composition.relate):
             taught.requires_grad_(True)
         self.settings, self.material = settings, stage.material
-        self.memory, self._steps = Memory(stage), Steps()
+        self.memory = Memory(stage)
+        self._steps = Steps(lambda step: self.cut(self.batch(step), settings.chunks))
 
     def batch(self, step: int) -> ComposedBatch:
         batch = self.material.unread(step, self.settings.batch)
@@ -169,10 +170,9 @@ class CompositionStage(nn.Module):
 
     def _remember(self, step: int) -> None:
         """Read what the steps before `step` read."""
-        for earlier in self._steps.before(step):
-            for part in self.cut(self.batch(earlier), self.settings.chunks):
-                self.memory.images(part)
-                self.memory.texts(part.phrases)
+        for part in self._steps.before(step):
+            self.memory.images(part)
+            self.memory.texts(part.phrases)
 
     def _ordered(self, part: Part) -> tuple[list[int], list[int]]:
         """The rows of all ordered pairs of subjects of one image, where the relations between them are known."""

@@ -3,7 +3,8 @@ share it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,20 +12,22 @@ from torch import Tensor
 from ssa_me.training.adapter_stages import SalientStage
 
 _AT_ONCE = 64
+Part = TypeVar("Part")
 
 
-class Steps:
+class Steps(Generic[Part]):
     """Which steps were read by now: what stands in a batch together is read together, so that a resumed run, which reads
-    first what came before it, sees the same to the last bit."""
+    first what came before it, sees the same to the last bit. cut: the parts of a step."""
 
-    def __init__(self) -> None:
-        self._last = -1
+    def __init__(self, cut: Callable[[int], Sequence[Part]]) -> None:
+        self.cut, self._last = cut, -1
 
-    def before(self, step: int) -> range:
-        """The earlier ones that have not been; `step` has been from now on."""
+    def before(self, step: int) -> Iterator[Part]:
+        """The parts of the earlier ones that have not been; `step` has been from now on."""
         unread = range(self._last + 1, step)
         self._last = max(self._last, step)
-        return unread
+        for earlier in unread:
+            yield from self.cut(earlier)
 
 
 class Texts:

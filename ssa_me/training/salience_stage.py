@@ -47,7 +47,8 @@ class SalienceStage(nn.Module):
         self.head = stage.parts.head
         self.head.requires_grad_(True)
         self.settings, self.material = settings, stage.material
-        self.texts, self._steps = Texts(stage), Steps()
+        self.texts = Texts(stage)
+        self._steps = Steps(lambda step: self.cut(self.batch(step), settings.chunks))
 
     def batch(self, step: int) -> SoughtBatch:
         batch = self.material.unread(step, self.settings.batch)
@@ -59,8 +60,7 @@ class SalienceStage(nn.Module):
     def represent(self, part: SoughtPart) -> tuple[Representations, VisualBatch]:
         """phrases (P, D) of unit length, without a gradient; and the image tokens."""
         for earlier in self._steps.before(part.some.batch.step):
-            for one in self.cut(self.batch(earlier), self.settings.chunks):
-                self.texts(one.some.phrases)
+            self.texts(earlier.some.phrases)
         return {"phrases": self.texts(part.some.phrases)}, self.material.tokens(part.some)
 
     def compare(self, whole: SoughtBatch, representations: Representations) -> Losses:

@@ -36,7 +36,8 @@ class TrustStage(nn.Module):
             taught.requires_grad_(True)
         self.temperature, self.twin_temperature = (Temperature(settings.temperature) for _ in range(2))
         self.settings, self.material = settings, stage.material
-        self.memory, self._steps = Memory(stage), Steps()
+        self.memory = Memory(stage)
+        self._steps = Steps(lambda step: self.cut(self.batch(step), settings.chunks))
 
     def emphasise(self, factor: float) -> None:
         """Let subjects count `factor` times as much."""
@@ -52,9 +53,8 @@ class TrustStage(nn.Module):
     def represent(self, part: Part) -> tuple[Representations, None]:
         """images, texts (B, D) composed, of unit length."""
         for earlier in self._steps.before(part.batch.step):
-            for one in self.cut(self.batch(earlier), self.settings.chunks):
-                self.memory.images(one)
-                self.memory.texts(Spoken.of(one.captions).readings)
+            self.memory.images(earlier)
+            self.memory.texts(Spoken.of(earlier.captions).readings)
         composition, known = self.composition, self.memory.images(part)
         seen = Seen(
             torch.stack([one.found for one in known]),

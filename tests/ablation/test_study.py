@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState
 from ssa_me import cli
 from ssa_me.ablation import StudyRequest, run_study, scores
 from ssa_me.ablation.scores import draw_sets
-from ssa_me.ablation.study import slug
+from ssa_me.ablation.study import _pace, slug
 from ssa_me.errors import InputError
 from ssa_me.mini import build_mini, train_tokenizer
 from ssa_me.scenes import write_binding, write_scenes
@@ -228,8 +228,6 @@ def test_the_command_writes_the_table(study, request_of, checkpoint, recipe, cap
 
 def test_the_time_of_a_step_is_the_adapter_s_alone(tmp_path):
     """What is trained behind an adapter is many times as fast, and has more lines in the log."""
-    from ssa_me.ablation.study import _pace
-
     rates = [("ssa-me", 60.0), ("ssa-me", 50.0), ("ssa-me", 70.0), *[("composition", 900.0)] * 9]
     lines = [{"stage": stage, "step": 1, "samples_per_s": rate} for stage, rate in rates]
     lines.append({"stage": "ssa-me", "step": 1, "held_out": {}})

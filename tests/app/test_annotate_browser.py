@@ -197,9 +197,8 @@ def test_an_opened_image_is_annotated_where_nothing_is_found_and_by_whom_is_a_fi
 
 
 def test_without_a_connection_a_decision_waits_and_is_saved_once(visit: Visit) -> None:
-    gone: list[
-        bool
-    ] = []  # from the start, since a browser that begins to hold requests may let the first one through
+    gone: list[bool] = []
+    # from the start, since a browser that begins to hold requests may let the first one through
     visit.page.route(
         re.compile("component_server"), lambda route: route.abort() if gone else route.continue_()
     )

@@ -171,8 +171,9 @@ def test_what_is_remembered_is_what_is_read_in_any_part(make_stage):
     assert whole.memory.images(one)[0] is expected[0]
 
 
-def test_a_stage_that_begins_later_reads_what_came_before_in_the_same_order(make_stage, take):
-    straight, late = make_stage("composition", batch=4), make_stage("composition", batch=4)
+@pytest.mark.parametrize("name", ["composition", "trust"])
+def test_a_stage_that_begins_later_reads_what_came_before_in_the_same_order(make_stage, take, name):
+    straight, late = make_stage(name, batch=4), make_stage(name, batch=4)
     for step in range(4):
         take(straight, step)
     take(late, 3)
@@ -186,9 +187,10 @@ def test_a_stage_that_begins_later_reads_what_came_before_in_the_same_order(make
 # --- in parts, and gone on with --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["composition", "trust"])
 @pytest.mark.parametrize("chunks", [2, 3, 8])
-def test_in_parts_and_in_one_pass_the_gradient_is_the_same(make_stage, take, chunks):
-    plain, cached = make_stage("composition"), make_stage("composition")
+def test_in_parts_and_in_one_pass_the_gradient_is_the_same(make_stage, take, chunks, name):
+    plain, cached = make_stage(name), make_stage(name)
     assert_close(take(plain), take(cached, chunks=chunks), atol=1e-5)
     assert_close(gradients(plain), gradients(cached), atol=1e-5)
 

@@ -8,8 +8,10 @@ import torch
 from ssa_me import objectives
 from ssa_me.composition import Spoken
 from ssa_me.passes import see
+from ssa_me.training.data import Corpus
 from ssa_me.training.loop import fit
 from ssa_me.training.recipe import Schedule
+from ssa_me.training.sources import FolderSource
 
 TAUGHT = {
     "temperature.log",
@@ -51,9 +53,9 @@ def test_texts_that_bind_nothing_are_not_held_against_twins(make_stage, monkeypa
 
     def watched(texts, images, temperature, same, group, asked):
         told.append(asked)
-        return objectives_twin(texts, images, temperature, same, group, asked)
+        return contrast(texts, images, temperature, same, group, asked)
 
-    objectives_twin = objectives.twin_contrast
+    contrast = objectives.twin_contrast
     monkeypatch.setattr(objectives, "twin_contrast", watched)
     stage = make_stage("trust")
     whole = stage.batch(0)
@@ -95,30 +97,6 @@ def test_emphasis_scales_the_gates_and_back(make_stage):
     torch.testing.assert_close(stage.composition.gates.detach(), before)
 
 
-def test_a_stage_that_begins_later_reads_what_came_before_in_the_same_order(make_stage, take):
-    straight, late = make_stage("trust", batch=4), make_stage("trust", batch=4)
-    for step in range(4):
-        take(straight, step)
-    take(late, 3)
-    images = [vars(stage.memory)["_images"] for stage in (straight, late)]
-    first, again = [vars(stage.memory.texts)["_known"] for stage in (straight, late)]
-    assert list(images[0]) == list(images[1]) and len(images[0]) > 1
-    assert list(first) == list(again) and len(first) > 1
-    assert all(torch.equal(text, again[key]) for key, text in first.items())
-
-
-@pytest.mark.parametrize("chunks", [2, 3, 8])
-def test_in_parts_and_in_one_pass_the_gradient_is_the_same(make_stage, take, chunks):
-    plain, cached = make_stage("trust"), make_stage("trust")
-    one, other = take(plain), take(cached, chunks=chunks)
-    assert one.keys() == other.keys()
-    for name in one:
-        torch.testing.assert_close(one[name], other[name], atol=1e-5, rtol=1e-4)
-    for (name, p), (_, q) in zip(plain.named_parameters(), cached.named_parameters(), strict=True):
-        if p.requires_grad:
-            torch.testing.assert_close(p.grad, q.grad, atol=1e-5, rtol=1e-4, msg=name)
-
-
 def test_a_stage_that_is_gone_on_with_comes_to_the_same_weights(gone_on_with):
     straight, stopped, again = gone_on_with("trust")
     for name, p in straight.named_parameters():
@@ -128,8 +106,5 @@ def test_a_stage_that_is_gone_on_with_comes_to_the_same_weights(gone_on_with):
 
 
 def test_photographs_have_no_twins(make_stage, take, corpus):
-    from ssa_me.training.data import Corpus
-    from ssa_me.training.sources import FolderSource
-
     losses = take(make_stage("trust", data=Corpus([FolderSource((), "photographs")], corpus.groups)))
     assert losses.keys() == {"loss", "nce"} and losses["loss"] == losses["nce"]
