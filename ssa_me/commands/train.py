@@ -37,7 +37,7 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on where --out was left; starts anew where nothing is"
     )
-    parser.add_argument("--max-steps", type=int, metavar="N", help="stop after N steps of each adapter")
+    parser.add_argument("--max-steps", type=int, metavar="N", help="stop after N steps of each stage")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and train nothing")
 
 

@@ -8,7 +8,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -213,6 +213,26 @@ class Recipe:
     objectives: Weights = field(default_factory=Weights)
     regeneration: Regeneration = field(default_factory=Regeneration)
     held_out: HeldOut = field(default_factory=HeldOut)
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """The schedules of all stages, by their section, in the order of a run."""
+        return {
+            "sight": self.sight,
+            "base": self.base,
+            "adapters": self.adapters,
+            "salience": self.salience,
+            "composition": self.composition,
+            "trust": self.trust,
+        }
+
+    def shortened(self, steps: int) -> Recipe:
+        """The same with at most so many steps of each stage."""
+        short: dict[str, Any] = {
+            section: replace(schedule, steps=min(schedule.steps, steps))
+            for section, schedule in self.schedules.items()
+        }
+        return replace(self, **short)
 
 
 _SECTIONS: dict[str, type] = {

@@ -41,17 +41,17 @@ from ssa_me.training.recipe import RECIPES, DataSet, Recipe, load_recipe
 from ssa_me.training.sight import SightStage
 from ssa_me.training.sources import FolderSource, PairSource, SceneSource, Source, record_texts
 from ssa_me.training.stages import BaseStage
-from ssa_me.training.versions import COMPOSITION, SALIENCE, TRUST, Versions, describe_batch, further_scenes
+from ssa_me.training.versions import Versions, describe_batch, further_scenes
 
 Progress = Callable[[str], None]
-_SIGHT, _BASE = "sight", "base"
+_SIGHT, _BASE, _ADAPTERS = "sight", "base", "adapters"
 _SCENES_FOR_TOKENIZER = 1500
 _PHRASES = 2.0  # subjects of an image, for the estimate of a dry run
 
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What the `train` command asks for. checkpoint None: the mini model. max_steps counts per adapter. weights: how
+    """What the `train` command asks for. checkpoint None: the mini model. max_steps: of each stage. weights: how
     often a batch is drawn from each of `data`, 1 where it is not said. held_out: an ImageFolder that the log is told of
     where the recipe asks for it (None: what of `data` is of the split val or test)."""
 
@@ -288,14 +288,13 @@ def _shortened(recipe: Recipe, max_steps: int | None) -> Recipe:
         return recipe
     if max_steps < 1:
         raise InputError(f"--max-steps must be at least 1, not {max_steps}.")
-    base = dataclasses.replace(recipe.base, steps=min(recipe.base.steps, max_steps))
-    lora = dataclasses.replace(recipe.adapters, steps=min(recipe.adapters.steps, max_steps))
-    salience = dataclasses.replace(recipe.salience, steps=min(recipe.salience.steps, max_steps))
-    composed = dataclasses.replace(recipe.composition, steps=min(recipe.composition.steps, max_steps))
-    trust = dataclasses.replace(recipe.trust, steps=min(recipe.trust.steps, max_steps))
-    return dataclasses.replace(
-        recipe, base=base, adapters=lora, salience=salience, composition=composed, trust=trust
-    )
+    return recipe.shortened(max_steps)
+
+
+def _stages(recipe: Recipe) -> list[str]:
+    """What is trained, in order: the sections that have steps, the adapters' by version."""
+    sections = [section for section, schedule in recipe.schedules.items() if schedule.steps]
+    return [stage for section in sections for stage in (VERSIONS if section == _ADAPTERS else (section,))]
 
 
 def _description(recipe: Recipe, corpus: Corpus) -> str:
@@ -333,12 +332,7 @@ def _plan(request: TrainRequest, recipe: Recipe) -> dict[str, Any]:
         "recipe": dataclasses.asdict(recipe),
         "starts_from": "scratch" if recipe.scratch is not None else str(request.checkpoint or MINI),
         "data": [{"name": source.name, "images": len(source)} for source in sources_of(request, recipe)],
-        "stages": ([_SIGHT] if recipe.sight.steps else [])
-        + ([_BASE] if recipe.base.steps else [])
-        + (list(VERSIONS) if lora.steps else [])
-        + ([SALIENCE] if recipe.salience.steps else [])
-        + ([COMPOSITION] if recipe.composition.steps else [])
-        + ([TRUST] if recipe.trust.steps else []),
+        "stages": _stages(recipe),
         "model": plan(config, lora.targets, lora.rank, steps) if config is not None else {},
         "out": str(request.out),
     }

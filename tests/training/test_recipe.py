@@ -56,6 +56,15 @@ def test_mini_starts_from_scratch_and_fine_tune_does_not():
     assert load_recipe("fine-tune").scratch is None
 
 
+def test_a_shortened_recipe_goes_no_further_in_any_stage():
+    mini = load_recipe("mini")
+    assert list(mini.schedules) == ["sight", "base", "adapters", "salience", "composition", "trust"]
+    short = mini.shortened(500)
+    assert [one.steps for one in short.schedules.values()] == [500, 500, 400, 500, 500, 500]
+    assert short.base == replace(mini.base, steps=500) and short.objectives == mini.objectives
+    assert mini.shortened(10**6) == mini
+
+
 def test_a_file_sets_what_it_names_and_keeps_the_rest(written):
     recipe = load_recipe(
         written(
