@@ -39,6 +39,7 @@ LOSSES = {
     "claimed_phrase": "True or false phrase",
     "twin": "Text against twins",
     "bind": "Codes of subjects",
+    "bind_answer": "Codes of answers",
     "relation": "Relations between subjects",
     "head": "Salience head",
     "named_head": "Salience head, named",

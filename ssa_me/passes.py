@@ -249,14 +249,15 @@ class Passes:
         visual: VisualBatch,
         found: Salient | None,
     ) -> dict[str, Tensor]:
-        """Version → (B, D) float32 of unit length of images with `texts`, blank for an image alone: subjects are
-        composed into those alone; image and text together are read as they are."""
+        """Version → (B, D) float32 of unit length of images with `texts`, blank for an image alone: the subjects that are seen
+        are composed into those alone; image and text together become what a phrase that answers the text would."""
         vectors = {version: output.embedding() for version, output in outputs.items()}
-        alone = torch.tensor([not text.strip() for text in texts], device=visual.valid.device)
-        if alone.any():
-            composed = self.image_vectors(outputs, visual, found)
-            vectors = {v: torch.where(alone[:, None], composed[v], vectors[v]) for v in vectors}
-        return vectors
+        alone = torch.tensor([not text.strip() for text in texts], device=visual.valid.device)[:, None]
+        composed = self.image_vectors(outputs, visual, found) if alone.any() else vectors
+        answers = dict(vectors)
+        if self.distilled and SSA_ME in vectors:
+            answers[SSA_ME] = self.parts.composition.compose_answer(vectors[SSA_ME])
+        return {v: torch.where(alone, composed[v], answers[v]) for v in vectors}
 
     def region_vectors(
         self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient

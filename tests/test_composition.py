@@ -189,6 +189,15 @@ def test_a_text_by_hand(moved):
     torch.testing.assert_close(found[0], F.normalize(codes[0] + 0.8 * named, dim=0))
 
 
+def test_an_answer_is_composed_as_the_phrase_alone_would_be(moved):
+    vector = unit(2, WIDTH)
+    found = moved.compose_answer(vector)
+    torch.testing.assert_close(found, F.normalize(vector + 0.8 * moved.phrase_codes(vector), dim=-1))
+    spoken = Spoken.of(["a dog", "a cat"])
+    as_phrases = moved.compose_text(vector, spoken.said(moved, moved.phrase_codes(vector)))
+    torch.testing.assert_close(found, as_phrases)
+
+
 def test_trust_depends_on_the_vector(moved):
     vector, found = unit(2, WIDTH), seen(2, 2)
     before = moved.compose(vector, found)
@@ -196,7 +205,7 @@ def test_trust_depends_on_the_vector(moved):
         moved.trust.weight[0] = -20 * vector[0]
     after = moved.compose(vector, found)
     torch.testing.assert_close(after[0], vector[0])  # cut off: nothing is composed into the first
-    assert float((after[1] - before[1]).norm()) > 1e-3
+    assert float((after[1] - before[1]).detach().norm()) > 1e-3
 
 
 def test_where_training_starts(fresh):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ssa_me.adapters import Adapters
 from ssa_me.backbone import Backbone
-from ssa_me.checkpoint import VERSIONS, Settings, fingerprints
+from ssa_me.checkpoint import BASELINE, SSA_ME, VERSIONS, Settings, fingerprints
 from ssa_me.composition import SubjectComposition
 from ssa_me.embedder import Embedded, SalientEmbedder
 from ssa_me.errors import InputError
@@ -89,6 +89,24 @@ def assert_close(got: Embedded, wanted: Embedded, tolerance: float) -> None:
 
 
 # --- embedding -------------------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def test_an_image_with_a_text_is_composed_as_a_phrase_that_answers_it(embedder_of, samples):
+    """Blank texts, too, leave an image alone; the baseline has nothing composed into it."""
+    embedder = embedder_of("trained")
+    image = next(sample.image for sample in samples if sample.image is not None)
+    joint, blank, alone = (embedder.embed([Sample(text, image)]).vectors for text in ("the bird", " ", None))
+    for version in VERSIONS:
+        np.testing.assert_allclose(blank[version], alone[version], atol=1e-6)
+    passes = embedder._passes
+    visual = passes.backbone.vision_pass([image])
+    found = passes.salience(visual, [image], [None])
+    read = {v: output.embedding() for v, output in passes.read(["the bird"], visual, found).items()}
+    np.testing.assert_allclose(joint[BASELINE], read[BASELINE].numpy(), atol=1e-5)
+    composed = passes.parts.composition.compose_answer(read[SSA_ME])
+    np.testing.assert_allclose(joint[SSA_ME], composed.numpy(), atol=1e-5)
+    assert float((composed - read[SSA_ME]).norm()) > 1e-3
 
 
 @pytest.mark.parametrize(

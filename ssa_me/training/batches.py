@@ -157,6 +157,27 @@ class Questions:
             torch.tensor([text is not None for text in texts], dtype=torch.bool, device=named.image.device),
         )
 
+    @classmethod
+    def one_each(cls, named: Named, numbers: Sequence[int]) -> Questions:
+        """Of each image one open question, that of the image whose number (B,) is the same always the same one; none where
+        each would be answered by two regions or by none."""
+        asked = [question(phrase) for phrase in named.phrases]
+        found: list[tuple[int, str]] = []
+        for b, number in enumerate(numbers):
+            rows = named.rows_of(range(b, b + 1))
+            texts = [asked[r] for r in rows]
+            clear = [
+                (r, text) for r, text in zip(rows, texts, strict=True) if text and texts.count(text) == 1
+            ]
+            found += [clear[number % len(clear)]] if clear else []
+        device = named.image.device
+        return cls(
+            torch.tensor([row for row, _ in found], dtype=torch.long, device=device),
+            tuple(named.images[row] for row, _ in found),
+            tuple(text for _, text in found),
+            torch.ones(len(found), dtype=torch.bool, device=device),
+        )
+
     def __len__(self) -> int:
         return len(self.texts)
 

@@ -4,8 +4,8 @@ relations read from places. How far they count in the one vector is learned afte
 The model, its adapter and the head are frozen by then, so that each image and each text is read once and remembered;
 steps are cheap. It knows nothing of optimisers or files.
 
-B images, R named regions, K regions found, P readings of texts, D width, W relations. What is named is seen in two ways:
-as it is annotated, and as the head finds it.
+B images, R named regions, Q questions, K regions found, P readings of texts, D width, W relations. What is named is seen
+in two ways: as it is annotated, and as the head finds it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from torch.nn import functional as F
 
 from ssa_me import objectives
 from ssa_me.composition import SubjectComposition, places
+from ssa_me.outputs import VisualBatch
 from ssa_me.passes import MOST_SUBJECTS, look, sizes_of
 from ssa_me.salience.relations import WAYS
 from ssa_me.training.adapter_stages import SalientStage
-from ssa_me.training.batches import Batch, Part
+from ssa_me.training.batches import Batch, Part, Questions
 from ssa_me.training.gradcache import Losses, Representations
 from ssa_me.training.reading import Steps, Texts
 from ssa_me.training.recipe import Composition
@@ -37,7 +38,8 @@ _FOUND = 0.3
 @dataclass(frozen=True)
 class Remembered:
     """What the frozen model says of one image: e_last (D,), the regions it finds as a (K, D), where they lie (K, 6), which
-    are there (K,), the ground (D,), and a (R_b, 2, D) of what is named with where it lies (R_b, 2, 6), in both ways."""
+    are there (K,), the ground (D,), a (R_b, 2, D) of what is named with where it lies (R_b, 2, 6), in both ways, and what it
+    answers to the question that is asked of it (A_b, D), one or none."""
 
     vector: Tensor
     found: Tensor
@@ -46,6 +48,7 @@ class Remembered:
     ground: Tensor
     named: Tensor
     lying: Tensor
+    answers: Tensor
 
 
 class Memory:
@@ -71,6 +74,7 @@ class Memory:
         named = part.named.among(images)
         named = replace(named, regions=named.regions[:, : visual.tokens.shape[1]])
         alone, found = stage.alone(visual)
+        answers = self._answers(part, images, visual)
         assert alone.hidden is not None
         seen = look(stage.parts.composition, alone, visual, found)
         more = MOST_SUBJECTS - seen.subjects.shape[1]
@@ -92,8 +96,20 @@ class Memory:
                 elif r in showing:
                     shown[r], lies[r] = seen.subjects[b, showing[r]], seen.places[b, showing[r]]
             both, lie = torch.stack([own[rows], shown], 1), torch.stack([lying[rows], lies], 1)
-            result.append(Remembered(vector, subjects[b], where[b], present[b], seen.ground[b], both, lie))
+            said, ground = answers[b], seen.ground[b]
+            result.append(Remembered(vector, subjects[b], where[b], present[b], ground, both, lie, said))
         return result
+
+    def _answers(self, part: Part, images: Sequence[int], visual: VisualBatch) -> list[Tensor]:
+        """(A_b, D) float32 of unit length of each of the images, whose tokens are `visual`: read with its question."""
+        texts = dict(zip(part.questions.images, part.questions.texts, strict=True))
+        rows = [row for row, b in enumerate(images) if b in texts]
+        backbone = self.stage.material.backbone
+        found = [torch.zeros(0, backbone.width, device=backbone.device)] * len(images)
+        if rows:
+            read = self.stage.read([texts[images[row]] for row in rows], visual.select(rows)).float()
+            found = [read[rows.index(row)][None] if row in rows else none for row, none in enumerate(found)]
+        return found
 
 
 def shown_by(named: Tensor, found: Tensor) -> dict[int, int]:
@@ -118,7 +134,7 @@ class ComposedBatch:
 
 
 class CompositionStage(nn.Module):
-    """L_bind of named subjects and phrases, and the relations between them."""
+    """L_bind of named subjects and phrases, and of what an image answers to a question; the relations between subjects."""
 
     def __init__(self, stage: SalientStage, settings: Composition) -> None:
         super().__init__()
@@ -132,14 +148,16 @@ class CompositionStage(nn.Module):
 
     def batch(self, step: int) -> ComposedBatch:
         batch = self.material.unread(step, self.settings.batch)
+        asked = Questions.one_each(batch.named, batch.draw.indices)
+        batch = replace(batch, questions=asked)
         return ComposedBatch(batch, Things.of(batch))
 
     def cut(self, whole: ComposedBatch, chunks: int) -> list[Part]:
         return whole.batch.parts(chunks)
 
     def represent(self, part: Part) -> tuple[Representations, None]:
-        """phrases (P, D) and subjects (R, 2, D) as codes, of unit length, and ways (·, 2, W), the logits of relations
-        between the named subjects of each image."""
+        """phrases (P, D), subjects (R, 2, D) and answers (Q, D) as codes, of unit length, and ways (·, 2, W), the logits of
+        relations between the named subjects of each image."""
         self._remember(part.batch.step)
         composition, known = self.composition, self.memory.images(part)
         named = torch.cat([one.named for one in known])
@@ -148,6 +166,7 @@ class CompositionStage(nn.Module):
         return {
             "phrases": composition.phrase_codes(self.memory.texts(part.phrases)),
             "subjects": composition.subject_codes(named),
+            "answers": composition.phrase_codes(torch.cat([one.answers for one in known])),
             "ways": composition.relations(lying[first], lying[second]),
         }, None
 
@@ -155,10 +174,14 @@ class CompositionStage(nn.Module):
         batch, things, rows = whole.batch, whole.things, representations
         losses = {}
         if len(batch.named):
-            own, true = (
-                told.repeat_interleave(2, 0) for told in (batch.named.place, things.of_phrases(len(batch)))
-            )
-            losses["bind"] = objectives.binding(rows["phrases"], rows["subjects"].flatten(0, 1), own, true)
+            own, true = batch.named.place, things.of_phrases(len(batch))
+            seen, shown = (told.repeat_interleave(2, 0) for told in (own, true))
+            losses["bind"] = objectives.binding(rows["phrases"], rows["subjects"].flatten(0, 1), seen, shown)
+            asked = batch.questions.rows
+            if len(asked):
+                losses["bind_answer"] = objectives.binding(
+                    rows["phrases"], rows["answers"], own[asked], true[asked]
+                )
         if len(rows["ways"]):
             target = _told(batch).to(rows["ways"])[:, None].expand_as(rows["ways"])
             losses["relation"] = F.binary_cross_entropy_with_logits(rows["ways"], target)

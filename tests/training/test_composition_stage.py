@@ -53,9 +53,10 @@ def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], a
 
 def test_the_loss_is_the_sum_of_its_parts(make_stage, take):
     losses = take(make_stage("composition"))
-    assert losses.keys() == {"loss", "bind", "relation"}
+    assert losses.keys() == {"loss", "bind", "bind_answer", "relation"}
     assert all(losses[name] > 0 for name in losses)
-    assert losses["loss"].item() == pytest.approx((losses["bind"] + losses["relation"]).item(), rel=1e-6)
+    parts = losses["bind"] + losses["bind_answer"] + losses["relation"]
+    assert losses["loss"].item() == pytest.approx(parts.item(), rel=1e-6)
 
 
 def test_codes_and_relations_learn_and_nothing_else(make_stage, make_run, take):
@@ -80,6 +81,7 @@ def learning_of(stage: CompositionStage) -> set[str]:
     ("loss", "taught"),
     [
         ("bind", {"bind_subject", "bind_phrase"}),
+        ("bind_answer", {"bind_phrase"}),
         ("relation", {"relate"}),
     ],
 )
@@ -114,7 +116,8 @@ def without_subjects(corpus: Corpus) -> Corpus:
 def test_photographs_teach_no_relation_and_without_regions_no_code(make_stage, take, corpus, chunks):
     stage = make_stage("composition", data=without_facts(corpus))
     losses = take(stage, chunks=chunks)
-    assert losses.keys() == {"loss", "bind"} and losses["loss"] == losses["bind"]
+    assert losses.keys() == {"loss", "bind", "bind_answer"}
+    assert losses["loss"].item() == pytest.approx((losses["bind"] + losses["bind_answer"]).item(), rel=1e-6)
     alone = make_stage("composition", data=without_subjects(corpus))
     losses = take(alone, chunks=chunks)
     assert losses.keys() == {"loss"} and losses["loss"] == 0
@@ -128,7 +131,7 @@ def test_the_composition_overfits_eight_images(make_stage, make_run, take):
     schedule = Schedule(steps=40, batch=8, learning_rate=1e-2, warmup=5)
     assert fit("composition", stage, schedule, make_run(), resume=False)
     after = take(stage)
-    for name, share in {"bind": 0.75, "relation": 0.6}.items():
+    for name, share in {"bind": 0.75, "bind_answer": 0.9, "relation": 0.6}.items():
         assert after[name] < share * before[name], name
 
 
@@ -138,8 +141,9 @@ def test_the_composition_overfits_eight_images(make_stage, make_run, take):
 def test_each_image_and_each_text_is_read_once(make_stage, take, monkeypatch):
     stage = make_stage("composition", batch=4)  # one of the two scenes with its twins a step
     salient = stage.memory.stage
-    alone, say = salient.alone, salient.say
+    alone, say, read = salient.alone, salient.say, salient.read
     looked: Counter[bytes] = Counter()
+    asked: Counter[bytes] = Counter()
     spoken: Counter[str] = Counter()
 
     def counted_alone(visual):
@@ -150,12 +154,18 @@ def test_each_image_and_each_text_is_read_once(make_stage, take, monkeypatch):
         spoken.update(texts)
         return say(texts, bucket)
 
+    def counted_read(texts, visual):
+        asked.update(tokens.numpy().tobytes() for tokens in visual.tokens)
+        return read(texts, visual)
+
     monkeypatch.setattr(salient, "alone", counted_alone)
+    monkeypatch.setattr(salient, "read", counted_read)
     monkeypatch.setattr(salient, "say", counted_say)
     drawn = {stage.batch(step).batch.draw.indices for step in range(8)}
     for step in range(8):
         take(stage, step, chunks=None if step % 2 else 3)
     assert len(drawn) == 2 and len(looked) == 8 and set(looked.values()) == {1}
+    assert len(asked) > 1 and set(asked.values()) == {1}
     assert len(spoken) > 5 and set(spoken.values()) == {1}
 
 
@@ -328,6 +338,35 @@ def test_both_ways_of_seeing_are_remembered(make_stage):
             torch.testing.assert_close(one.named[place, 1], expected, atol=1e-5, rtol=0)
             torch.testing.assert_close(one.lying[place, 1], where, atol=1e-5, rtol=0)
     assert kinds["ground"] and sum(kinds.values()) == len(named)
+
+
+def test_one_question_of_each_image_always_the_same_by_hand():
+    """A red dog and a blue cat in the snow, two dogs, one who has no colour: the second asks nothing clear but where."""
+    snow = Facts((("dog", "red"), ("cat", "blue")), frozenset(), "snow")
+    dogs = Facts((("dog", "red"), ("dog", "blue")), frozenset(), "park")
+    ones = [[0.9, 0, 0], [0, 0.9, 0]]
+    batch = batch_of(item(ones, snow, "in the snow"), item(ones, dogs, "in the park"), item(ones, None))
+    rows = {number: Questions.one_each(batch.named, [number] * 3) for number in range(4)}
+    assert rows[0].texts == ("the dog", "the place") and rows[1].texts == ("the cat", "the place")
+    assert rows[2].texts == ("the place", "the place") and rows[3].texts == rows[0].texts
+    assert rows[1].images == (0, 1) and rows[1].rows.tolist() == [1, 5] and rows[1].open.all()
+    none = Questions.one_each(batch_of(item(ones, None)).named, [0])
+    assert len(none) == 0 and none.rows.shape == (0,)
+
+
+def test_answers_are_what_images_say_to_their_questions(make_stage):
+    stage = make_stage("composition")
+    whole = stage.batch(0)
+    (part,) = stage.cut(whole, 1)
+    questions = whole.batch.questions
+    assert 1 < len(questions) <= 8 and len(set(questions.images)) == len(questions)
+    salient = stage.memory.stage
+    with torch.no_grad():
+        visual = salient.material.tokens(part).select(questions.images)
+        expected = salient.read(questions.texts, visual)
+    remembered = [one.answers for one in stage.memory.images(part)]
+    torch.testing.assert_close(torch.cat(remembered), expected, atol=1e-5, rtol=0)
+    assert [len(answer) for answer in remembered] == [int(b in questions.images) for b in range(8)]
 
 
 # --- what it learns from ---------------------------------------------------------------------------------------------
