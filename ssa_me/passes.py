@@ -251,13 +251,17 @@ class Passes:
     ) -> dict[str, Tensor]:
         """Version → (B, D) float32 of unit length of images with `texts`, blank for an image alone: the subjects that are seen
         are composed into those alone; image and text together become what a phrase that answers the text would."""
+        alone = [not text.strip() for text in texts]
+        if all(alone):
+            return self.image_vectors(outputs, visual, found)
         vectors = {version: output.embedding() for version, output in outputs.items()}
-        alone = torch.tensor([not text.strip() for text in texts], device=visual.valid.device)[:, None]
-        composed = self.image_vectors(outputs, visual, found) if alone.any() else vectors
-        answers = dict(vectors)
         if self.distilled and SSA_ME in vectors:
-            answers[SSA_ME] = self.parts.composition.compose_answer(vectors[SSA_ME])
-        return {v: torch.where(alone, composed[v], answers[v]) for v in vectors}
+            vectors[SSA_ME] = self.parts.composition.compose_answer(vectors[SSA_ME])
+        if any(alone):
+            images = self.image_vectors(outputs, visual, found)
+            rows = torch.tensor(alone, device=visual.valid.device)[:, None]
+            vectors = {v: torch.where(rows, images[v], vectors[v]) for v in vectors}
+        return vectors
 
     def region_vectors(
         self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient

@@ -9,6 +9,7 @@ B images, R named regions, P distinct phrases, Q questions, C claims, N image to
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -145,11 +146,10 @@ class Questions:
     @classmethod
     def of(cls, named: Named, most: int, rng: np.random.Generator) -> Questions:
         """At most `most` of the regions; a question that two regions of an image answer is not asked."""
-        asked = [(b, question(phrase)) for b, phrase in zip(named.images, named.phrases, strict=True)]
+        asked = _asked(named)
         picked = sorted(rng.permutation(len(named))[:most].tolist())
-        texts = [
-            asked[r][1] if asked.count(asked[r]) == 1 and rng.random() < ASKED_SHARE else None for r in picked
-        ]
+        drawn = [asked[r] for r in picked]
+        texts = [text if single and rng.random() < ASKED_SHARE else None for text, single in drawn]
         return cls(
             torch.tensor(picked, dtype=torch.long, device=named.image.device),
             tuple(named.images[r] for r in picked),
@@ -161,13 +161,14 @@ class Questions:
     def one_each(cls, named: Named, numbers: Sequence[int]) -> Questions:
         """Of each image one open question, that of the image whose number (B,) is the same always the same one; none where
         each would be answered by two regions or by none."""
-        asked = [question(phrase) for phrase in named.phrases]
+        asked = _asked(named)
         found: list[tuple[int, str]] = []
         for b, number in enumerate(numbers):
             rows = named.rows_of(range(b, b + 1))
-            texts = [asked[r] for r in rows]
             clear = [
-                (r, text) for r, text in zip(rows, texts, strict=True) if text and texts.count(text) == 1
+                (r, text)
+                for r, (text, single) in zip(rows, asked[rows.start : rows.stop], strict=True)
+                if text and single
             ]
             found += [clear[number % len(clear)]] if clear else []
         device = named.image.device
@@ -200,6 +201,13 @@ class Questions:
             self.texts[those],
             self.open[those],
         )
+
+
+def _asked(named: Named) -> list[tuple[str | None, bool]]:
+    """What asks for each region, None where nothing does, and whether it asks for no other of its image."""
+    asked = [(b, question(phrase)) for b, phrase in zip(named.images, named.phrases, strict=True)]
+    times = Counter(asked)
+    return [(text, times[b, text] == 1) for b, text in asked]
 
 
 @dataclass(frozen=True)

@@ -105,11 +105,12 @@ class Memory:
         texts = dict(zip(part.questions.images, part.questions.texts, strict=True))
         rows = [row for row, b in enumerate(images) if b in texts]
         backbone = self.stage.material.backbone
-        found = [torch.zeros(0, backbone.width, device=backbone.device)] * len(images)
-        if rows:
-            read = self.stage.read([texts[images[row]] for row in rows], visual.select(rows)).float()
-            found = [read[rows.index(row)][None] if row in rows else none for row, none in enumerate(found)]
-        return found
+        none = torch.zeros(0, backbone.width, device=backbone.device)
+        if not rows:
+            return [none] * len(images)
+        read = self.stage.read([texts[images[row]] for row in rows], visual.select(rows)).float()
+        answers = dict(zip(rows, read.split(1), strict=True))
+        return [answers.get(row, none) for row in range(len(images))]
 
 
 def shown_by(named: Tensor, found: Tensor) -> dict[int, int]:
