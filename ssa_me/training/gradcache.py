@@ -2,8 +2,9 @@
 
 A loss over a batch sees representations only, so its gradient passes through them. First every part is encoded without
 a graph, then the loss is taken on all representations and its gradient there is kept, then every part is encoded again,
-with a graph, and ⟨representation, kept gradient⟩ is differentiated: the chain rule, one part at a time. Losses of single
-samples join in that second pass. It knows nothing of models, of what is contrasted, or of how processes talk.
+with a graph, and ⟨representation, kept gradient⟩ is differentiated: the chain rule, one part at a time. The last part is
+encoded once: its first pass keeps its graph, since no other is held by then. Losses of single samples join in the pass
+with a graph. It knows nothing of models, of what is contrasted, or of how processes talk.
 """
 
 from __future__ import annotations
@@ -96,50 +97,62 @@ def cached_step(
     """The same gradient with the graph of one part at a time. Returns the losses, detached.
 
     `gather` joins the representations of all processes and leads gradients back. The random numbers are those of a
-    pass that keeps all parts' graphs: first every `represent` in turn, then every `beside`.
+    pass that keeps all parts' graphs: first every `represent` in turn, then `beside` of the last part, then of the others.
     """
+    *others, last = parts
     starts: list[RandomState] = []
     pieces: list[Representations] = []
-    for part in parts:
+    for part in others:
         starts.append(RandomState.now())
         with torch.no_grad(), context():
             pieces.append(_full(contrast.represent(part)[0]))
-    cached = {
-        name: torch.cat([piece[name] for piece in pieces]).detach().requires_grad_() for name in pieces[0]
-    }
+    with context():
+        held, kept = contrast.represent(last)
+    pieces.append(_full(held))
+    cached = {name: torch.cat([piece[name] for piece in pieces]).detach().requires_grad_() for name in held}
     everywhere = gather(cached)
     compared = contrast.compare(whole, everywhere)
     backward(compared["loss"].float())
-    fixed, losses = detached(everywhere), [detached(compared)]
-    gradients = {
-        name: torch.zeros_like(rows) if rows.grad is None else rows.grad for name, rows in cached.items()
+    fixed = detached(everywhere)
+    shares = {
+        name: _gradient(rows).split([len(piece[name]) for piece in pieces]) for name, rows in cached.items()
     }
-    after, first = RandomState.now(), dict.fromkeys(cached, 0)
-    for part, start, piece in zip(parts, starts, pieces, strict=True):
-        rows = {name: gradients[name][n : n + len(piece[name])] for name, n in first.items()}
+    *firsts, own = [{name: rows[i] for name, rows in shares.items()} for i in range(len(parts))]
+    with context():
+        surrogate, beside = _surrogate(contrast, last, held, kept, own, fixed)
+    del held, kept, pieces  # and with them the graph, once it has been gone through
+    backward(surrogate)
+    losses = [detached(compared), beside]
+    after = RandomState.now()
+    for part, start, gradients in zip(others, starts, firsts, strict=True):
         start.replay()
         with context():
-            surrogate, beside, after = _again(contrast, part, rows, fixed, after)
+            representations, kept_again = contrast.represent(part)
+            after.replay()
+            surrogate, beside = _surrogate(contrast, part, representations, kept_again, gradients, fixed)
+            after = RandomState.now()
         backward(surrogate)
         losses.append(beside)
-        first = {name: n + len(piece[name]) for name, n in first.items()}
     return total(losses)
 
 
-def _again(
+def _gradient(rows: Tensor) -> Tensor:
+    return torch.zeros_like(rows) if rows.grad is None else rows.grad
+
+
+def _surrogate(
     contrast: Contrast[Whole, Part, Kept],
     part: Part,
+    representations: Representations,
+    kept: Kept,
     gradients: Representations,
     fixed: Representations,
-    after: RandomState,
-) -> tuple[Tensor, Losses, RandomState]:
-    """The second pass of one part: Σ ⟨representation, its gradient⟩ and the losses beside it, those losses detached,
-    and where the random numbers of `beside` ended."""
-    representations, kept = contrast.represent(part)
-    after.replay()
+) -> tuple[Tensor, Losses]:
+    """What a part's pass with a graph is differentiated by: Σ ⟨representation, its gradient⟩ and the losses beside it;
+    and those losses, detached."""
     beside = contrast.beside(part, kept, fixed)
     products = [(rows * gradients[name]).sum() for name, rows in representations.items()]
-    return torch.stack([beside["loss"].float(), *products]).sum(), detached(beside), RandomState.now()
+    return torch.stack([beside["loss"].float(), *products]).sum(), detached(beside)
 
 
 def _full(representations: Representations) -> Representations:

@@ -87,9 +87,8 @@ def graph_of_all_parts(model: Towers, parts: list[Pair]) -> dict[str, Tensor]:
     pieces = [model.represent(part) for part in parts]
     whole = {name: torch.cat([p[0][name] for p in pieces]) for name in ("left", "right")}
     compared = model.compare(parts[0], whole)
-    beside = [
-        model.beside(part, kept, detached(whole)) for part, (_, kept) in zip(parts, pieces, strict=True)
-    ]
+    encoded = list(zip(parts, pieces, strict=True))
+    beside = [model.beside(part, kept, detached(whole)) for part, (_, kept) in [encoded[-1], *encoded[:-1]]]
     losses = total([compared, *beside])
     losses["loss"].backward()
     return detached(losses)
