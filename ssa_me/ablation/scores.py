@@ -46,7 +46,7 @@ def draw_sets(folder: Path, n: int, seed: int, photographs: Sequence[Path], prog
     first = EVALUATION_SEED + seed * _SCENES_APART
     _draw(sets.scenes, lambda out: write_scenes(out, n, first), progress)
     _draw(sets.binding, lambda out: write_binding(out, n, seed), progress)
-    _draw(sets.neglect, lambda out: write_neglect(out, n, seed), progress)
+    _draw(sets.neglect, lambda out: write_neglect(out, n, seed, colours="shared"), progress)
     return sets
 
 

@@ -45,6 +45,12 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=1, help="of the scenes, the permutations and the bootstrap (default: 1)"
     )
+    parser.add_argument(
+        "--colours",
+        choices=("own", "shared"),
+        default="own",
+        help="each subject has a colour of its own, or all scenes of a group show the same three (default: own)",
+    )
     parser.add_argument("--models", default="both", metavar="NAME,…", help="baseline, ssa-me (default: both)")
     parser.add_argument(
         "--keep", type=Path, metavar="OUT", help="write the drawn task to this folder and keep it"
@@ -71,7 +77,8 @@ def _task(args: Namespace, progress: Progress) -> Iterator[Path]:
         return
     with TemporaryDirectory(prefix="ssa-me-") as temporary:
         folder = args.keep or Path(temporary)
-        write_neglect(folder, args.n, args.seed, every_tenth(progress, "groups of scenes drawn"))
+        told = every_tenth(progress, "groups of scenes drawn")
+        write_neglect(folder, args.n, args.seed, told, colours=args.colours)
         yield folder
 
 

@@ -1,7 +1,8 @@
 """The neglect task: image and text together, and an answer that changes with either of them alone.
 
-Three scenes show the same three kinds in the same places, each time in other colours: nine pairs of kind and colour, nine
-colours in all. A query is one of the scenes with a text that names one kind ("the dog"); its nine candidates are the nine
+Three scenes show the same three kinds in the same places, each time in other colours: nine pairs of kind and colour. The
+nine have a colour each (`own`); or three colours are shared in a Latin square, so that every scene shows every kind and every
+colour (`shared`): there an image is told by what belongs together in it alone. A query is one of the scenes with a text that names one kind ("the dog"); its nine candidates are the nine
 phrases ("a red dog", ...). The right one is that kind as this scene shows it. Of the wrong ones
 
 - two are `image`: the same kind in a colour that another scene has. Who takes one has ignored the image.
@@ -9,7 +10,8 @@ phrases ("a red dog", ...). The right one is that kind as this scene shows it. O
 - four are `neither`: another kind as another scene shows it.
 
 All nine queries of a group share their candidates and each candidate is right once, so a preference for a phrase gains
-nothing. Chance is 1/9, and 1/3 among the right one and either pair.
+nothing. Chance is 1/9, and 1/3 among the right one and either pair. Where colours are shared, an `image` one may as well be a
+colour that the image has elsewhere.
 
 On disk in MMEB's format, with two further keys a row: `group`, and `tgt_role` (`right` first). Every scene has an
 evaluation seed.
@@ -21,7 +23,7 @@ import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -38,6 +40,7 @@ from ssa_me.scenes.vocabulary import (
 )
 from ssa_me.scenes.world import Plan, Scene, draw_subjects, render
 
+Colours = Literal["own", "shared"]
 SUBSET = "neglect"
 SIDE = 3
 """So many kinds and so many scenes in a group."""
@@ -71,8 +74,9 @@ def _role(same_scene: bool, same_kind: bool) -> str:
     return IMAGE if same_kind else NEITHER
 
 
-def neglect_group(index: int, seed: int, size: int = 256) -> NeglectGroup:
-    """Group number `index` of the task of `seed`, its scenes `size` pixels wide and high."""
+def neglect_group(index: int, seed: int, size: int = 256, colours: Colours = "own") -> NeglectGroup:
+    """Group number `index` of the task of `seed`, its scenes `size` pixels wide and high. Either way of `colours` draws
+    the same kinds in the same settings."""
     rng = np.random.default_rng([EVALUATION_SEED, seed, 5, index])
     setting = SETTING_NAMES[rng.integers(len(SETTING_NAMES))]
     relation = RELATIONS[rng.integers(len(RELATIONS))]
@@ -80,9 +84,13 @@ def neglect_group(index: int, seed: int, size: int = 256) -> NeglectGroup:
     while sum(kind in PERSONS for kind in kinds) > 1:  # `the person` names one of them
         kinds = [kind for kind, _ in draw_subjects(rng, SIDE, setting, relation)]
     names = tuple(PERSON if kind in PERSONS and rng.random() < 0.5 else kind for kind in kinds)
-    colours = np.array(COLOUR_NAMES)[rng.permutation(len(COLOUR_NAMES))[: SIDE * SIDE]].reshape(SIDE, SIDE)
+    drawn = [COLOUR_NAMES[i] for i in rng.permutation(len(COLOUR_NAMES))]
+    shown = {  # of each scene
+        "own": [drawn[SIDE * s : SIDE * (s + 1)] for s in range(SIDE)],
+        "shared": [[drawn[(k + s) % SIDE] for k in range(SIDE)] for s in range(SIDE)],
+    }[colours]
     own = int(rng.integers(EVALUATION_SEED, 2**31))
-    plans = [Plan(own, tuple(zip(kinds, row, strict=True)), setting, relation) for row in colours.tolist()]
+    plans = [Plan(own, tuple(zip(kinds, row, strict=True)), setting, relation) for row in shown]
     phrases = tuple(
         tuple(phrase(name, colour) for name, (_, colour) in zip(names, plan.subjects, strict=True))
         for plan in plans
@@ -98,6 +106,7 @@ def write_neglect(
     *,
     size: int = 256,
     workers: int | None = None,
+    colours: Colours = "own",
 ) -> int:
     """Write the queries of at least `n` scenes, in groups of three, to `out`; returns the number of queries.
 
@@ -112,7 +121,8 @@ def write_neglect(
     groups = -(-n // SIDE)
     lines: list[str] = []
     for done, rows in enumerate(
-        in_processes(partial(_write, seed=seed, size=size, out=out), range(groups), workers), start=1
+        in_processes(partial(_write, seed=seed, size=size, colours=colours, out=out), range(groups), workers),
+        start=1,
     ):
         lines.extend(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         if progress is not None:
@@ -121,8 +131,8 @@ def write_neglect(
     return len(lines)
 
 
-def _write(index: int, seed: int, size: int, out: Path) -> list[dict[str, Any]]:
-    group = neglect_group(index, seed, size)
+def _write(index: int, seed: int, size: int, colours: Colours, out: Path) -> list[dict[str, Any]]:
+    group = neglect_group(index, seed, size, colours)
     rows: list[dict[str, Any]] = []
     for number, scene in enumerate(group.scenes):
         path = f"images/{SUBSET}/{index:05d}-{number}.jpg"

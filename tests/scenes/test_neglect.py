@@ -38,6 +38,19 @@ def test_each_candidate_is_right_once_and_says_what_it_ignores():
     assert len(right) == 9
 
 
+def test_shared_colours_stand_in_a_latin_square():
+    """Whoever sees kinds and colours but not what belongs together sees three equal scenes."""
+    own, shared = (neglect_group(0, 1, size=64, colours=colours) for colours in ("own", "shared"))
+    kinds = [[kind for kind, _ in scene.plan.subjects] for scene in (*own.scenes, *shared.scenes)]
+    assert all(row == kinds[0] for row in kinds)
+    rows = [[colour for _, colour in scene.plan.subjects] for scene in shared.scenes]
+    assert all(len(set(line)) == 3 for line in (*rows, *zip(*rows, strict=True)))
+    assert len({colour for row in rows for colour in row}) == 3
+    assert len({phrase for shown in shared.phrases for phrase in shown}) == 9
+    _, candidates, roles = shared.query(1, 2)
+    assert (candidates[0], roles.count("image"), roles.count("text")) == (shared.phrases[1][2], 2, 2)
+
+
 def test_written_in_mmebs_format(tmp_path):
     assert write_neglect(tmp_path, 4, 1, size=64) == 18  # two groups
     rows = [
