@@ -19,6 +19,8 @@ _PASSES = {BASELINE: 4.0, SSA_ME: 5.5}
 """Forward passes' worth of arithmetic a sample takes: image, text, questions, and backward through frozen weights."""
 _FROZEN = 10.0
 """So many times an adapter's samples a second go through what is trained behind it: images and texts are read once."""
+_WHOLE = ("sight", "base")
+"""Stages in which all that they read learns, at half an adapter's samples a second."""
 _START = 15.0
 _PREPARED = 40.0
 """Seconds to start, and images a second that are decoded and seen by the vision tower (by one core)."""
@@ -58,16 +60,15 @@ def estimate(
     power = FLOPS["cuda"] if device.startswith("cuda") else FLOPS["cpu"] * cores
     guessed = {v: power / (2.0 * parameters * tokens * _PASSES[v]) for v in VERSIONS}
     known = {v: rates[v] for v in VERSIONS if rates and rates.get(v)}
-    lora, base = recipe.adapters, recipe.base
-    stages = {v: lora.steps * lora.batch / (known.get(v) or guessed[v]) for v in VERSIONS}
-    behind = {"salience": recipe.salience, "composition": recipe.composition, "trust": recipe.trust}
-    for name, after in behind.items():
-        if after.steps:
-            rate = (rates or {}).get(name) or _FROZEN * (known.get(SSA_ME) or guessed[SSA_ME])
-            stages[name] = after.steps * after.batch / rate
-    if base.steps:
-        whole = (rates or {}).get("base") or guessed[BASELINE] / 2
-        stages = {"base": base.steps * base.batch / whole} | stages
+    pace = {v: known.get(v) or guessed[v] for v in VERSIONS}
+    stages: dict[str, float] = {}
+    for name, schedule in recipe.schedules.items():
+        samples = schedule.steps * schedule.batch
+        if name == "adapters":
+            stages |= {v: samples / pace[v] for v in VERSIONS}
+        elif samples:
+            guess = guessed[BASELINE] / 2 if name in _WHOLE else _FROZEN * pace[SSA_ME]
+            stages[name] = samples / ((rates or {}).get(name) or guess)
     before = _START + (images + recipe.composition.scenes + recipe.trust.scenes) * recipe.views / (
         _PREPARED * max(1, cores)
     )

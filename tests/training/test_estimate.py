@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from ssa_me.training.estimate import FLOPS, estimate
-from ssa_me.training.recipe import Base, Composition, Lora, Recipe, Trust
+from ssa_me.training.recipe import Base, Composition, Lora, Recipe, Trust, load_recipe
 
 NONE, BLIND = Composition(steps=0), Trust(steps=0)
 RECIPE = Recipe("r", adapters=Lora(steps=100, batch=10), composition=NONE, trust=BLIND)
@@ -48,3 +48,12 @@ def test_what_composes_subjects_is_ten_times_as_fast_as_the_adapter_or_as_it_was
     assert found.seconds == pytest.approx(15 + 1280 / 80 + 66)
     again = estimate(recipe, 800, 10**6, "cpu", 2, rates=rates | {"composition": 500.0})
     assert again.stages["composition"] == 2.0
+
+
+def test_every_stage_of_a_recipe_takes_its_time() -> None:
+    recipe = load_recipe("mini")
+    found = estimate(recipe, 0, 10**6, "cpu", 1, rates={"sight": 100.0, "base": 64.0, "salience": 1000.0})
+    assert list(found.stages) == ["sight", "base", "baseline", "ssa-me", "salience", "composition", "trust"]
+    assert found.stages["sight"] == recipe.sight.steps * recipe.sight.batch / 100
+    assert found.stages["salience"] == 384.0
+    assert all(seconds > 0 for seconds in found.stages.values())
