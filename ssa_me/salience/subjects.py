@@ -36,6 +36,7 @@ _GENERIC = re.compile(
 _COLOURED = re.compile(
     rf"^(?:an? |the )?(?:(?P<worn>.+) in (?:{_COLOURS})|(?:{_COLOURS}) (?P<coloured>.+))$", re.IGNORECASE
 )
+_ARTICLE = re.compile(r"^(?:an?|the) ", re.IGNORECASE)
 _NO_SUBJECT = frozenset(("the", "an", "it", "them", "him", "her", "this", "that", "these", "those"))
 
 
@@ -64,6 +65,18 @@ def question(phrase: str) -> str | None:
         return PLACE
     found = _COLOURED.match(words)
     return f"the {found['worn'] or found['coloured']}" if found else None
+
+
+def shorter(phrase: str) -> tuple[str, ...]:
+    """What else asks for a phrase's subject, as one who searches says it: `the dog`, `a dog` and `dog` for `a red dog`, and
+    for `a dog` the others of them; none for a setting."""
+    words = " ".join(phrase.lower().split())
+    asked = question(words)
+    kind = _ARTICLE.sub("", asked or words)
+    if PLACE in (asked, words) or not kind:
+        return ()
+    one = ["an " + kind if kind[0] in "aeiou" else "a " + kind] if _ARTICLE.match(words) else []
+    return tuple(text for text in (f"the {kind}", *one, kind) if text != words)
 
 
 def _names_something(piece: str) -> bool:

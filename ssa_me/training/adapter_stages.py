@@ -20,11 +20,13 @@ from ssa_me.checkpoint import Parts
 from ssa_me.outputs import LanguagePass, VisualBatch
 from ssa_me.passes import Salient, found_regions
 from ssa_me.regeneration import Regenerated
-from ssa_me.training.batches import Batch, Claims, Named, Part, PhraseClaims, Questions, share_of
+from ssa_me.training.batches import Batch, Part, share_of
+from ssa_me.training.claims import Claims, PhraseClaims
 from ssa_me.training.data import Corpus, Prepared, stack_pixels
 from ssa_me.training.gradcache import Losses, Representations
 from ssa_me.training.head_losses import free_losses, phrase_losses
 from ssa_me.training.lazy import OnTheFly
+from ssa_me.training.named import Named, Questions
 from ssa_me.training.recipe import Lora, Regeneration, Weights
 from ssa_me.training.sources import PairSource, SceneSource, Source
 from ssa_me.training.stages import Temperature, reading_losses, readings, weighted

@@ -24,8 +24,9 @@ from ssa_me.outputs import VisualBatch
 from ssa_me.passes import MOST_SUBJECTS, look, sizes_of
 from ssa_me.salience.relations import WAYS
 from ssa_me.training.adapter_stages import SalientStage
-from ssa_me.training.batches import Batch, Part, Questions
+from ssa_me.training.batches import Batch, Part
 from ssa_me.training.gradcache import Losses, Representations
+from ssa_me.training.named import Questions
 from ssa_me.training.reading import Steps, Texts
 from ssa_me.training.recipe import Composition
 from ssa_me.training.stages import weighted

@@ -83,7 +83,10 @@ class Lora(Schedule):
 @dataclass(frozen=True)
 class Salience(Schedule):
     """The stage after SSA-ME's adapter, before the composition: its salience head alone, on what has regions. Without steps
-    the head is what it became beside the adapter."""
+    the head is what it became beside the adapter. reworded: so many subjects are looked for by less than their phrase, `a
+    dog` for "a red dog"."""
+
+    reworded: float = 0.5
 
 
 @dataclass(frozen=True)

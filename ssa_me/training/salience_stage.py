@@ -8,8 +8,9 @@ B images, P distinct phrases, N image tokens, D width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 from torch import Tensor, nn
 
 from ssa_me.outputs import VisualBatch
@@ -40,7 +41,7 @@ class SoughtPart:
 
 
 class SalienceStage(nn.Module):
-    """L_head of every named region and, half of the time, of a phrase that is not there."""
+    """L_head of every named region, asked for by its phrase or by less, and, half of the time, of one that is not there."""
 
     def __init__(self, stage: SalientStage, settings: Salience) -> None:
         super().__init__()
@@ -51,8 +52,10 @@ class SalienceStage(nn.Module):
         self._steps = Steps(lambda step: self.cut(self.batch(step), settings.chunks))
 
     def batch(self, step: int) -> SoughtBatch:
-        batch = self.material.unread(step, self.settings.batch)
-        return SoughtBatch(batch, Sought.of(batch, self.material.seed, 1.0))
+        batch, seed = self.material.unread(step, self.settings.batch), self.material.seed
+        called = batch.named.reworded(self.settings.reworded, np.random.default_rng((seed, step, 3)))
+        sought = Sought.of(batch, seed, 1.0, called.phrases)
+        return SoughtBatch(replace(batch, named=called), sought)
 
     def cut(self, whole: SoughtBatch, chunks: int) -> list[SoughtPart]:
         return [SoughtPart(part, whole.sought) for part in whole.batch.parts(chunks)]

@@ -20,9 +20,10 @@ from torch.nn import functional as F
 from ssa_me.backbone import Backbone
 from ssa_me.outputs import VisualBatch
 from ssa_me.regeneration import aggregate
-from ssa_me.training.batches import Batch, Named, Part, share_of
+from ssa_me.training.batches import Batch, Part, share_of
 from ssa_me.training.data import Corpus, stack_pixels
 from ssa_me.training.gradcache import Losses, Representations
+from ssa_me.training.named import Named
 from ssa_me.training.recipe import Sight
 from ssa_me.training.stages import weighted
 

@@ -22,9 +22,11 @@ from ssa_me.outputs import VisualBatch
 from ssa_me.regeneration import aggregate
 from ssa_me.salience.prompts import DESCRIBE, list_prompt, listed
 from ssa_me.salience.subjects import split_phrases
-from ssa_me.training.batches import Batch, Claims, Named, Part, PhraseClaims, Questions, share_of
+from ssa_me.training.batches import Batch, Part, share_of
+from ssa_me.training.claims import Claims, PhraseClaims
 from ssa_me.training.data import Corpus, stack_pixels
 from ssa_me.training.gradcache import Losses, Representations, detached
+from ssa_me.training.named import Named, Questions
 from ssa_me.training.recipe import Base
 
 

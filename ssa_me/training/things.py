@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssa_me.salience.subjects import shorter
 from ssa_me.scenes import Mention, Query
 from ssa_me.scenes.truth import parts_of, truth
 from ssa_me.training.batches import Batch
@@ -101,9 +102,11 @@ class Sought:
     present: tuple[bool, ...]
 
     @classmethod
-    def of(cls, batch: Batch, seed: int, share: float) -> Sought:
-        """Another row is one of a twin, half of the time, where there is one."""
+    def of(cls, batch: Batch, seed: int, share: float, called: Sequence[str] | None = None) -> Sought:
+        """Another row is one of a twin, half of the time, where there is one. called (R): what the rows are looked for by,
+        instead of their phrases."""
         named, images = batch.named, batch.named.images
+        asked = named.phrases if called is None else called
         if not len(named):
             return cls((), (), ())
         rng = np.random.default_rng((seed, batch.step, 2))
@@ -112,13 +115,14 @@ class Sought:
         shown: dict[int, set[str]] = {}
         families: dict[int, list[int]] = {}
         for r, b in enumerate(images):
-            shown.setdefault(b, set()).add(general(named.phrases[r]))
+            phrase = named.phrases[r]
+            shown.setdefault(b, set()).update(map(general, (phrase, *shorter(phrase))))
             families.setdefault(b // batch.group, []).append(r)
         wrong = []
         for row in rows:
             near = families[images[row] // batch.group] if rng.random() < 0.5 else range(len(images))
             wrong.append(near[int(rng.integers(len(near)))])
-        present = (general(named.phrases[w]) in shown[images[r]] for r, w in zip(rows, wrong, strict=True))
+        present = (general(asked[w]) in shown[images[r]] for r, w in zip(rows, wrong, strict=True))
         return cls(tuple(rows), tuple(wrong), tuple(present))
 
     def tokens(self, batch: Batch, inside: range, absent: bool = False) -> int:

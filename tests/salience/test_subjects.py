@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ssa_me.salience.subjects import MOST, PLACE, question, setting_of, split_phrases
+from ssa_me.salience.subjects import MOST, PLACE, question, setting_of, shorter, split_phrases
 
 QUERIES = {
     # kept whole
@@ -155,3 +155,22 @@ def test_a_coloured_phrase_and_a_setting_answer_a_question(phrase, asked):
 def test_the_place_is_no_place_itself():
     """What asks for a setting is not asked for in turn."""
     assert PLACE == "the place" and setting_of(PLACE) is None and question(PLACE) is None
+
+
+@pytest.mark.parametrize(
+    ("phrase", "less"),
+    [
+        ("a red dog", ("the dog", "a dog", "dog")),
+        ("An orange Umbrella", ("the umbrella", "an umbrella", "umbrella")),
+        ("a person in red", ("the person", "a person", "person")),
+        ("a dog", ("the dog", "dog")),
+        ("the dog", ("a dog", "dog")),
+        ("two dogs", ("the two dogs",)),
+        ("blue jeans", ("the jeans", "jeans")),
+        ("in the park", ()),
+        ("the place", ()),
+        ("", ()),
+    ],
+)
+def test_a_phrase_is_called_by_less(phrase, less):
+    assert shorter(phrase) == less

@@ -17,10 +17,12 @@ from ssa_me.passes import look
 from ssa_me.salience.relations import WAYS
 from ssa_me.scenes import Facts
 from ssa_me.training.adapter_stages import Material, TokenCache
-from ssa_me.training.batches import Batch, Claims, Named, PhraseClaims, Questions
+from ssa_me.training.batches import Batch
+from ssa_me.training.claims import Claims, PhraseClaims
 from ssa_me.training.composition_stage import CompositionStage, _pairs, _told, shown_by
 from ssa_me.training.data import Corpus, Draw, Prepared
 from ssa_me.training.loop import fit
+from ssa_me.training.named import Named, Questions
 from ssa_me.training.recipe import Lora, Schedule
 from ssa_me.training.sources import FolderSource, PairSource, SceneSource
 

@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from ssa_me.training.adapter_stages import TokenCache
-from ssa_me.training.batches import Batch, Claims, Named, PhraseClaims
+from ssa_me.training.batches import Batch
+from ssa_me.training.claims import Claims, PhraseClaims
 from ssa_me.training.data import Corpus, Prepared, general, stack_pixels
 from ssa_me.training.gradcache import Losses, detached, total
 from ssa_me.training.loop import Stage, fit
+from ssa_me.training.named import Named
 from ssa_me.training.recipe import Regeneration, Schedule, Weights
 from ssa_me.training.sources import FolderSource
 from ssa_me.training.stages import Temperature, claim_contrast, phrase_contrast

@@ -6,9 +6,11 @@ import numpy as np
 import torch
 
 from ssa_me.scenes import Facts, Mention, Query
-from ssa_me.training.batches import Batch, Claims, Named, PhraseClaims, Questions
+from ssa_me.training.batches import Batch
+from ssa_me.training.claims import Claims, PhraseClaims
 from ssa_me.training.data import Draw, Prepared
-from ssa_me.training.things import Things
+from ssa_me.training.named import Named, Questions
+from ssa_me.training.things import Sought, Things
 
 DOG, CAT = ("dog", "red"), ("cat", "blue")
 
@@ -109,3 +111,16 @@ def test_a_batch_without_named_regions_has_no_things():
     things = Things.of(batch_of(item({"something": ()}, [])))
     assert len(things.image) == len(things.rows) == len(things.own) == 0
     assert things.of_phrases(1).shape == (0, 0)
+
+
+def test_what_goes_by_a_shorter_name_is_there_too():
+    """Looked for as `the dog`: the red dog of one image is there, and there is none where only a cat is."""
+    dog = item({"a red dog": (0,)}, [[0.9, 0, 0]], Facts((DOG,), frozenset(), "snow"))
+    cat = item({"a blue cat": (0,)}, [[0, 0.9, 0]], Facts((CAT,), frozenset(), "snow"))
+    batch = batch_of(dog, cat)
+    called = ["the dog", "a blue cat"]
+    seen = set()
+    for seed in range(20):
+        sought = Sought.of(batch, seed, 1.0, called)
+        seen |= set(zip(sought.rows, sought.wrong, sought.present, strict=True))
+    assert seen == {(0, 0, True), (0, 1, False), (1, 0, False), (1, 1, True)}
