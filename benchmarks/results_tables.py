@@ -160,7 +160,10 @@ def renewed(text: str, folder: Path) -> str:
         file = folder / f"{match['name']}.json"
         if not file.is_file():
             return match[0]
-        found = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise SystemExit(f"{file} is no JSON ({error}). Run the command that makes it again.") from error
         return f"<!-- {match['name']} {match['kind']} -->\n\n{KINDS[match['kind']](found)}"
 
     return _MARKED.sub(table_of, text)

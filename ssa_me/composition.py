@@ -5,10 +5,11 @@ s_k  = normalise(a_k + bind_s(√D·a_k)), t_p = normalise(e_last(p) + bind_t(�
 ρ_kl = Σ_r w_r(k, l)·role_r(s_k, s_l), role_r(x, y) = (σ_r1 ⊙ x + σ_r2 ⊙ y)/√2              who stands how to whom
 e    = normalise(e_last + g_s·(Σ_k s_k/√K + r_s·Σ_kl ρ_kl + u_s·s_0))                        of an image
 e(t) = normalise(e_last + g_t·(Σ_p t_p/√P + r_t·role_r(t_1, t_2) + u_t·t_0))                 of a text
-e(q) = normalise(e_last + g_t·t_q), t_q the code of e_last itself                           of an image read with a text
+e(q) = normalise(e_last + g_t·(t_q + s_q)/√2), t_q the code of e_last itself                of an image read with a text
 g    = gate · 2·clamp(½ + trust(√D·e_last)/6, 0, 1): how far subjects are to be trusted in this image or text
 
-s_0 is the code of the ground, all that no subject covers, and t_0 of the phrase that names the setting. A sum of codes tells
+s_0 is the code of the ground, all that no subject covers, t_0 of the phrase that names the setting, and s_q of the subject that
+the text asks for, where it asks for one. A sum of codes tells
 whose words belong together only where "a red house" is no sum of red and house: L_bind makes codes of different things
 orthogonal, as the spectral contrastive loss does (HaoChen et al. 2021). A role binds two codes by an elementwise product
 after signs and a shift, as vector-symbolic architectures do (Plate 1995; Gayler 2003): it is near only where both
@@ -158,11 +159,13 @@ class SubjectComposition(nn.Module):
         """e(t) (B, D) of unit length out of e_last (B, D) and what is said."""
         return self._joined(1, vector, _share(said.phrases, said.present), said.relation, said.setting)
 
-    def compose_answer(self, vector: Tensor) -> Tensor:
-        """e (B, D) of unit length of images that are read with a text, out of e_last (B, D): as of a text whose one phrase is
-        the answer."""
+    def compose_answer(self, vector: Tensor, asked: Tensor, there: Tensor) -> Tensor:
+        """e (B, D) of unit length of images that are read with a text, out of e_last (B, D): as of a text whose phrases are
+        the answer and the subject asked for, its code `asked` (B, D) where it is `there` (B,)."""
         none = torch.zeros_like(vector)
-        return self._joined(1, vector, self.phrase_codes(vector), none, none)
+        named = torch.stack([self.phrase_codes(vector), asked], dim=1)
+        answered = torch.stack([torch.ones_like(there), there], dim=1)
+        return self._joined(1, vector, _share(named, answered), none, none)
 
     def _joined(self, side: int, vector: Tensor, things: Tensor, relation: Tensor, setting: Tensor) -> Tensor:
         trust = self.trust(vector.shape[-1] ** 0.5 * vector.to(self.gates.dtype)).float()

@@ -31,6 +31,7 @@ from ssa_me.salience import relevance
 from ssa_me.salience.experts import VisualExpert
 from ssa_me.salience.fusion import to_tokens
 from ssa_me.salience.regions import TokenRegion, grow, peaks
+from ssa_me.salience.subjects import subject_asked
 from ssa_me.samples import BBox
 
 MOST_SUBJECTS = 6
@@ -250,18 +251,36 @@ class Passes:
         found: Salient | None,
     ) -> dict[str, Tensor]:
         """Version → (B, D) float32 of unit length of images with `texts`, blank for an image alone: the subjects that are seen
-        are composed into those alone; image and text together become what a phrase that answers the text would."""
+        are composed into those alone; image and text together become what a phrase that answers the text would, with the
+        subject in it that the text asks for."""
         alone = [not text.strip() for text in texts]
         if all(alone):
             return self.image_vectors(outputs, visual, found)
         vectors = {version: output.embedding() for version, output in outputs.items()}
         if self.distilled and SSA_ME in vectors:
-            vectors[SSA_ME] = self.parts.composition.compose_answer(vectors[SSA_ME])
+            vectors[SSA_ME] = self._answers(outputs[SSA_ME], texts, visual)
         if any(alone):
             images = self.image_vectors(outputs, visual, found)
             rows = torch.tensor(alone, device=visual.valid.device)[:, None]
             vectors = {v: torch.where(rows, images[v], vectors[v]) for v in vectors}
         return vectors
+
+    def _answers(self, output: LanguagePass, texts: Sequence[str], visual: VisualBatch) -> Tensor:
+        """(B, D) float32 of unit length: what images answer to texts, each with the subject that the head finds under its
+        text, where that asks for one."""
+        vector, weights = output.embedding(), torch.zeros_like(visual.valid, dtype=visual.tokens.dtype)
+        asked = [subject_asked(text) for text in texts]
+        rows = [row for row, phrase in enumerate(asked) if phrase]
+        if rows:
+            sought = visual.select(rows)
+            salience = self.head_salience(sought, [asked[row] for row in rows])
+            found = found_regions(salience, sought, self.settings.likeness, [True] * len(rows))
+            tops = found.stacked[:, :1].sum(1)
+            weights[rows, : tops.shape[1]] = tops
+        assert output.hidden is not None
+        composition = self.parts.composition
+        shown = composition.regions(output.hidden, visual.tokens, visual.valid, weights[:, None])[:, 0]
+        return composition.compose_answer(vector, composition.subject_codes(shown), weights.any(-1))
 
     def region_vectors(
         self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient

@@ -189,13 +189,17 @@ def test_a_text_by_hand(moved):
     torch.testing.assert_close(found[0], F.normalize(codes[0] + 0.8 * named, dim=0))
 
 
-def test_an_answer_is_composed_as_the_phrase_alone_would_be(moved):
-    vector = unit(2, WIDTH)
-    found = moved.compose_answer(vector)
-    torch.testing.assert_close(found, F.normalize(vector + 0.8 * moved.phrase_codes(vector), dim=-1))
+def test_an_answer_is_composed_with_the_subject_that_is_asked_for(moved):
+    """By hand; where none is, as the phrase alone would be."""
+    vector, asked = unit(2, WIDTH), unit(2, WIDTH)
+    found = moved.compose_answer(vector, asked, torch.tensor([True, False]))
+    own = moved.phrase_codes(vector)
+    both = F.normalize(vector[0] + 0.8 * (own[0] + asked[0]) / 2**0.5, dim=-1)
+    torch.testing.assert_close(found[0], both)
+    torch.testing.assert_close(found[1], F.normalize(vector[1] + 0.8 * own[1], dim=-1))
     spoken = Spoken.of(["a dog", "a cat"])
-    as_phrases = moved.compose_text(vector, spoken.said(moved, moved.phrase_codes(vector)))
-    torch.testing.assert_close(found, as_phrases)
+    as_phrases = moved.compose_text(vector, spoken.said(moved, own))
+    torch.testing.assert_close(found[1], as_phrases[1])
 
 
 def test_trust_depends_on_the_vector(moved):

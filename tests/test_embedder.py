@@ -92,21 +92,38 @@ def assert_close(got: Embedded, wanted: Embedded, tolerance: float) -> None:
 
 
 @torch.inference_mode()
-def test_an_image_with_a_text_is_composed_as_a_phrase_that_answers_it(embedder_of, samples):
-    """Blank texts, too, leave an image alone; the baseline has nothing composed into it."""
+@pytest.mark.parametrize("text", ["the bird", "the place", "a bird and a dog"])
+def test_an_image_with_a_text_is_composed_as_what_answers_it(text, embedder_of, samples, monkeypatch):
+    """With the subject that is asked for, where one is: found, here, in the first two tokens. Blank texts, too, leave an image
+    alone; the baseline has nothing composed into it."""
     embedder = embedder_of("trained")
+
+    def found_first(visual, phrases):
+        salience = torch.zeros(visual.valid.shape)
+        salience[[row for row, phrase in enumerate(phrases) if phrase], :2] = 0.9
+        return salience
+
+    monkeypatch.setattr(embedder._passes, "head_salience", found_first)
     image = next(sample.image for sample in samples if sample.image is not None)
-    joint, blank, alone = (embedder.embed([Sample(text, image)]).vectors for text in ("the bird", " ", None))
+    joint, blank, alone = (embedder.embed([Sample(told, image)]).vectors for told in (text, " ", None))
     for version in VERSIONS:
         np.testing.assert_allclose(blank[version], alone[version], atol=1e-6)
     passes = embedder._passes
+    composition = passes.parts.composition
     visual = passes.backbone.vision_pass([image])
     found = passes.salience(visual, [image], [None])
-    read = {v: output.embedding() for v, output in passes.read(["the bird"], visual, found).items()}
+    outputs = passes.read([text], visual, found)
+    read = {v: output.embedding() for v, output in outputs.items()}
     np.testing.assert_allclose(joint[BASELINE], read[BASELINE].numpy(), atol=1e-5)
-    composed = passes.parts.composition.compose_answer(read[SSA_ME])
+    sought = passes.salience(visual, [image], [text])
+    top = torch.from_numpy(sought.regions[0][0].weights)[None, None]
+    shown = composition.regions(outputs[SSA_ME].hidden, visual.tokens, visual.valid, top)[:, 0]
+    one = torch.tensor([text == "the bird"])
+    composed = composition.compose_answer(read[SSA_ME], composition.subject_codes(shown), one)
     np.testing.assert_allclose(joint[SSA_ME], composed.numpy(), atol=1e-5)
     assert float((composed - read[SSA_ME]).norm()) > 1e-3
+    other = composition.compose_answer(read[SSA_ME], composition.subject_codes(shown), ~one)
+    assert float((composed - other).norm()) > 1e-3
 
 
 @pytest.mark.parametrize(

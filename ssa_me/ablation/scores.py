@@ -40,8 +40,8 @@ class Sets:
 
 
 def draw_sets(folder: Path, n: int, seed: int, photographs: Sequence[Path], progress: Progress) -> Sets:
-    """Generate `n` scenes, `n` queries of each binding task and `n` scenes of the neglect task below `folder`; what is
-    there already is kept. Their seeds are those of evaluation."""
+    """Generate `n` scenes, `n` queries of each binding task and `n` scenes of the neglect task, whose colours are shared, below
+    `folder`; what is there already is kept. Their seeds are those of evaluation."""
     sets = Sets(folder / "scenes", folder / "binding", folder / "neglect", tuple(photographs))
     first = EVALUATION_SEED + seed * _SCENES_APART
     _draw(sets.scenes, lambda out: write_scenes(out, n, first), progress)

@@ -46,6 +46,11 @@ def _arguments(parser: ArgumentParser) -> None:
         help="hold maps against chance, a centre prior, raw attention, gradients and the OpenCV expert",
     )
     parser.add_argument(
+        "--shorter-phrases",
+        action="store_true",
+        help="look for regions by less than their phrase: all dogs of an image by `the dog`",
+    )
+    parser.add_argument(
         "--subject-lists",
         action="store_true",
         help="also let the language model list the subjects of every image that has some (slow)",
@@ -71,6 +76,7 @@ def _run(args: Namespace, progress: Progress) -> Answer:
                 progress=progress,
                 controls=args.localisation_controls,
                 listing=args.subject_lists,
+                shorter=args.shorter_phrases,
             )
         sets.append(found | {"data": str(source)})
     if len(sets) == 1:

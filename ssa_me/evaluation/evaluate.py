@@ -18,7 +18,7 @@ from ssa_me.evaluation.conditioned import summarise_pointings
 from ssa_me.evaluation.encode import Encoded, Progress, encode, silent
 from ssa_me.evaluation.listing import subject_lists
 from ssa_me.evaluation.localisation import RegionScore, summarise
-from ssa_me.evaluation.maps import CONTROLS, SALIENCE, ScoredMaps, scene_of, score_maps
+from ssa_me.evaluation.maps import CONTROLS, SALIENCE, ScoredMaps, called_by_less, scene_of, score_maps
 from ssa_me.evaluation.models import Model, compared, versions_of
 from ssa_me.evaluation.relations import right, swap_margins, swaps
 from ssa_me.evaluation.rerank import rerank
@@ -43,11 +43,13 @@ def evaluate(
     progress: Progress = silent,
     controls: bool = False,
     listing: bool = False,
+    shorter: bool = False,
 ) -> dict[str, Any]:
     """The contract's object of `evaluate --json` for ImageFolder `data`; parts that the data cannot give are absent.
 
     `controls` adds what maps are held against (chance, a centre prior, raw attention, gradients, the OpenCV expert);
-    `listing` how well the language model lists the subjects of the images that have some, by generation.
+    `listing` how well the language model lists the subjects of the images that have some, by generation. With `shorter`
+    regions are looked for by less than their phrase, all dogs of an image by `the dog`.
 
     `split` names one, or is `all`; by default test, else val, else everything, whichever the data has. Images that
     cannot be read are left out and listed under `skipped`. Raises InputError on data without an image, or an unknown
@@ -69,7 +71,8 @@ def evaluate(
         raise InputError(f"None of the {len(records)} images can be read. {skipped[0]['reason']}")
     shown: dict[str, dict[str, Any]] = {model.name: {} for model in models}
     queries = _add_retrieval(shown, usable, images, embedder, models, progress)
-    maps = score_maps(usable, embedder, versions_of(models), progress, controls=controls)
+    sought = [called_by_less(record) for record in usable] if shorter else usable
+    maps = score_maps(sought, embedder, versions_of(models), progress, controls=controls)
     for model in models:
         if maps.owners and model.ranking == "vector":
             shown[model.name]["localisation"] = _localisation(maps, model.version)
@@ -88,6 +91,8 @@ def evaluate(
         "models": shown,
         "difference": differences,
     }
+    if shorter:
+        answer["shorter_phrases"] = True
     if controls and maps.owners:
         answer["localisation"] = _controls(maps, seed)
     lists = subject_lists(usable, embedder, progress) if listing else None

@@ -7,7 +7,7 @@ A source is a kind of map, named `VERSION.attention`, `ssa-me.salience`, or as o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ from ssa_me.evaluation.localisation import RegionScore, centre_prior, chance_sco
 from ssa_me.images import load_image
 from ssa_me.salience.experts import OpenCVExpert
 from ssa_me.salience.fusion import to_tokens
+from ssa_me.salience.subjects import shorter
 from ssa_me.samples import Record, Subject
 
 if TYPE_CHECKING:
@@ -60,6 +61,15 @@ def scene_of(record: Record) -> str:
 def true_subjects(record: Record) -> list[Subject]:
     """The subjects that count as truth: not those whose status is proposed or rejected."""
     return [subject for subject in record.subjects if subject.status not in _NOT_TRUTH]
+
+
+def called_by_less(record: Record) -> Record:
+    """The same with each subject called by its kind, `the dog` for "a red dog" or "a dog"."""
+
+    def kind(phrase: str) -> str:
+        return next((text for text in shorter(phrase) if text.startswith("the ")), phrase)
+
+    return replace(record, subjects=tuple(replace(s, phrase=kind(s.phrase)) for s in record.subjects))
 
 
 def region_tasks(record: Record, image: Image.Image) -> list[RegionTask]:

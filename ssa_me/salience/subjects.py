@@ -67,6 +67,15 @@ def question(phrase: str) -> str | None:
     return f"the {found['worn'] or found['coloured']}" if found else None
 
 
+def subject_asked(text: str) -> str | None:
+    """The one subject that a text asks for without saying all of it, `the dog`; None where it names several, or a setting,
+    or says itself what it means, as `a red dog` does."""
+    named = split_phrases(text)
+    if len(named) != 1 or setting_of(text) or PLACE in named or question(named[0]):
+        return None
+    return named[0] if named[0].lower().startswith("the ") else None
+
+
 def shorter(phrase: str) -> tuple[str, ...]:
     """What else asks for a phrase's subject, as one who searches says it: `the dog`, `a dog` and `dog` for `a red dog`, and
     for `a dog` the others of them; none for a setting."""

@@ -6,7 +6,7 @@ from PIL import Image
 
 from ssa_me.errors import InputError
 from ssa_me.evaluation.evaluate import choose_split, evaluate
-from ssa_me.evaluation.maps import region_tasks
+from ssa_me.evaluation.maps import called_by_less, region_tasks
 from ssa_me.evaluation.models import parse_models
 from ssa_me.samples import Record, Sample, Subject, encode_mask, write_metadata
 
@@ -170,6 +170,27 @@ def test_regions_of_one_phrase_are_united_and_unsure_ones_left_out(tmp_path):
     )
     tasks = region_tasks(Record(tmp_path / "x.png", "x.png", (), subjects), Image.new("RGB", (10, 10)))
     assert [(task.phrase, int(task.region.sum())) for task in tasks] == [("dog", 21), ("cat", 1), (None, 22)]
+
+
+def test_called_by_less_all_that_might_be_meant_are_one_region(tmp_path, embedder, paint):
+    paint(tmp_path / "y.png", "red", "blue")
+    halves = (Subject("a red", bbox=(0, 0, 16, 32)), Subject("the red", bbox=(16, 0, 16, 32)))
+    write_metadata(tmp_path, [Record(tmp_path / "y.png", "y.png", (), halves)])
+    for shorter, regions in ((False, 2), (True, 1)):
+        found = evaluate(tmp_path, embedder, parse_models("both"), shorter=shorter)
+        assert found["models"]["ssa-me"]["localisation"]["attention"]["regions"] == regions
+        assert ("shorter_phrases" in found) is shorter
+    subjects = (
+        Subject("a red dog", bbox=(0, 0, 2, 10)),
+        Subject("a blue dog", bbox=(5, 0, 1, 10)),
+        Subject("in the snow", bbox=(9, 0, 1, 10)),
+    )
+    less = called_by_less(Record(tmp_path / "x.png", "x.png", ("a red dog",), subjects))
+    assert less.captions == ("a red dog",)
+    tasks = region_tasks(less, Image.new("RGB", (10, 10)))
+    assert [(task.phrase, int(task.region.sum())) for task in tasks] == [
+        ("the dog", 30), ("in the snow", 10), (None, 40),
+    ]  # fmt: skip
 
 
 def test_controls_are_scored_beside_and_salience_held_against_them(data, embedder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ssa_me.salience.subjects import MOST, PLACE, question, setting_of, shorter, split_phrases
+from ssa_me.salience.subjects import MOST, PLACE, question, setting_of, shorter, split_phrases, subject_asked
 
 QUERIES = {
     # kept whole
@@ -174,3 +174,23 @@ def test_the_place_is_no_place_itself():
 )
 def test_a_phrase_is_called_by_less(phrase, less):
     assert shorter(phrase) == less
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("the dog", "the dog"),
+        ("The cat", "The cat"),
+        ("a person in red", None),  # says itself what it means
+        ("the red dog", None),
+        ("a dog", None),
+        ("the dog and the cat", None),
+        ("a photo of a dog in the park", None),  # its setting is asked for, too
+        ("a dog and a cat", None),
+        ("the place", None),
+        ("in the snow", None),
+        ("", None),
+    ],
+)
+def test_the_one_subject_that_a_text_asks_for(text, asked):
+    assert subject_asked(text) == asked
