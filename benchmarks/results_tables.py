@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ssa_me.ablation.scores import at
+
 Found = Mapping[str, Any]
 _MARKED = re.compile(r"(?m)^<!-- (?P<name>\S+) (?P<kind>\w+) -->\n\n?(?:\|.*\n)*")
 _BOTH = "ssa-me - baseline"
@@ -139,13 +141,6 @@ def neglect(found: Found) -> str:
         low, high = gap["interval"]
         rows.append([name, *values, f"{gap['value']:+.3f} [{low:+.3f}, {high:+.3f}]"])
     return table(["", "baseline", "ssa-me", "difference [95 %]"], rows)
-
-
-def at(tree: Any, path: Sequence[str]) -> Any:
-    """What stands at `path`, None where something on the way is missing."""
-    for key in path:
-        tree = tree.get(key) if isinstance(tree, Mapping) else None
-    return tree
 
 
 KINDS: Mapping[str, Callable[[Found], str]] = {

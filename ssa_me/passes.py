@@ -268,19 +268,20 @@ class Passes:
     def _answers(self, output: LanguagePass, texts: Sequence[str], visual: VisualBatch) -> Tensor:
         """(B, D) float32 of unit length: what images answer to texts, each with the subject that the head finds under its
         text, where that asks for one."""
-        vector, weights = output.embedding(), torch.zeros_like(visual.valid, dtype=visual.tokens.dtype)
+        composition, vector = self.parts.composition, output.embedding()
+        codes, there = torch.zeros_like(vector), torch.zeros_like(visual.valid[:, 0])
         asked = [subject_asked(text) for text in texts]
         rows = [row for row, phrase in enumerate(asked) if phrase]
         if rows:
+            assert output.hidden is not None
             sought = visual.select(rows)
             salience = self.head_salience(sought, [asked[row] for row in rows])
             found = found_regions(salience, sought, self.settings.likeness, [True] * len(rows))
-            tops = found.stacked[:, :1].sum(1)
-            weights[rows, : tops.shape[1]] = tops
-        assert output.hidden is not None
-        composition = self.parts.composition
-        shown = composition.regions(output.hidden, visual.tokens, visual.valid, weights[:, None])[:, 0]
-        return composition.compose_answer(vector, composition.subject_codes(shown), weights.any(-1))
+            top = found.stacked[:, :1].sum(1, keepdim=True)  # nought where nothing was found
+            hidden = output.hidden[rows, : top.shape[-1]]
+            shown = composition.regions(hidden, sought.tokens, sought.valid, top)[:, 0]
+            codes[rows], there[rows] = composition.subject_codes(shown), top[:, 0].any(-1)
+        return composition.compose_answer(vector, codes, there)
 
     def region_vectors(
         self, version: str, output: LanguagePass, visual: VisualBatch, found: Salient

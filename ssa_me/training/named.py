@@ -109,8 +109,8 @@ class Named:
         the regions of all of its image that might be."""
         alike: dict[tuple[int, str], list[int]] = {}
         names = [() if ground else shorter(p) for p, ground in zip(self.phrases, self.ground, strict=True)]
-        for r, (image, own) in enumerate(zip(self.images, names, strict=True)):
-            for name in {general(text) for text in (*own, *([] if self.ground[r] else [self.phrases[r]]))}:
+        for r, image in enumerate(self.images):
+            for name in () if self.ground[r] else goes_by(self.phrases[r]):
                 alike.setdefault((image, name), []).append(r)
         phrases, regions = list(self.phrases), self.regions.clone()
         for r in np.flatnonzero(rng.random(len(self)) < share).tolist():
@@ -215,6 +215,11 @@ def _asked(named: Named) -> list[tuple[str | None, bool]]:
     asked = [(b, question(phrase)) for b, phrase in zip(named.images, named.phrases, strict=True)]
     times = Counter(asked)
     return [(text, times[b, text] == 1) for b, text in asked]
+
+
+def goes_by(phrase: str) -> set[str]:
+    """The phrase and all that asks for its subject in fewer words, as they are compared."""
+    return {general(text) for text in (phrase, *shorter(phrase))}
 
 
 def those_of(images: range, owners: Sequence[int]) -> slice:

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssa_me.salience.subjects import shorter
 from ssa_me.scenes import Mention, Query
 from ssa_me.scenes.truth import parts_of, truth
 from ssa_me.training.batches import Batch
 from ssa_me.training.data import general
+from ssa_me.training.named import goes_by
 
 Owner = tuple[int, tuple[int, ...]]
 """An image of the batch and the number of one of its subjects; none for what surrounds them."""
@@ -115,8 +115,7 @@ class Sought:
         shown: dict[int, set[str]] = {}
         families: dict[int, list[int]] = {}
         for r, b in enumerate(images):
-            phrase = named.phrases[r]
-            shown.setdefault(b, set()).update(map(general, (phrase, *shorter(phrase))))
+            shown.setdefault(b, set()).update(goes_by(named.phrases[r]))
             families.setdefault(b // batch.group, []).append(r)
         wrong = []
         for row in rows:
