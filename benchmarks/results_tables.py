@@ -86,6 +86,7 @@ def scores(found: Found) -> str:
             else ""
         )
         row(f"{said}{counted}, pointing game", ("localisation", kind, "pointing_game"))
+    row("images by the kind alone, mean average precision", ("by_kind", "map"))
     row("relation swap, accuracy (chance 50)", ("relation_swap", "accuracy"))
     return table(["%", "baseline", "ssa-me", "difference, points [95 %]"], rows)
 

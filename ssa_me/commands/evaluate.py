@@ -48,7 +48,7 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--shorter-phrases",
         action="store_true",
-        help="look for regions by less than their phrase: all dogs of an image by `the dog`",
+        help="look for regions, and images, by less than their phrase: all dogs by `the dog`",
     )
     parser.add_argument(
         "--subject-lists",
@@ -115,6 +115,9 @@ def _text(found: Mapping[str, Any]) -> str:
     swapped = [[name, *m["relation_swap"].values()] for name, m in models.items() if "relation_swap" in m]
     if swapped:
         parts.append(table(swapped, ["relation swap (chance 0.5)", "pairs", "accuracy"]))
+    by_kind = [[name, *m["by_kind"].values()] for name, m in models.items() if "by_kind" in m]
+    if by_kind:
+        parts.append(table(by_kind, ["images by the kind alone", "queries", "mean average precision"]))
     if "subjects" in found:
         parts.append(table([list(found["subjects"].values())], _LISTS))
     for pair, differences in found["difference"].items():

@@ -20,9 +20,16 @@ from ssa_me.evaluation.listing import subject_lists
 from ssa_me.evaluation.localisation import RegionScore, summarise
 from ssa_me.evaluation.maps import CONTROLS, SALIENCE, ScoredMaps, called_by_less, scene_of, score_maps
 from ssa_me.evaluation.models import Model, compared, versions_of
+from ssa_me.evaluation.names import names
 from ssa_me.evaluation.relations import right, swap_margins, swaps
 from ssa_me.evaluation.rerank import rerank
-from ssa_me.evaluation.retrieval import Retrieval, retrieve, score_rows
+from ssa_me.evaluation.retrieval import (
+    Retrieval,
+    average_precision,
+    pessimistic_ranks,
+    retrieve,
+    score_rows,
+)
 from ssa_me.images import load_image
 from ssa_me.samples import Record, Sample, read_image_folder
 
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 _PREFERRED_SPLITS = ("test", "val")
+_SWAP, _BY_KIND = "relation_swap.accuracy", "by_kind.map"
 
 
 def evaluate(
@@ -49,7 +57,7 @@ def evaluate(
 
     `controls` adds what maps are held against (chance, a centre prior, raw attention, gradients, the OpenCV expert);
     `listing` how well the language model lists the subjects of the images that have some, by generation. With `shorter`
-    regions are looked for by less than their phrase, all dogs of an image by `the dog`.
+    regions are looked for by less than their phrase, all dogs of an image by `the dog`, and images, too, all that have one.
 
     `split` names one, or is `all`; by default test, else val, else everything, whichever the data has. Images that
     cannot be read are left out and listed under `skipped`. Raises InputError on data without an image, or an unknown
@@ -76,13 +84,15 @@ def evaluate(
     for model in models:
         if maps.owners and model.ranking == "vector":
             shown[model.name]["localisation"] = _localisation(maps, model.version)
-    swapped = _add_swaps(shown, usable, images, embedder, models)
+    measured = [_add_swaps(shown, usable, images, embedder, models)]
+    if shorter:
+        measured.append(_add_names(shown, usable, images, embedder, models))
     if not queries and not maps.owners:
         raise InputError(
             f"{data} has neither captions nor subject regions to evaluate with; describe them in metadata.jsonl."
         )
     differences = {
-        f"{ours.name} - {theirs.name}": _difference(ours, theirs, queries, maps, swapped, seed)
+        f"{ours.name} - {theirs.name}": _difference(ours, theirs, queries, maps, measured, seed)
         for ours, theirs in compared(models)
     }
     answer: dict[str, Any] = {
@@ -250,10 +260,12 @@ def _gaps(
 
 
 @dataclass(frozen=True)
-class _Swapped:
-    """Relation swaps under each model: 1 where the true text won `(S,)`, by model, and the cluster of each."""
+class _Measured:
+    """One measure, by its path in a model's object: values `(S,)` by the names of those models that have it, and the cluster
+    of each."""
 
-    right: Mapping[str, np.ndarray]
+    path: str
+    values: Mapping[str, np.ndarray]
     clusters: tuple[str, ...]
 
 
@@ -263,12 +275,12 @@ def _add_swaps(
     images: Encoded,
     embedder: SalientEmbedder,
     models: Sequence[Model],
-) -> _Swapped:
+) -> _Measured:
     """Fill in how often the true relation beats the swapped one; a re-ranking has nothing to add to a single image."""
     found = list(swaps(records))
     asked = [model for model in models if model.ranking != "rerank"]
     if not found or not asked:
-        return _Swapped({}, ())
+        return _Measured(_SWAP, {}, ())
     words = list(dict.fromkeys(text for swap in found for text in (swap.true, swap.swapped)))
     by_subjects = any(model.ranking == "subjects" for model in asked)
     spoken = encode(embedder, (Sample(text) for text in words), versions_of(asked), subjects=by_subjects)
@@ -279,7 +291,33 @@ def _add_swaps(
         stated = dict(zip(words, spoken.subjects[model.version], strict=True)) if subjects else None
         won[model.name] = right(swap_margins(found, texts, images.vectors[model.version], subjects, stated))
         shown[model.name]["relation_swap"] = {"pairs": len(found), "accuracy": float(won[model.name].mean())}
-    return _Swapped(won, tuple(scene_of(records[swap.image]) for swap in found))
+    return _Measured(_SWAP, won, tuple(scene_of(records[swap.image]) for swap in found))
+
+
+def _add_names(
+    shown: dict[str, dict[str, Any]],
+    records: Sequence[Record],
+    images: Encoded,
+    embedder: SalientEmbedder,
+    models: Sequence[Model],
+) -> _Measured:
+    """Fill in how well images are found by the kind alone of what they show; by one vector and by subjects."""
+    found = names(records)
+    asked = [model for model in models if model.ranking != "rerank"]
+    precisions: dict[str, np.ndarray] = {}
+    if found and asked:
+        by_subjects = any(model.ranking == "subjects" for model in asked)
+        samples = [Sample(name.text) for name in found]
+        spoken = encode(embedder, samples, versions_of(asked), subjects=by_subjects)
+        for model in asked:
+            subjects = images.subjects[model.version] if model.ranking == "subjects" else None
+            stated = spoken.subjects[model.version] if subjects else None
+            rows = score_rows(spoken.vectors[model.version], images.vectors[model.version], subjects, stated)
+            ranks = [pessimistic_ranks(row, name.images) for row, name in zip(rows, found, strict=True)]
+            precisions[model.name] = np.array([average_precision(own) for own in ranks])
+            mean = float(precisions[model.name].mean())
+            shown[model.name]["by_kind"] = {"queries": len(found), "map": mean}
+    return _Measured(_BY_KIND, precisions, tuple(name.kind for name in found))
 
 
 def _difference(
@@ -287,7 +325,7 @@ def _difference(
     theirs: Model,
     queries: Mapping[tuple[str, str], _Ranked],
     maps: ScoredMaps,
-    swapped: _Swapped,
+    measured: Sequence[_Measured],
     seed: int,
 ) -> dict[str, dict[str, Any]]:
     """`ours` minus `theirs`, by the path in a model's object, with paired intervals clustered by scene.
@@ -301,9 +339,10 @@ def _difference(
             for measure, values in mine.scores.measures().items():
                 gap = values - other.scores.measures()[measure]
                 found[f"{direction}.{measure}"] = estimate(gap, mine.clusters, seed=seed)
-    if ours.name in swapped.right and theirs.name in swapped.right:
-        gap = swapped.right[ours.name] - swapped.right[theirs.name]
-        found["relation_swap.accuracy"] = estimate(gap, swapped.clusters, seed=seed)
+    for one in measured:
+        if ours.name in one.values and theirs.name in one.values:
+            gap = one.values[ours.name] - one.values[theirs.name]
+            found[one.path] = estimate(gap, one.clusters, seed=seed)
     if maps.owners and ours.ranking == theirs.ranking == "vector":
         attention = [maps.scores[f"{model.version}.attention"] for model in (ours, theirs)]
         for measure, result in _gaps(attention[0], attention[1], maps.owners, seed).items():

@@ -39,9 +39,14 @@ class ListScore:
         }
 
 
+def as_person(phrase: str) -> str:
+    """The same with a man, a woman and a child called a person."""
+    return _PERSONS.sub(PERSON, phrase)
+
+
 def same_words(phrase: str) -> str:
     """A phrase as it is compared: without case, articles and what stands around it; man, woman and child are a person."""
-    plain = _ARTICLES.sub(" ", _PERSONS.sub(PERSON, phrase.casefold()))
+    plain = _ARTICLES.sub(" ", as_person(phrase.casefold()))
     return " ".join(plain.split()).strip(" .,;")
 
 

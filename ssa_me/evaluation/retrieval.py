@@ -65,6 +65,11 @@ def ndcg(ranks: np.ndarray, at: int = _NDCG_AT) -> float:
     return float(gain / ideal)
 
 
+def average_precision(ranks: np.ndarray) -> float:
+    """Mean over the relevant candidates' `ranks` `(R,)`, ascending, of the share of relevant ones down to each."""
+    return float((np.arange(1, len(ranks) + 1) / ranks).mean())
+
+
 @dataclass(frozen=True)
 class Retrieval:
     """Per query: the best rank of a relevant candidate `(Q,)`, and nDCG@10 `(Q,)`."""

@@ -172,6 +172,26 @@ def test_regions_of_one_phrase_are_united_and_unsure_ones_left_out(tmp_path):
     assert [(task.phrase, int(task.region.sum())) for task in tasks] == [("dog", 21), ("cat", 1), (None, 22)]
 
 
+def test_images_are_found_by_the_kind_alone(tmp_path, embedder, paint):
+    """A red image, a blue one and one of both; a model that sees colours, and one that gives everything the same vector."""
+    painted = {"x.png": ["red"], "y.png": ["blue"], "z.png": ["red", "blue"]}
+    records = []
+    for name, colours in painted.items():
+        paint(tmp_path / name, *colours)
+        subjects = tuple(Subject(f"a {colour}", bbox=(0, 0, 16, 32)) for colour in colours)
+        records.append(Record(tmp_path / name, name, (), subjects))
+    write_metadata(tmp_path, records)
+    models = parse_models("both,ssa-me+subjects")
+    found = evaluate(tmp_path, embedder, models, shorter=True)
+    by_kind = {name: model["by_kind"] for name, model in found["models"].items()}
+    assert by_kind["ssa-me"] == by_kind["ssa-me+subjects"] == {"queries": 4, "map": 1.0}
+    last = (1 / 2 + 2 / 3) / 2  # the one wrong image stands before both right ones
+    assert by_kind["baseline"] == {"queries": 4, "map": pytest.approx(last)}
+    gap = {"value": pytest.approx(1 - last), "interval": [pytest.approx(1 - last)] * 2}
+    assert found["difference"]["ssa-me - baseline"]["by_kind.map"] == gap
+    assert "by_kind" not in evaluate(tmp_path, embedder, models)["models"]["ssa-me"]
+
+
 def test_called_by_less_all_that_might_be_meant_are_one_region(tmp_path, embedder, paint):
     paint(tmp_path / "y.png", "red", "blue")
     halves = (Subject("a red", bbox=(0, 0, 16, 32)), Subject("the red", bbox=(16, 0, 16, 32)))
@@ -180,6 +200,7 @@ def test_called_by_less_all_that_might_be_meant_are_one_region(tmp_path, embedde
         found = evaluate(tmp_path, embedder, parse_models("both"), shorter=shorter)
         assert found["models"]["ssa-me"]["localisation"]["attention"]["regions"] == regions
         assert ("shorter_phrases" in found) is shorter
+        assert "by_kind" not in found["models"]["ssa-me"]  # the only image shows all that is asked for
     subjects = (
         Subject("a red dog", bbox=(0, 0, 2, 10)),
         Subject("a blue dog", bbox=(5, 0, 1, 10)),

@@ -6,6 +6,7 @@ from ssa_me.evaluation.rerank import RERANKED
 from ssa_me.evaluation.retrieval import (
     TIE,
     Retrieval,
+    average_precision,
     ndcg,
     pessimistic_ranks,
     retrieve,
@@ -35,6 +36,11 @@ def test_several_relevant_candidates_do_not_push_each_other_back():
 
 def test_a_score_that_is_no_number_stands_last():
     assert pessimistic_ranks(np.array([np.nan, 0.1, np.nan]), [0]).tolist() == [3]
+
+
+def test_average_precision_by_hand():
+    assert average_precision(np.array([1, 2])) == 1
+    assert average_precision(np.array([2, 3, 6])) == pytest.approx((1 / 2 + 2 / 3 + 3 / 6) / 3)
 
 
 def test_ndcg_by_hand():
