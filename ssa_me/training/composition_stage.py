@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,7 +31,7 @@ from ssa_me.training.named import Questions
 from ssa_me.training.reading import Steps, Texts
 from ssa_me.training.recipe import Composition
 from ssa_me.training.stages import weighted
-from ssa_me.training.things import Things
+from ssa_me.training.things import Things, true_by_name
 
 _FOUND = 0.3
 """A region shows what is named where they share at least so much (IoU over tokens)."""
@@ -129,14 +130,24 @@ def shown_by(named: Tensor, found: Tensor) -> dict[int, int]:
 
 @dataclass(frozen=True)
 class ComposedBatch:
-    """A step: the batch, and what its texts speak of."""
+    """A step: the batch, what its texts speak of, and what the named regions are called, some by less than their phrase."""
 
     batch: Batch
     things: Things
+    called: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ComposedPart:
+    """A part of it, with what its named regions are called."""
+
+    some: Part
+    called: tuple[str, ...]
 
 
 class CompositionStage(nn.Module):
-    """L_bind of named subjects and phrases, and of what an image answers to a question; the relations between subjects."""
+    """L_bind of named subjects and phrases, of what they are called by less, and of what an image answers to a question; the
+    relations between subjects."""
 
     def __init__(self, stage: SalientStage, settings: Composition) -> None:
         super().__init__()
@@ -149,25 +160,29 @@ class CompositionStage(nn.Module):
         self._steps = Steps(lambda step: self.cut(self.batch(step), settings.chunks))
 
     def batch(self, step: int) -> ComposedBatch:
-        batch = self.material.unread(step, self.settings.batch)
+        batch, seed = self.material.unread(step, self.settings.batch), self.material.seed
         asked = Questions.one_each(batch.named, batch.draw.indices)
         batch = replace(batch, questions=asked)
-        return ComposedBatch(batch, Things.of(batch))
+        called = batch.named.called(self.settings.reworded, np.random.default_rng((seed, step, 4)))
+        return ComposedBatch(batch, Things.of(batch), called)
 
-    def cut(self, whole: ComposedBatch, chunks: int) -> list[Part]:
-        return whole.batch.parts(chunks)
+    def cut(self, whole: ComposedBatch, chunks: int) -> list[ComposedPart]:
+        parts = whole.batch.parts(chunks)
+        return [ComposedPart(part, whole.called[part.rows.start : part.rows.stop]) for part in parts]
 
-    def represent(self, part: Part) -> tuple[Representations, None]:
-        """phrases (P, D), subjects (R, 2, D) and answers (Q, D) as codes, of unit length, and ways (·, 2, W), the logits of
-        relations between the named subjects of each image."""
-        self._remember(part.batch.step)
-        composition, known = self.composition, self.memory.images(part)
+    def represent(self, part: ComposedPart) -> tuple[Representations, None]:
+        """phrases (P, D), subjects (R, 2, D), what those are called (R, D) and answers (Q, D) as codes, of unit length, and ways
+        (·, 2, W), the logits of relations between the named subjects of each image."""
+        some = part.some
+        self._remember(some.batch.step)
+        composition, known = self.composition, self.memory.images(some)
         named = torch.cat([one.named for one in known])
         lying = torch.cat([one.lying for one in known])
-        first, second = self._ordered(part)
+        first, second = self._ordered(some)
         return {
-            "phrases": composition.phrase_codes(self.memory.texts(part.phrases)),
+            "phrases": composition.phrase_codes(self.memory.texts(some.phrases)),
             "subjects": composition.subject_codes(named),
+            "called": composition.phrase_codes(self.memory.texts(part.called)),
             "answers": composition.phrase_codes(torch.cat([one.answers for one in known])),
             "ways": composition.relations(lying[first], lying[second]),
         }, None
@@ -184,20 +199,29 @@ class CompositionStage(nn.Module):
                 losses["bind_answer"] = objectives.binding(
                     rows["phrases"], rows["answers"], own[asked], true[asked]
                 )
+            less = [r for r, name in enumerate(whole.called) if name != batch.named.phrases[r]]
+            if less:
+                # subjects are bound by their phrases alone: what is called by less is to lie amid those it may mean
+                subjects = rows["subjects"].detach()[:, 0]
+                meant = true_by_name(batch, [whole.called[r] for r in less]).to(subjects.device)
+                losses["bind_name"] = objectives.binding(
+                    subjects, rows["called"][less], torch.tensor(less, device=subjects.device), meant
+                )
         if len(rows["ways"]):
             target = _told(batch).to(rows["ways"])[:, None].expand_as(rows["ways"])
             losses["relation"] = F.binary_cross_entropy_with_logits(rows["ways"], target)
         told = weighted(losses, {}, rows["phrases"])
         return told | {"loss": told["loss"] + 0.0 * rows["phrases"].sum()}  # a batch may name nothing
 
-    def beside(self, part: Part, kept: None, representations: Representations) -> Losses:
+    def beside(self, part: ComposedPart, kept: None, representations: Representations) -> Losses:
         return weighted({}, {}, representations["phrases"])
 
     def _remember(self, step: int) -> None:
         """Read what the steps before `step` read."""
         for part in self._steps.before(step):
-            self.memory.images(part)
-            self.memory.texts(part.phrases)
+            self.memory.images(part.some)
+            self.memory.texts(part.some.phrases)
+            self.memory.texts(part.called)
 
     def _ordered(self, part: Part) -> tuple[list[int], list[int]]:
         """The rows of all ordered pairs of subjects of one image, where the relations between them are known."""

@@ -104,20 +104,28 @@ class Named:
             tuple(self.ground[r] for r in rows),
         )
 
+    def called(self, share: float, rng: np.random.Generator) -> tuple[str, ...]:
+        """(R) what each is called: a `share` of the subjects by less than their phrase, `a dog` for "a red dog", `the person` or
+        `a person in red` for "a man in red"."""
+        called = list(self.phrases)
+        names = [() if ground else less_than(p) for p, ground in zip(self.phrases, self.ground, strict=True)]
+        for r in np.flatnonzero(rng.random(len(self)) < share).tolist():
+            if names[r]:
+                called[r] = names[r][int(rng.integers(len(names[r])))]
+        return tuple(called)
+
     def reworded(self, share: float, rng: np.random.Generator) -> Named:
-        """The same, a `share` of the subjects called by less than their phrase, `a dog` for "a red dog". What is called so has
-        the regions of all of its image that might be."""
+        """The same, each by what it is `called`. What is called by less has the regions of all of its image that might be
+        meant."""
         alike: dict[tuple[int, str], list[int]] = {}
-        names = [() if ground else shorter(p) for p, ground in zip(self.phrases, self.ground, strict=True)]
         for r, image in enumerate(self.images):
             for name in () if self.ground[r] else goes_by(self.phrases[r]):
                 alike.setdefault((image, name), []).append(r)
-        phrases, regions = list(self.phrases), self.regions.clone()
-        for r in np.flatnonzero(rng.random(len(self)) < share).tolist():
-            if names[r]:
-                phrases[r] = names[r][int(rng.integers(len(names[r])))]
-                regions[r] = self.regions[alike[self.images[r], general(phrases[r])]].amax(0)
-        return replace(self, phrases=tuple(phrases), regions=regions)
+        phrases, regions = self.called(share, rng), self.regions.clone()
+        for r, phrase in enumerate(phrases):
+            if phrase != self.phrases[r]:
+                regions[r] = self.regions[alike[self.images[r], general(phrase)]].amax(0)
+        return replace(self, phrases=phrases, regions=regions)
 
     def select(self, images: range, width: int) -> Named:
         """What is named in some images in turn, which are numbered anew; regions are cut to `width` tokens."""
@@ -220,6 +228,13 @@ def _asked(named: Named) -> list[tuple[str | None, bool]]:
 def goes_by(phrase: str) -> set[str]:
     """The phrase and all that asks for its subject in fewer words, as they are compared."""
     return {general(text) for text in (phrase, *shorter(phrase))}
+
+
+def less_than(phrase: str) -> tuple[str, ...]:
+    """What else asks for a phrase's subject and says less of it."""
+    return tuple(
+        name for name in dict.fromkeys((*shorter(phrase), *sorted(goes_by(phrase)))) if name != phrase
+    )
 
 
 def those_of(images: range, owners: Sequence[int]) -> slice:

@@ -92,14 +92,16 @@ class Salience(Schedule):
 @dataclass(frozen=True)
 class Composition(Schedule):
     """The stage after SSA-ME's adapter and head, on vectors that are read once: codes of subjects and relations between them, on
-    what has regions. scenes: so many further ones, which no adapter saw, stand in place of the recipe's. Without steps a
-    subject's code is what is read in its region."""
+    what has regions. scenes: so many further ones, which no adapter saw, stand in place of the recipe's. reworded: so many
+    subjects also teach what they are called by less than their phrase. Without steps a subject's code is what is read in its
+    region."""
 
     steps: int = 200
     batch: int = 96
     learning_rate: float = 1e-3
     warmup: int = 20
     scenes: int = 0
+    reworded: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -273,6 +275,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "composed_share": (0, 1),
     "claimed_share": (0, 1),
     "phrase_share": (0, 1),
+    "reworded": (0, 1),
     "dropout": (0, 1),
     "likeness": (-1, 1),
 }

@@ -16,7 +16,7 @@ from ssa_me.scenes import Mention, Query
 from ssa_me.scenes.truth import parts_of, truth
 from ssa_me.training.batches import Batch
 from ssa_me.training.data import general
-from ssa_me.training.named import goes_by
+from ssa_me.training.named import goes_by, less_than
 
 Owner = tuple[int, tuple[int, ...]]
 """An image of the batch and the number of one of its subjects; none for what surrounds them."""
@@ -90,6 +90,20 @@ def _true_of(batch: Batch, spoken: Sequence[tuple[int, int]], owners: Sequence[O
             meanings.append(Query(subjects, None, None if subjects else facts[b].setting))
     table = truth(meanings, [parts_of(facts[b], numbers) for b, numbers in owners])
     return torch.from_numpy(table)
+
+
+def true_by_name(batch: Batch, called: Sequence[str]) -> Tensor:
+    """(M, R) bool: which named regions each name may mean, `the dog` every dog, `the person` every man. Among scenes the man is
+    no woman; elsewhere both are persons, as captions call them."""
+    exact = all(item.facts is not None for item in batch.items)
+    named = batch.named
+    own = [
+        {phrase} if ground else {phrase, *less_than(phrase)}
+        for phrase, ground in zip(named.phrases, named.ground, strict=True)
+    ]
+    said = [name if exact else general(name) for name in called]
+    rows = [[name in names for names in own] for name in said]
+    return torch.tensor(rows, dtype=torch.bool).reshape(len(called), len(named))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from ssa_me.training.claims import Claims, PhraseClaims
 from ssa_me.training.composition_stage import CompositionStage, _pairs, _told, shown_by
 from ssa_me.training.data import Corpus, Draw, Prepared
 from ssa_me.training.loop import fit
-from ssa_me.training.named import Named, Questions
+from ssa_me.training.named import Named, Questions, less_than
 from ssa_me.training.recipe import Lora, Schedule
 from ssa_me.training.sources import FolderSource, PairSource, SceneSource
 
@@ -55,9 +55,9 @@ def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], a
 
 def test_the_loss_is_the_sum_of_its_parts(make_stage, take):
     losses = take(make_stage("composition"))
-    assert losses.keys() == {"loss", "bind", "bind_answer", "relation"}
+    assert losses.keys() == {"loss", "bind", "bind_answer", "bind_name", "relation"}
     assert all(losses[name] > 0 for name in losses)
-    parts = losses["bind"] + losses["bind_answer"] + losses["relation"]
+    parts = losses["bind"] + losses["bind_answer"] + losses["bind_name"] + losses["relation"]
     assert losses["loss"].item() == pytest.approx(parts.item(), rel=1e-6)
 
 
@@ -84,6 +84,7 @@ def learning_of(stage: CompositionStage) -> set[str]:
     [
         ("bind", {"bind_subject", "bind_phrase"}),
         ("bind_answer", {"bind_phrase"}),
+        ("bind_name", {"bind_phrase"}),
         ("relation", {"relate"}),
     ],
 )
@@ -118,8 +119,9 @@ def without_subjects(corpus: Corpus) -> Corpus:
 def test_photographs_teach_no_relation_and_without_regions_no_code(make_stage, take, corpus, chunks):
     stage = make_stage("composition", data=without_facts(corpus))
     losses = take(stage, chunks=chunks)
-    assert losses.keys() == {"loss", "bind", "bind_answer"}
-    assert losses["loss"].item() == pytest.approx((losses["bind"] + losses["bind_answer"]).item(), rel=1e-6)
+    assert losses.keys() == {"loss", "bind", "bind_answer", "bind_name"}
+    parts = losses["bind"] + losses["bind_answer"] + losses["bind_name"]
+    assert losses["loss"].item() == pytest.approx(parts.item(), rel=1e-6)
     alone = make_stage("composition", data=without_subjects(corpus))
     losses = take(alone, chunks=chunks)
     assert losses.keys() == {"loss"} and losses["loss"] == 0
@@ -135,6 +137,34 @@ def test_the_composition_overfits_eight_images(make_stage, make_run, take):
     after = take(stage)
     for name, share in {"bind": 0.75, "bind_answer": 0.9, "relation": 0.6}.items():
         assert after[name] < share * before[name], name
+
+
+def test_what_is_called_by_less_is_bound_to_all_that_it_may_mean(make_stage):
+    """Each shorter name to the code of its own subject, with all others that it may mean not counted as wrong."""
+    stage = make_stage("composition")
+    whole = stage.batch(0)
+    (part,) = stage.cut(whole, 1)
+    rows, _ = stage.represent(part)
+    named = whole.batch.named
+    less = [r for r, name in enumerate(whole.called) if name != named.phrases[r]]
+    assert 0 < len(less) < len(named)
+    subjects = rows["subjects"].detach()[:, 0]
+    expected = []
+    for r in less:
+        name = whole.called[r]
+        wrong = [t for t, own in enumerate(named.phrases) if name not in (own, *less_than(own))]
+        scores = subjects @ rows["called"][r]
+        assert r not in wrong and 0 < len(wrong) < len(named)
+        far = [0.0] * 8 + sorted(scores[wrong].abs().tolist())  # where fewer than 8 are wrong
+        expected.append((1 - scores[r].item()) ** 2 + 2 * np.mean(far[-8:]))
+    assert stage.compare(whole, rows)["bind_name"].item() == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_without_rewording_nothing_is_called_by_less(make_stage, take):
+    stage = make_stage("composition")
+    stage.settings = replace(stage.settings, reworded=0.0)
+    assert stage.batch(0).called == stage.batch(0).batch.named.phrases
+    assert "bind_name" not in take(stage)
 
 
 # --- read once -------------------------------------------------------------------------------------------------------
@@ -175,12 +205,12 @@ def test_what_is_remembered_is_what_is_read_in_any_part(make_stage):
     whole, parts = make_stage("composition"), make_stage("composition")
     batch = whole.batch(0)
     (one,) = whole.cut(batch, 1)
-    expected = whole.memory.images(one)
-    found = [seen for part in parts.cut(batch, 3) for seen in parts.memory.images(part)]
+    expected = whole.memory.images(one.some)
+    found = [seen for part in parts.cut(batch, 3) for seen in parts.memory.images(part.some)]
     assert len(found) == len(expected) == 8
     for here, there in zip(found, expected, strict=True):
         assert_close(vars(here), vars(there), atol=1e-5)
-    assert whole.memory.images(one)[0] is expected[0]
+    assert whole.memory.images(one.some)[0] is expected[0]
 
 
 @pytest.mark.parametrize("name", ["composition", "trust"])
@@ -278,11 +308,11 @@ def test_the_pairs_of_a_part_are_rows_of_its_own(make_stage):
     parts = stage.cut(whole, 3)
     found = []
     for part in parts:
-        lying = torch.cat([one.lying for one in stage.memory.images(part)])
-        first, second = stage._ordered(part)
+        lying = torch.cat([one.lying for one in stage.memory.images(part.some)])
+        first, second = stage._ordered(part.some)
         found += [(lying[a], lying[b]) for a, b in zip(first, second, strict=True)]
     (one,) = stage.cut(whole, 1)
-    lying = torch.cat([each.lying for each in stage.memory.images(one)])
+    lying = torch.cat([each.lying for each in stage.memory.images(one.some)])
     expected = [(lying[a], lying[b]) for a, b in _pairs(whole.batch, range(8))]
     assert len(found) == len(expected) == len(_told(whole.batch)) > 0
     for here, there in zip(found, expected, strict=True):
@@ -313,7 +343,7 @@ def test_what_is_found_shows_what_it_shares_the_most_with_by_hand():
 def test_both_ways_of_seeing_are_remembered(make_stage):
     """The first is the annotated region; the second the region found that shows it, the ground as it is found, else the same."""
     stage = make_stage("composition")
-    (part,) = stage.cut(stage.batch(0), 1)
+    part = stage.cut(stage.batch(0), 1)[0].some
     salient, composition, named = stage.memory.stage, stage.composition, part.named
     visual = salient.material.tokens(part)
     with torch.no_grad():
@@ -359,7 +389,7 @@ def test_one_question_of_each_image_always_the_same_by_hand():
 def test_answers_are_what_images_say_to_their_questions(make_stage):
     stage = make_stage("composition")
     whole = stage.batch(0)
-    (part,) = stage.cut(whole, 1)
+    part = stage.cut(whole, 1)[0].some
     questions = whole.batch.questions
     assert 1 < len(questions) <= 8 and len(set(questions.images)) == len(questions)
     salient = stage.memory.stage

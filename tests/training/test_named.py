@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssa_me.training.data import Prepared
-from ssa_me.training.named import Named
+from ssa_me.training.named import Named, less_than
 
 
 def image(phrases: tuple[str, ...], coverage: list[list[float]], setting: str = "") -> Prepared:
@@ -35,6 +35,19 @@ def test_what_is_called_by_less_has_all_regions_that_it_might_mean(named):
     expected = torch.stack([either, either, named.regions[2], named.regions[3], named.regions[4]])
     torch.testing.assert_close(reworded.regions, expected, atol=1e-3, rtol=0)
     assert (reworded.images, reworded.number, reworded.ground) == (named.images, named.number, named.ground)
+
+
+def test_what_says_less_of_a_subject():
+    assert less_than("a red dog") == ("the dog", "a dog", "dog")
+    men = ("the man", "a man", "man", "a person", "a person in red", "person", "the person")
+    assert less_than("a man in red") == men
+    assert less_than("dog") == ("the dog",) and less_than("in the snow") == ()
+
+
+def test_called_and_reworded_are_drawn_alike(named):
+    called = named.called(0.5, np.random.default_rng(3))
+    assert called == named.reworded(0.5, np.random.default_rng(3)).phrases
+    assert called != named.phrases and len(called) == len(named)
 
 
 def test_some_are_called_by_their_phrase_still(named):

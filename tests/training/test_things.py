@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -10,7 +12,7 @@ from ssa_me.training.batches import Batch
 from ssa_me.training.claims import Claims, PhraseClaims
 from ssa_me.training.data import Draw, Prepared
 from ssa_me.training.named import Named, Questions
-from ssa_me.training.things import Sought, Things
+from ssa_me.training.things import Sought, Things, true_by_name
 
 DOG, CAT = ("dog", "red"), ("cat", "blue")
 
@@ -124,3 +126,30 @@ def test_what_goes_by_a_shorter_name_is_there_too():
         sought = Sought.of(batch, seed, 1.0, called)
         seen |= set(zip(sought.rows, sought.wrong, sought.present, strict=True))
     assert seen == {(0, 0, True), (0, 1, False), (1, 0, False), (1, 1, True)}
+
+
+def test_what_a_name_may_mean():
+    """Of scenes exactly: the man is no woman. Of photographs as captions call people."""
+    kinds = (("man", "red"), ("woman", "red"), ("dog", "blue"))
+    coverage = [[0.9, 0, 0], [0, 0.9, 0], [0, 0, 0.9]]
+    text = {"something": (0,)}
+    facts = Facts(kinds, frozenset(), "snow")
+    called = [
+        "the man",
+        "the person",
+        "a person in red",
+        "a dog",
+        "dog",
+        "a man in red",
+        "the cat",
+        "in the snow",
+    ]
+    scene = batch_of(item(text, coverage, facts, setting="in the snow"))
+    men, persons, reds = "x...", "xx..", "xx.."
+    expected = table(men, persons, reds, "..x.", "..x.", "x...", "....", "...x")
+    assert true_by_name(scene, called).tolist() == expected
+    photograph = batch_of(replace(item(text, coverage, facts), facts=None))
+    assert true_by_name(photograph, called).tolist() == table(
+        "xx.", "xx.", "xx.", "..x", "..x", "xx.", "...", "..."
+    )
+    assert true_by_name(scene, []).shape == (0, 4)
